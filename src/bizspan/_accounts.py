@@ -1,0 +1,109 @@
+"""
+What became of every event that was offered, and of every value that did not fit.
+
+``offered = acknowledged + refused`` holds at every moment: each offer ends in exactly one of the two counts, and
+offered is their sum. That no offer escapes both is what the tests count from outside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from bizspan import _guard
+from bizspan._guard import Tallies, Tally
+
+# Refusals of events.
+NOT_CONFIGURED = "not_configured"
+NO_LOGGER_PROVIDER = "no_logger_provider"
+QUEUE_FULL = "queue_full"
+INVALID_NAME = "invalid_name"
+INTERNAL_ERROR = "internal_error"
+FORKED = "forked"
+SHUT_DOWN = "shut_down"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostics:
+    """
+    The accounts of this process at one moment, in events and in values.
+
+    Args:
+        offered: Events that the application told, which is acknowledged + refused.
+        acknowledged: Events that bizspan took on.
+        refused: Events that it did not take, by reason.
+        handed_over: Acknowledged events that a logger provider or the console took over.
+        pending: Acknowledged events that still wait.
+        values_refused: Facts and amounts that were dropped or changed, by reason. Their events were kept.
+        swallowed: Errors of bizspan's own steps, by step.
+        undeclared: Keywords that no vocabulary declares, as far as they were seen.
+        configured: Whether anything can take events: `configure()` ran, or OpenTelemetry providers are set.
+    """
+
+    offered: int
+    acknowledged: int
+    refused: dict[str, int]
+    handed_over: int
+    pending: int
+    values_refused: dict[str, int]
+    swallowed: dict[str, int]
+    undeclared: tuple[str, ...]
+    configured: bool
+
+
+class Accounts:
+    """
+    The counts behind `Diagnostics`.
+    """
+
+    __slots__ = ("acknowledged", "handed_over", "problems", "refused", "undeclared", "values_refused")
+
+    _UNDECLARED_LIMIT = 256
+    _PROBLEMS_LIMIT = 256
+
+    def __init__(self) -> None:
+        self.acknowledged = Tally()
+        self.handed_over = Tally()
+        self.refused = Tallies()
+        self.values_refused = Tallies()
+        self.undeclared: dict[str, None] = {}
+        self.problems: dict[str, None] = {}
+
+    def refuse(self, reason: str) -> None:
+        """Count one offered event as refused."""
+        self.refused.add(reason)
+
+    def refuse_value(self, name: str, reason: str, hint: str) -> None:
+        """
+        Count one value that was dropped or changed, and say it once per keyword and reason.
+
+        Args:
+            name: The keyword or the kind of money, never the value.
+            reason: A word such as ``type``.
+            hint: What to do instead, a sentence.
+        """
+        self.values_refused.add(reason)
+        problem = f"{name}: {reason}"
+        if problem not in self.problems and len(self.problems) < self._PROBLEMS_LIMIT:
+            self.problems[problem] = None
+            _guard.say_once(f"value:{problem}", f"bizspan: {name} was refused ({reason}). {hint}")
+
+    def note_undeclared(self, name: str, declared: list[str]) -> None:
+        """
+        Remember a keyword that no vocabulary declares, and say it once, with the nearest declared one.
+        """
+        if name in self.undeclared or len(self.undeclared) >= self._UNDECLARED_LIMIT:
+            return
+        self.undeclared[name] = None
+        near = get_close_matches(name, declared, n=1)
+        question = f" Did you mean {near[0]!r}?" if near else ""
+        _guard.say_once(
+            f"undeclared:{name}",
+            f"bizspan: the fact {name!r} is not declared; it goes to spans and events as"
+            f" 'business.custom.{name}', never to metrics.{question}"
+            " Declare it in a Vocabulary to silence this.",
+        )
+
+
+# Events that were told while nothing could take them.
+idle = Accounts()

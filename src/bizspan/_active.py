@@ -1,0 +1,115 @@
+"""
+Which pipeline takes records now: the configured one, the application's providers, or none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from itertools import count
+from typing import TYPE_CHECKING
+
+from opentelemetry import trace
+
+from bizspan import _guard, _signals
+from bizspan._facts import Hasher
+from bizspan.vocabulary import merged
+
+if TYPE_CHECKING:
+    from bizspan._pipeline import Pipeline
+
+# Builds this process's pipeline; the argument counts pipelines, in this process and in those that it was forked from.
+Recipe = Callable[[int], "Pipeline"]
+
+current: Pipeline | None = None
+_recipe: Recipe | None = None
+_generations = count()
+# Called with each new process pipeline: gauges start here.
+on_start: list[Callable[[], None]] = []
+
+
+def pipeline() -> Pipeline | None:
+    """
+    The pipeline that takes records now, or None while nothing is configured.
+    """
+    if current is not None:
+        return current
+    if _recipe is None and not _signals.any_provider_is_set():
+        return None
+    try:
+        return _start()
+    except Exception as error:
+        _guard.swallowed("starting", error)
+        return None
+
+
+def install(recipe: Recipe) -> Pipeline:
+    """
+    Make this the process's pipeline, now and in forked children.
+    """
+    global _recipe
+    _recipe = recipe
+    return _start()
+
+
+def remove() -> None:
+    """Back to the unconfigured state."""
+    global _recipe, current
+    _recipe = current = None
+
+
+def swap(temporary: Pipeline | None) -> Pipeline | None:
+    """
+    Put another pipeline in place, for a test, and give back the one that was there.
+    """
+    global current
+    previous, current = current, temporary
+    return previous
+
+
+def environment_name(explicit: str | None = None) -> str:
+    """
+    ``deployment.environment.name``: as given, else from ``OTEL_RESOURCE_ATTRIBUTES``, else of the tracer provider.
+    """
+    if explicit is not None:
+        return explicit
+    for pair in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","):
+        key, _, value = pair.partition("=")
+        if key.strip() in ("deployment.environment.name", "deployment.environment"):
+            return value.strip()
+    resource = getattr(trace.get_tracer_provider(), "resource", None)
+    attributes = getattr(resource, "attributes", {})
+    return str(attributes.get("deployment.environment.name", ""))
+
+
+def hasher_for(key: bytes | None, key_id: str, environment: str) -> Hasher | None:
+    """
+    The hasher of personal facts: by this key; without one, generated in development, none in production.
+    """
+    if key is not None:
+        return Hasher(key, key_id)
+    return None if environment == "production" else Hasher()
+
+
+def _start() -> Pipeline:
+    global current
+    current = (_recipe or _join)(next(_generations))
+    for start in on_start:
+        start()
+    return current
+
+
+def _join(generation: int) -> Pipeline:
+    """The recipe of an application that set providers and never called `configure()`."""
+    settings = _signals.Settings(declared=merged(()), hasher=hasher_for(None, "", environment_name()))
+    return _signals.build(settings, _signals.Providers(), generation)
+
+
+def _forget_in_child() -> None:
+    # Starts nothing: the child builds its own at first use, with its own writer, totals, locks and thread.
+    global current
+    current = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)

@@ -1,0 +1,229 @@
+"""
+From keywords and raw values to attribute keys and clean values, by the vocabulary.
+
+One `FactTable` is made per pipeline. Its `resolve` is on the hot path: a known value of a dimension is one
+dictionary look-up, plain text is one check.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Mapping
+from typing import cast
+
+from bizspan import _guard, names
+from bizspan._accounts import Accounts
+from bizspan._regions import CONTINENTS, COUNTRIES, is_region
+from bizspan._types import Attributes, Value
+from bizspan._values import clean_name, coerce
+from bizspan.vocabulary import Attribute
+
+DIMENSION_LIMIT = 256
+TEXT_LIMIT = 8192
+FACTS_LIMIT = 64
+_MEMO_LIMIT = 4096
+
+
+_GENERATED_KEY = (
+    "bizspan: no hash_key is configured, so personal facts are hashed with a generated key that changes with every"
+    " process. Pass hash_key= to configure() to compare customers across processes."
+)
+
+
+class Hasher:
+    """
+    The keyed hash of personal facts.
+
+    Args:
+        key: The secret, at least 16 bytes; None generates one that lives as long as the process, and says so.
+        key_id: Goes in front of each hash, so that a rotation shows.
+    """
+
+    __slots__ = ("_generated", "_key", "key_id")
+
+    def __init__(self, key: bytes | None = None, key_id: str = "dev") -> None:
+        self._generated = key is None
+        self._key = secrets.token_bytes(32) if key is None else key
+        self.key_id = key_id
+
+    def __call__(self, text: str) -> str:
+        """``<key id>:<HMAC-SHA-256 in hex>``."""
+        if self._generated:
+            _guard.say_once("hash_key", _GENERATED_KEY)
+        return f"{self.key_id}:{hmac.digest(self._key, text.encode('utf-8', 'replace'), 'sha256').hex()}"
+
+    def __repr__(self) -> str:
+        return f"Hasher(key_id={self.key_id!r})"
+
+
+class Slot:
+    """
+    One declared fact, ready for use: its key, and the values that were seen and found good.
+    """
+
+    __slots__ = ("attribute", "dimension", "key", "memo", "plain")
+
+    def __init__(self, attribute: Attribute) -> None:
+        self.attribute = attribute
+        self.key = attribute.key
+        self.dimension = attribute.dimension
+        # Free text of type str: no list, no format, no hash.
+        self.plain = (
+            attribute.type is str
+            and not attribute.dimension
+            and not attribute.personal
+            and attribute.allowed is None
+            and attribute.format == "text"
+        )
+        self.memo: dict[str, Value] = {}
+
+
+class FactTable:
+    """
+    Resolves keywords against the declared facts.
+
+    Args:
+        declared: The facts by keyword.
+        accounts: Where refusals are counted.
+        hasher: Hashes personal facts; None drops them (production without a key).
+    """
+
+    __slots__ = ("_hasher", "accounts", "slots", "slots_by_key")
+
+    def __init__(self, declared: Mapping[str, Attribute], accounts: Accounts, hasher: Hasher | None) -> None:
+        self.slots = {name: Slot(attribute) for name, attribute in declared.items()}
+        self.slots_by_key = {slot.key: slot for slot in self.slots.values()}
+        self.accounts = accounts
+        self._hasher = hasher
+
+    def resolve(self, facts: Mapping[str, object], attributes: Attributes, dimensions: Attributes) -> None:
+        """
+        Put clean values under their keys: all into `attributes`, dimensions into `dimensions` too.
+        """
+        slots = self.slots
+        if len(facts) > FACTS_LIMIT:
+            facts = self._first(facts, attributes)
+        for name, value in facts.items():
+            if value is None:
+                continue
+            slot = slots.get(name)
+            if slot is None:
+                self._undeclared(name, value, attributes, dimensions)
+            elif type(value) is str:
+                known = slot.memo.get(value)
+                if known is not None:
+                    attributes[slot.key] = known
+                    if slot.dimension:
+                        dimensions[slot.key] = known
+                elif slot.plain and value.isascii() and value.isprintable() and len(value) <= TEXT_LIMIT:
+                    attributes[slot.key] = value
+                else:
+                    self._slow(slot, value, attributes, dimensions)
+            else:
+                self._slow(slot, value, attributes, dimensions)
+
+    def _first(self, facts: Mapping[str, object], attributes: Attributes) -> dict[str, object]:
+        first = dict(list(facts.items())[:FACTS_LIMIT])
+        attributes[names.DROPPED_FACTS] = len(facts) - FACTS_LIMIT
+        self.accounts.refuse_value("facts", "too_many", f"Tell at most {FACTS_LIMIT} facts at once.")
+        return first
+
+    def _slow(self, slot: Slot, value: object, attributes: Attributes, dimensions: Attributes) -> None:
+        clean, note = self.accept(slot.attribute, value)
+        if note is not None:
+            self._note(slot.attribute, note, attributes)
+        if clean is None:
+            return
+        attributes[slot.key] = clean
+        if slot.dimension:
+            dimensions[slot.key] = clean
+            if type(value) is str and note is None and len(slot.memo) < _MEMO_LIMIT:
+                slot.memo[value] = clean
+
+    def _note(self, attribute: Attribute, note: str, attributes: Attributes) -> None:
+        self.accounts.refuse_value(attribute.name, note, _hint(attribute, note))
+        add_note(attributes, f"{attribute.name}:{note}")
+
+    def accept(self, attribute: Attribute, value: object) -> tuple[Value | None, str | None]:
+        """
+        The clean value and None, or what is left of it (None: nothing) and the reason.
+        """
+        limit = DIMENSION_LIMIT if attribute.dimension else TEXT_LIMIT
+        clean, note = coerce(value, limit=limit)
+        if clean is None:
+            return None, note or ("empty" if value is None else "type")
+        if attribute.type is str:
+            return self._accept_text(attribute, clean, note)
+        if attribute.type is float and type(clean) is int:
+            clean = float(clean)
+        if type(clean) is not attribute.type:
+            return None, "type"
+        if attribute.allowed is not None and clean not in attribute.allowed:
+            return None, "not_allowed"
+        return clean, note
+
+    def _accept_text(self, attribute: Attribute, value: Value, note: str | None) -> tuple[Value | None, str | None]:
+        if type(value) is int:  # ids are often whole numbers
+            value = str(value)
+        if not isinstance(value, str):
+            return None, "type"
+        if attribute.format == "country":
+            value = value.upper()
+            return (value, note) if value in COUNTRIES else (None, "iso_3166_1")
+        if attribute.format == "region":
+            value = value.upper()
+            return (value, note) if is_region(value) else (None, "iso_3166_2")
+        if attribute.format == "continent":
+            value = value.upper()
+            return (value, note) if value in CONTINENTS else (None, "continent")
+        if attribute.allowed is not None and value not in attribute.allowed:
+            return None, "not_allowed"
+        if not attribute.personal:
+            return value, note
+        if self._hasher is None:
+            return None, "no_key"
+        return self._hasher(value), note
+
+    def _undeclared(
+        self, name: object, value: object, attributes: Attributes, dimensions: Attributes
+    ) -> None:
+        slot = self.slots_by_key.get(name) if type(name) is str else None
+        if slot is not None:
+            self.resolve({slot.attribute.name: value}, attributes, dimensions)
+            return
+        clean = clean_name(name)
+        if clean is None or len(clean) > 64 or clean.startswith(("otel.", "bizspan.", "business.", "app.")):
+            self.accounts.refuse_value("attribute name", "reserved", "Use a short name of your own.")
+            return
+        self.accounts.note_undeclared(clean, list(self.slots))
+        good, note = coerce(value, limit=TEXT_LIMIT)
+        if note is not None:
+            self.accounts.refuse_value(clean, note, "Tell text, a number or a boolean.")
+            add_note(attributes, f"{clean}:{note}")
+        if good is not None:
+            attributes[names.CUSTOM_PREFIX + clean] = good
+
+
+def add_note(attributes: Attributes, note: str) -> None:
+    """
+    Keep on the record itself why one of its values is missing or was changed.
+    """
+    notes = cast("tuple[str, ...]", attributes.get(names.NOTES, ()))
+    if len(notes) < 16:
+        attributes[names.NOTES] = (*notes, note)
+
+
+def _hint(attribute: Attribute, note: str) -> str:
+    if note == "no_key":
+        return "Production drops personal facts without a key; pass hash_key= to configure()."
+    if note == "iso_3166_1":
+        return "Tell a country as ISO 3166-1 alpha-2, for example 'DE'."
+    if note == "iso_3166_2":
+        return "Tell a region as ISO 3166-2, for example 'DE-BY'."
+    if note == "not_allowed" and attribute.allowed is not None:
+        return f"Tell one of {sorted(map(str, attribute.allowed))}."
+    if note in ("truncated", "control", "surrogate"):
+        return "The rest was kept."
+    return f"Tell {attribute.type.__name__}."
+

@@ -1,0 +1,272 @@
+"""
+Where records go: one append on the application's thread, everything else on another.
+
+The application's thread appends a record to the intake and returns. A daemon thread, a metrics collection, or a flush
+then takes the intake in order: totals first, and the event on to its sinks. A pipeline belongs to one process; a
+forked child builds its own from the same recipe.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from bizspan import _guard
+from bizspan._accounts import FORKED, INTERNAL_ERROR, NO_LOGGER_PROVIDER, QUEUE_FULL, SHUT_DOWN, Accounts
+from bizspan._clock import Clock, Ids
+from bizspan._facts import FactTable, Hasher
+from bizspan._record import Record
+from bizspan._totals import Replay, Totals
+from bizspan._values import coerce
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import Meter
+    from opentelemetry.trace import Tracer
+
+    from bizspan.vocabulary import Attribute
+
+CAPACITY: Final = 20_000
+_BATCH_DELAY_S: Final = 0.05
+_HELP: Final = 64
+_KEY_LIMIT: Final = 8192
+
+T = TypeVar("T")
+
+# Takes one event and its sequence number; what it took over is handed over.
+Sink = Callable[[Record, int], None]
+
+
+class Pipeline:
+    """
+    The way of a record from the application's thread to its signals.
+
+    Args:
+        tracer: Opens the spans.
+        meter: Makes the instruments, those of gauges too.
+        declared: The facts by keyword.
+        hasher: Hashes personal facts; None drops them.
+        sinks: Take the events. None at all: events are refused, metrics still count.
+        replay_duration: See `Totals`.
+        replay_score: See `Totals`.
+        clock: Time.
+        ids: Ids, and the writer's.
+        capacity: How many events may wait.
+        immediate: Take the intake at once, on the application's thread: for the console.
+        late_sinks: Asked while there are no sinks: providers may be set after the first record.
+        revenue_basis: ``excl_tax`` or ``incl_tax``.
+        isolated: Accounts for itself alone, not for what this process told before: for tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        tracer: Tracer,
+        meter: Meter,
+        declared: Mapping[str, Attribute],
+        hasher: Hasher | None,
+        sinks: tuple[Sink, ...] = (),
+        replay_duration: Replay | None = None,
+        replay_score: Replay | None = None,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+        capacity: int = CAPACITY,
+        immediate: bool = False,
+        late_sinks: Callable[[], tuple[Sink, ...]] | None = None,
+        revenue_basis: str = "excl_tax",
+        isolated: bool = False,
+    ) -> None:
+        self.isolated = isolated
+        self.pid = os.getpid()
+        self.accounts = Accounts()
+        self.facts = FactTable(declared, self.accounts, hasher)
+        clock = clock or Clock()
+        self.time_ns = clock.time_ns
+        self.monotonic_ns = clock.monotonic_ns
+        self.began_ns = clock.time_ns()
+        self.ids = ids or Ids()
+        self.new_id = self.ids.new
+        self.start_span = tracer.start_span
+        self.meter = meter
+        self.sinks = sinks
+        self.revenue_basis = revenue_basis
+        budgets = {a.key: a.budget for a in declared.values() if a.dimension}
+        self.totals = Totals(budgets, self.accounts, replay_duration, replay_score)
+        self.closed = False
+        self._capacity = capacity
+        self._immediate = immediate
+        self._late_sinks = late_sinks
+        self._intake: deque[Record] = deque()
+        self._events: deque[tuple[int, Record]] = deque()
+        self._sequence = 0
+        self._counting = threading.Lock()
+        self._emitting = threading.Lock()
+        self._awake = False
+        self._signal: SimpleQueue[None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    # --- on the application's thread ------------------------------------------------------------------------------
+
+    def accept(self, record: Record) -> None:
+        """
+        Take on one record, or refuse its event and count why. Never waits, never raises.
+        """
+        intake = self._intake
+        waiting = len(intake) + len(self._events)
+        if waiting < self._capacity and self.sinks and not self.closed and self.pid == os.getpid():
+            intake.append(record)
+            self.accounts.acknowledged.add()
+        elif not self._refuse(record, waiting):
+            return
+        if self._immediate:
+            self.take()
+        elif not self._awake:
+            self._wake()
+
+    def uid_for(self, name: str, key: object) -> str:
+        """
+        The uid of a business fact: the same for the same name and idempotency key, in every process.
+        """
+        text, _ = coerce(key, limit=_KEY_LIMIT)
+        if text is None:
+            self.accounts.refuse_value("idempotency_key", "type", "Tell text or a whole number.")
+            return self.new_id()
+        return sha256(f"{name}\0{text}".encode("utf-8", "replace")).hexdigest()[:32]
+
+    def _refuse(self, record: Record, waiting: int) -> bool:
+        """Refuse the event; whether its metrics still count."""
+        if self.pid != os.getpid():
+            self.accounts.refuse(FORKED)
+            return False
+        if self.closed:
+            self.accounts.refuse(SHUT_DOWN)
+            return False
+        if not self.sinks and self._late_sinks is not None:
+            self.sinks = self._late_sinks()
+            if self.sinks:
+                self._intake.append(record)
+                self.accounts.acknowledged.add()
+                return True
+        self.accounts.refuse(QUEUE_FULL if self.sinks else NO_LOGGER_PROVIDER)
+        record.kept = False
+        self._intake.append(record)
+        # Nobody takes the intake: its memory stays bounded because each further record takes some of it.
+        if waiting > 2 * self._capacity:
+            self._count(_HELP, blocking=False)
+        return True
+
+    def _wake(self) -> None:
+        self._awake = True
+        if self._thread is None:
+            try:
+                thread = threading.Thread(target=self._run, name="bizspan", daemon=True)
+                self._thread = thread
+                thread.start()
+            except RuntimeError:  # the interpreter shuts down: no new threads; the flush at exit takes the intake
+                return
+        self._signal.put(None)
+
+    # --- on the consumer's ----------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self.closed:
+            self._awake = False
+            if not self._intake and not self._events:
+                self._signal.get()
+            self._awake = True
+            time.sleep(_BATCH_DELAY_S)  # so that one switch of threads serves many records
+            try:
+                while not self._signal.empty():
+                    self._signal.get_nowait()
+            except Empty:  # another thread was quicker
+                pass
+            self.take()
+
+    def take(self, timeout_s: float = -1) -> bool:
+        """
+        Take everything that waits: totals, then sinks.
+
+        Args:
+            timeout_s: How long to wait for another taker; negative means not to give up.
+
+        Returns:
+            Whether nothing that waited at the call still waits.
+        """
+        if not self._count(timeout_s=timeout_s):
+            return False
+        return self._emit(timeout_s)
+
+    def _count(self, limit: int | None = None, *, timeout_s: float = -1, blocking: bool = True) -> bool:
+        """Bring the intake's records into the totals, in order; their events go on to the sinks' queue."""
+        acquired = self._counting.acquire(blocking, timeout_s) if blocking else self._counting.acquire(False)
+        if not acquired:
+            return False
+        try:
+            intake = self._intake
+            left = len(intake) if limit is None else min(limit, len(intake))
+            while left:
+                record = intake.popleft()
+                left -= 1
+                try:
+                    self.totals.add(record)
+                except Exception as error:
+                    _guard.swallowed("adding to totals", error)
+                if record.kept:
+                    self._sequence += 1
+                    self._events.append((self._sequence, record))
+            return True
+        finally:
+            self._counting.release()
+
+    def _emit(self, timeout_s: float = -1) -> bool:
+        if not self._emitting.acquire(True, timeout_s):
+            return False
+        try:
+            events = self._events
+            left = len(events)
+            while left:
+                sequence, record = events[0]
+                for sink in self.sinks:
+                    try:
+                        sink(record, sequence)
+                    except Exception as error:
+                        _guard.swallowed("handing over an event", error)
+                events.popleft()
+                self.accounts.handed_over.add()
+                left -= 1
+            return True
+        finally:
+            self._emitting.release()
+
+    def count_now(self) -> None:
+        """
+        Bring the totals up to date, before they are read out.
+        """
+        self._count(timeout_s=5.0)
+
+    def locked(self, read: Callable[[], T]) -> T:
+        """What `read` gives while no record is being added."""
+        with self._counting:
+            return read()
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    @property
+    def pending(self) -> int:
+        """How many acknowledged events still wait."""
+        return self.accounts.acknowledged.value - self.accounts.handed_over.value
+
+    def close(self, timeout_s: float = 2.0) -> None:
+        """Take what waits, then refuse everything."""
+        self.take(timeout_s)
+        self.closed = True
+        self._signal.put(None)
+
+    def refuse_internal(self) -> None:
+        """Count an event that an error of ours lost."""
+        self.accounts.refuse(INTERNAL_ERROR)

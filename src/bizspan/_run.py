@@ -1,0 +1,371 @@
+"""
+One run of an operation: what ``as op`` gives, and the record that it becomes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context as otel
+from opentelemetry import trace
+from opentelemetry.trace import Status, StatusCode
+
+from bizspan import _guard, names
+from bizspan._amounts import Amounts, write_amount
+from bizspan._facts import DIMENSION_LIMIT
+from bizspan._record import Record
+from bizspan._values import clean_name
+from bizspan.context import Scope, frame, with_attributes
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span
+
+    from bizspan._pipeline import Pipeline
+    from bizspan._types import Amount, Attributes, Number, Plain
+
+_ERROR = Status(StatusCode.ERROR)
+_NOTHING: Mapping[str, object] = {}
+
+
+class Run:
+    """
+    An operation that is under way. Nothing here raises.
+
+    Args:
+        pipeline: Takes the record; None makes every call do nothing.
+        name: The operation's name.
+    """
+
+    __slots__ = (
+        "__weakref__", "_amounts", "_annotated", "_called", "_context", "_dimensions", "_key", "_open", "_outer",
+        "_outer_context", "_own_span", "_outcome", "_pipeline", "_reason", "_result", "_span", "_started_ns", "_ticks",
+        "_told", "ambient", "attributes", "id", "name",
+    )  # fmt: skip
+
+    def __init__(self, pipeline: Pipeline | None, name: str) -> None:
+        self._pipeline = pipeline
+        self._open = False
+        self.name = name
+        self.id = ""
+
+    # --- what business code tells ---------------------------------------------------------------------------------
+
+    def revenue(
+        self, amount: Amount | Number | None, currency: str | None = None, *, rounding: str | None = None
+    ) -> None:
+        """
+        Tell what the operation earned. It counts when the outcome is success; a second call adds.
+
+        Args:
+            amount: In major units, or a Money, or ``(amount, currency)``. None means "not told".
+            currency: ISO 4217, where the amount does not carry one.
+            rounding: ``"half_even"`` rounds to the currency's digits; otherwise an inexact amount is refused.
+        """
+        self._tell(names.REVENUE, amount, currency, rounding)
+
+    def cost(
+        self, amount: Amount | Number | None, currency: str | None = None, *, rounding: str | None = None
+    ) -> None:
+        """Tell what the operation cost. It counts with every outcome; arguments as for `revenue`."""
+        self._tell(names.COST, amount, currency, rounding)
+
+    def value(
+        self, amount: Amount | Number | None, currency: str | None = None, *, rounding: str | None = None
+    ) -> None:
+        """Tell what is at stake, whatever the outcome: revenue at risk. Arguments as for `revenue`."""
+        self._tell(names.VALUE, amount, currency, rounding)
+
+    def tax(
+        self, amount: Amount | Number | None, currency: str | None = None, *, rounding: str | None = None
+    ) -> None:
+        """Tell the tax beside the revenue. Arguments as for `revenue`."""
+        self._tell(names.TAX, amount, currency, rounding)
+
+    def annotate(self, *, attributes: Mapping[str, Plain] | None = None, **facts: Plain) -> None:
+        """
+        Tell further facts; they win over everything that was told before.
+
+        Args:
+            attributes: Facts whose names clash with an option.
+            facts: Facts by keyword.
+        """
+        if self._may("annotate"):
+            self._told = {**self._told, **with_attributes(attributes), **facts}
+
+    def reject(self, reason: str = "") -> None:
+        """
+        Say that the business refused: a declined card, an empty basket. Not a technical error.
+
+        Args:
+            reason: A short code, such as ``"card_declined"``.
+        """
+        if self._may("reject"):
+            self._outcome, self._reason = names.REJECTED, reason
+
+    def fail(self, reason: str = "") -> None:
+        """
+        Say that the operation failed, where no exception leaves the block.
+
+        Args:
+            reason: A short code, such as ``"gateway_timeout"``.
+        """
+        if self._may("fail"):
+            self._outcome, self._reason = names.FAILED, reason
+
+    # --- its life -------------------------------------------------------------------------------------------------
+
+    @property
+    def run(self) -> Run | None:
+        """Itself while it is open, for `annotate()`; then the operation around it."""
+        return self if self._open or self._outer is None else self._outer.run
+
+    def learn(self, facts: Mapping[str, object]) -> None:
+        """Add facts from `bizspan.annotate()`: they win over context, and yield to the call's own."""
+        self._annotated = {**self._annotated, **facts}
+
+    def begin(
+        self,
+        facts: Mapping[str, object],
+        prepared: tuple[Attributes, Attributes] | None,
+        span: str,
+        key: object,
+    ) -> None:
+        """
+        Open the span and become the current operation.
+
+        Args:
+            facts: Told at this call.
+            prepared: Attributes and dimensions that are the same for every call.
+            span: ``"new"``, or ``"current"`` to write onto the span that is there.
+            key: The idempotency key, or None.
+        """
+        pipeline = self._pipeline
+        assert pipeline is not None
+        self._key = key
+        self._outcome = self._reason = None
+        self._amounts: Amounts | None = None
+        self._told = self._annotated = _NOTHING
+        self._result: Attributes | None = None
+        self.id = run_id = pipeline.new_id()
+        outer = frame.get()
+        self._outer = outer
+        self.attributes = attributes = {names.OPERATION_NAME: self.name, names.OPERATION_ID: run_id}
+        self.ambient = ambient = None if outer is None else outer.ambient
+        dimensions: Attributes = {}
+        if ambient is not None:
+            ambient.resolve(pipeline)
+            attributes.update(ambient.attributes)
+            dimensions.update(ambient.dimensions)
+        called: Attributes = {}
+        if prepared is not None:
+            called.update(prepared[0])
+            dimensions.update(prepared[1])
+        if facts:
+            pipeline.facts.resolve(facts, called, dimensions)
+        attributes.update(called)
+        self._called = called
+        self._dimensions = dimensions
+        self._started_ns = pipeline.time_ns()
+        self._open_span(pipeline, span)
+        frame.set(self)
+        self._open = True
+        self._ticks = pipeline.monotonic_ns()
+
+    def _open_span(self, pipeline: Pipeline, mode: str) -> None:
+        self._outer_context = outer = otel.get_current()
+        if mode == "current":
+            self._own_span = False
+            self._context = outer
+            self._span = span = trace.get_current_span(outer)
+            if span.is_recording():
+                span.set_attributes(self.attributes)
+            return
+        self._own_span = True
+        self._span = span = pipeline.start_span(
+            self.name, outer, attributes=self.attributes, start_time=self._started_ns
+        )
+        self._context = context = trace.set_span_in_context(span, outer)
+        otel.attach(context)
+
+    def leave(self) -> None:
+        """
+        Stop being the current operation, in this thread or task, where it still is.
+
+        Restores what was there before, instead of using tokens: a token may only be used where it was made, and
+        generators and callbacks end elsewhere.
+        """
+        if frame.get() is self:
+            frame.set(self._outer)
+        if self._own_span and otel.get_current() is self._context:
+            otel.attach(self._outer_context)
+
+    def finish(self, outcome: str, reason: str | None, error: BaseException | None) -> None:
+        """
+        Make the record, and every signal from it. The second time, nothing happens.
+        """
+        pipeline = self._pipeline
+        if not self._open or pipeline is None:
+            return
+        self._open = False
+        elapsed = max(0, pipeline.monotonic_ns() - self._ticks)
+        end: Attributes = {names.OPERATION_OUTCOME: outcome}
+        if reason:
+            end[names.OPERATION_REASON] = clean_name(reason, limit=DIMENSION_LIMIT) or "invalid"
+        if error is not None:
+            end[names.ERROR_TYPE] = error_type(error)
+        if self._annotated:
+            self._merge_annotated(pipeline, end)
+        if self._result:
+            end.update(self._result)
+        if self._told:
+            pipeline.facts.resolve(self._told, end, self._dimensions)
+        amounts = self._amounts
+        further = () if amounts is None else amounts.write(end)
+        if names.MINOR_UNITS_KEYS[names.REVENUE] in end and pipeline.revenue_basis != "excl_tax":
+            end[names.REVENUE_BASIS] = pipeline.revenue_basis
+        ended_ns = self._started_ns + elapsed
+        self._close_span(end, outcome, ended_ns)
+        attributes = self.attributes
+        attributes.update(end)
+        lines = () if amounts is None else tuple(line for line in amounts.lines() if line not in further)
+        uid = self.id if self._key is None else pipeline.uid_for(self.name, self._key)
+        pipeline.accept(
+            Record(
+                names.EVENT_OPERATION, self.name, uid, ended_ns, attributes, self._dimensions, lines,
+                self._context, outcome, elapsed, None, self._key is not None,
+            )
+        )  # fmt: skip
+        for position, line in enumerate(further, 2):
+            self._accept_further(pipeline, line, f"{uid}-{position}", ended_ns, outcome)
+        self._span = trace.INVALID_SPAN
+
+    def _merge_annotated(self, pipeline: Pipeline, end: Attributes) -> None:
+        late: Attributes = {}
+        dimensions: Attributes = {}
+        pipeline.facts.resolve(self._annotated, late, dimensions)
+        called = self._called
+        end.update({key: value for key, value in late.items() if key not in called})
+        self._dimensions.update({key: value for key, value in dimensions.items() if key not in called})
+
+    def take_result(self, facts: Mapping[str, object]) -> None:
+        """Take facts that extractors made of the result: they count as told at the call."""
+        if self._open and self._pipeline is not None:
+            self._result = {}
+            self._pipeline.facts.resolve(facts, self._result, self._dimensions)
+            self._called.update(self._result)
+
+    def _close_span(self, end: Attributes, outcome: str, ended_ns: int) -> None:
+        span = self._span
+        if span.is_recording():
+            span.set_attributes(end)
+            if outcome == names.FAILED and self._own_span:
+                span.set_status(_ERROR)
+        if self._own_span:
+            span.end(ended_ns)
+
+    def _accept_further(
+        self, pipeline: Pipeline, line: tuple[str, int, str], uid: str, time_ns: int, outcome: str
+    ) -> None:
+        """Revenue in a second currency: an event of its own with the same operation id."""
+        kind, units, code = line
+        attributes = {key: value for key, value in self.attributes.items() if not key.startswith(kind + ".")}
+        write_amount(attributes, kind, units, code)
+        lines = (line,) if outcome == names.SUCCESS else ()
+        pipeline.accept(
+            Record(
+                names.EVENT_REVENUE, self.name, uid, time_ns, attributes, self._dimensions, lines,
+                self._context, None, None, None, self._key is not None,
+            )
+        )  # fmt: skip
+
+    def ended(self, error: BaseException | None, rejects: Any) -> None:
+        """
+        Leave the block: the outcome follows from the exception, else from what was told.
+        """
+        try:
+            self.leave()
+            if error is None:
+                self.finish(self._outcome or names.SUCCESS, self._reason, None)
+            elif rejects and isinstance(error, rejects):
+                told = self._reason if self._outcome == names.REJECTED else None
+                self.finish(names.REJECTED, told or snake_case(type(error).__name__), error)
+            elif isinstance(error, Exception):
+                told = self._reason if self._outcome == names.FAILED else None
+                self.finish(names.FAILED, told, error)
+            else:
+                self.finish(names.CANCELLED, snake_case(type(error).__name__), error)
+        except Exception as problem:
+            self._lost("ending an operation", problem)
+
+    def _lost(self, step: str, problem: Exception) -> None:
+        if self._open or self._pipeline is not None:
+            self._open = False
+            if self._pipeline is not None:
+                self._pipeline.refuse_internal()
+        _guard.swallowed(step, problem)
+
+    def _tell(self, kind: str, amount: object, currency: object, rounding: str | None) -> None:
+        if not self._may("money"):
+            return
+        try:
+            if self._amounts is None:
+                assert self._pipeline is not None
+                self._amounts = Amounts(self._pipeline.accounts)
+            self._amounts.tell(kind, amount, currency, rounding)
+        except Exception as problem:
+            _guard.swallowed("taking an amount", problem)
+
+    def tell_all(self, money: Mapping[str, object]) -> None:
+        """Take amounts by kind, as constants or extractors gave them."""
+        for kind, amount in money.items():
+            self._tell(kind, amount, None, None)
+
+    def _may(self, what: str) -> bool:
+        if self._open:
+            return True
+        if self._pipeline is not None:
+            self._pipeline.accounts.refuse_value(what, "after_end", "Tell it before the operation ends.")
+        return False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was begun and not yet finished."""
+        return getattr(self, "_open", False)
+
+    def __del__(self) -> None:
+        if self.is_open:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Finish a run that nobody left."""
+        try:
+            self.finish(names.CANCELLED, names.ABANDONED, None)
+        except Exception as problem:
+            _guard.swallowed("abandoning an operation", problem)
+
+    def __repr__(self) -> str:
+        return f"<operation {self.name!r} {'open' if self._open else 'closed'}>"
+
+
+def error_type(error: BaseException) -> str:
+    """
+    The class of an exception, with its module unless it is built in: ``error.type`` of the semantic conventions.
+    """
+    kind = type(error)
+    module = kind.__module__
+    name = kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
+    return name[:DIMENSION_LIMIT]
+
+
+def snake_case(name: str) -> str:
+    """``CardDeclined`` as ``card_declined``: a class name as a reason code."""
+    pieces: list[str] = []
+    for position, letter in enumerate(name):
+        follows_lower = position and not name[position - 1].isupper()
+        starts_word = position and position + 1 < len(name) and not name[position + 1].isupper()
+        if letter.isupper() and position and (follows_lower or starts_word):
+            pieces.append("_")
+        pieces.append(letter.lower())
+    return "".join(pieces).replace("__", "_").strip("_")

@@ -1,0 +1,291 @@
+"""
+A pipeline on OpenTelemetry's API: its tracer, its instruments, its event sink.
+
+Needs the API only. Which providers stand behind it (the application's, ours, none yet) is the API's business.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import _logs, metrics, trace
+from opentelemetry._logs import SeverityNumber
+from opentelemetry.metrics import Observation
+
+from bizspan import names
+from bizspan._clock import Clock, Ids
+from bizspan._facts import Hasher
+from bizspan._pipeline import CAPACITY, Pipeline, Sink
+from bizspan._record import Record
+from bizspan.vocabulary import Attribute
+
+if TYPE_CHECKING:
+    from opentelemetry._logs import Logger, LoggerProvider
+    from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider
+    from opentelemetry.trace import TracerProvider
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """
+    What a pipeline is built from, again after each fork.
+
+    Args:
+        declared: The facts by keyword.
+        hasher: Hashes personal facts; None drops them.
+        schema_url: Names the vocabulary and its version.
+        consoles: Sinks that print.
+        revenue_basis: ``excl_tax`` or ``incl_tax``.
+        capacity: How many events may wait.
+        clock: Time.
+        ids: Makes the ids of a new pipeline.
+        isolated: See `Pipeline`.
+    """
+
+    declared: Mapping[str, Attribute]
+    hasher: Hasher | None
+    schema_url: str = names.SCHEMA_URL
+    consoles: tuple[Sink, ...] = ()
+    revenue_basis: str = "excl_tax"
+    capacity: int = CAPACITY
+    clock: Clock = field(default_factory=Clock)
+    ids: Callable[[], Ids] = Ids
+    isolated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Providers:
+    """
+    The providers to use; None means the API's global one, whichever it is then.
+
+    Args:
+        own_buckets: Whether an exporter of ours takes the histograms straight from the totals.
+        events: Whether events go through the logger provider.
+    """
+
+    tracer: TracerProvider | None = None
+    meter: MeterProvider | None = None
+    logger: LoggerProvider | None = None
+    own_buckets: bool = False
+    events: bool = True
+
+
+def library_version() -> str:
+    """bizspan's version, as installed."""
+    try:
+        return installed_version("bizspan")
+    except PackageNotFoundError:
+        return "0"
+
+
+class EventSink:
+    """
+    Turns a record into a log-based event.
+
+    Args:
+        logger: OpenTelemetry's.
+        ids: Names the writer.
+    """
+
+    __slots__ = ("_emit", "_writer_id")
+
+    def __init__(self, logger: Logger, ids: Ids) -> None:
+        self._emit = logger.emit
+        self._writer_id = ids.writer_id
+
+    def __call__(self, record: Record, sequence: int) -> None:
+        attributes = record.attributes
+        attributes[names.RECORD_UID] = record.uid
+        attributes[names.WRITER_ID] = self._writer_id
+        attributes[names.SEQUENCE] = sequence
+        self._emit(
+            timestamp=record.time_ns,
+            context=record.context,
+            severity_number=SeverityNumber.INFO,
+            event_name=record.event_name,
+            attributes=attributes,
+        )
+
+
+def build(settings: Settings, providers: Providers, generation: int = 0) -> Pipeline:
+    """
+    A pipeline of this process on these providers.
+
+    Args:
+        settings: The vocabulary and the rest.
+        providers: Where signals go.
+        generation: Raised for each further pipeline on the same providers, so that its instruments are new ones:
+            a provider hands out an instrument of one scope once, and a forked child's must not be its parent's.
+    """
+    version = library_version()
+    scope = {"bizspan.generation": generation} if generation else None
+    tracers = providers.tracer or trace.get_tracer_provider()
+    meters = providers.meter or metrics.get_meter_provider()
+    meter = meters.get_meter(names.SCOPE, version, settings.schema_url, scope)
+    ids = settings.ids()
+
+    def event_sinks() -> tuple[Sink, ...]:
+        if not providers.events or (providers.logger is None and not logger_provider_is_set()):
+            return ()
+        loggers = providers.logger or _logs.get_logger_provider()
+        return (EventSink(loggers.get_logger(names.SCOPE, version, settings.schema_url), ids),)
+
+    replays: dict[str, Any] = {}
+    if not providers.own_buckets:
+        duration, score = _histograms(meter)
+        replays = {"replay_duration": duration.record, "replay_score": score.record}
+    pipeline = Pipeline(
+        tracer=tracers.get_tracer(names.SCOPE, version, settings.schema_url),
+        meter=meter,
+        declared=settings.declared,
+        hasher=settings.hasher,
+        sinks=(*settings.consoles, *event_sinks()),
+        late_sinks=event_sinks,
+        clock=settings.clock,
+        ids=ids,
+        capacity=settings.capacity,
+        immediate=bool(settings.consoles),
+        revenue_basis=settings.revenue_basis,
+        isolated=settings.isolated,
+        **replays,
+    )
+    _register(meter, pipeline)
+    return pipeline
+
+
+def _histograms(meter: Meter) -> tuple[metrics.Histogram, metrics.Histogram]:
+    duration = meter.create_histogram(
+        names.METRIC_DURATION,
+        unit=names.UNIT_SECONDS,
+        description="How long business operations took.",
+        explicit_bucket_boundaries_advisory=names.DURATION_BOUNDARIES_S,
+    )
+    score = meter.create_histogram(
+        names.METRIC_FEEDBACK,
+        unit=names.UNIT_SCORE,
+        description="What customers answered.",
+        explicit_bucket_boundaries_advisory=names.FEEDBACK_BOUNDARIES,
+    )
+    return duration, score
+
+
+Points = Callable[[], list[tuple[float, Any]]]
+
+
+def _register(meter: Meter, pipeline: Pipeline) -> None:
+    totals, accounts = pipeline.totals, pipeline.accounts
+
+    def money(kind: str) -> Points:
+        return lambda: totals.counted_money(kind)
+
+    def refused() -> list[tuple[float, Any]]:
+        return [(count, {names.REASON: reason}) for reason, count in accounts.refused.values().items()]
+
+    def values_refused() -> list[tuple[float, Any]]:
+        return [(count, {names.REASON: reason}) for reason, count in accounts.values_refused.values().items()]
+
+    def offered() -> list[tuple[float, Any]]:
+        return [(accounts.acknowledged.value + sum(accounts.refused.values().values()), {})]
+
+    counters: list[tuple[str, str, str, Points]] = [
+        (names.REVENUE, names.UNIT_CURRENCY, "Revenue of successful operations.", money(names.REVENUE)),
+        (names.REFUND, names.UNIT_CURRENCY, "Money given back.", money(names.REFUND)),
+        (names.COST, names.UNIT_CURRENCY, "What operations cost.", money(names.COST)),
+        (names.METRIC_EVENTS, names.UNIT_EVENT, "Business events.", lambda: list(totals.counted_events())),
+        (names.METRIC_OFFERED, names.UNIT_EVENT, "Events that were told.", offered),
+        (
+            names.METRIC_ACKNOWLEDGED,
+            names.UNIT_EVENT,
+            "Events that were taken on.",
+            lambda: [(accounts.acknowledged.value, {})],
+        ),
+        (names.METRIC_REFUSED, names.UNIT_EVENT, "Events that were not taken on, by reason.", refused),
+        (
+            names.METRIC_HANDED_OVER,
+            names.UNIT_EVENT,
+            "Events that a provider took over.",
+            lambda: [(accounts.handed_over.value, {})],
+        ),
+        (names.METRIC_VALUES_REFUSED, names.UNIT_VALUE, "Values dropped or changed, by reason.", values_refused),
+    ]
+    for name, unit, description, points in counters:
+        callback = _callback(pipeline, points)
+        meter.create_observable_counter(name, callbacks=[callback], unit=unit, description=description)
+    meter.create_observable_gauge(
+        names.METRIC_PENDING,
+        callbacks=[_callback(pipeline, lambda: [(pipeline.pending, {})])],
+        unit=names.UNIT_EVENT,
+        description="Events that were taken on and still wait.",
+    )
+
+
+def _callback(pipeline: Pipeline, points: Points) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    def observe(options: CallbackOptions) -> Iterable[Observation]:
+        # A forked child inherits the callback; what the parent counted is the parent's to report.
+        if pipeline.closed or pipeline.pid != os.getpid():
+            return []
+        pipeline.count_now()
+        return [Observation(value, attributes) for value, attributes in pipeline.locked(points)]
+
+    return observe
+
+
+def logger_provider_is_set() -> bool:
+    """Whether the application, or bizspan, set a global logger provider."""
+    return _is_set(_logs, "_LOGGER_PROVIDER", _logs.get_logger_provider)
+
+
+def providers_set() -> tuple[bool, bool, bool]:
+    """
+    Whether the global tracer, meter and logger providers are set.
+    """
+    return (
+        _is_set(trace, "_TRACER_PROVIDER", trace.get_tracer_provider),
+        _is_set(metrics, "_METER_PROVIDER", metrics.get_meter_provider),
+        logger_provider_is_set(),
+    )
+
+
+def any_provider_is_set() -> bool:
+    """
+    Whether any of the three is set: asked for each record until one is.
+    """
+    return (
+        _is_set(trace, "_TRACER_PROVIDER", trace.get_tracer_provider)
+        or _is_set(metrics, "_METER_PROVIDER", metrics.get_meter_provider)
+        or logger_provider_is_set()
+    )
+
+
+_MISSING: Any = object()
+
+
+def _is_set(api: Any, variable: str, getter: Callable[[], object]) -> bool:
+    # The public getter reads the environment each time (0.6 us); the variable that it guards is one read.
+    home = getattr(api, "_internal", api)
+    provider = getattr(home, variable, _MISSING)
+    if provider is _MISSING:
+        return not type(getter()).__name__.lstrip("_").startswith(("Proxy", "NoOp"))
+    return provider is not None
+
+
+def drop_inherited(meter_provider: object) -> None:
+    """
+    In a forked child: take the parent's bizspan instruments out of the SDK's readers.
+
+    An SDK histogram is copied with the process, so a cumulative reader of the child would report the parent's
+    measurements again, under the child's instance id. There is no public way; where the SDK changed, nothing happens.
+    """
+    consumer = getattr(meter_provider, "_measurement_consumer", None)
+    storages: Mapping[object, object] = getattr(consumer, "_reader_storages", {})
+    for storage in list(storages.values()):
+        matches: dict[Any, object] = getattr(storage, "_instrument_view_instrument_matches", {})
+        for instrument in list(matches):
+            scope = getattr(instrument, "instrumentation_scope", None)
+            if getattr(scope, "name", None) == names.SCOPE:
+                matches.pop(instrument, None)

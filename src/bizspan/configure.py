@@ -1,0 +1,234 @@
+"""
+Setting up: one call at the start of the program.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from bizspan import _active, _guard, _signals, names
+from bizspan._console import Receipts
+from bizspan._pipeline import CAPACITY, Pipeline
+from bizspan._signals import Providers, Settings
+from bizspan.errors import MissingExtra, SetupError
+from bizspan.vocabulary import Vocabulary, merged
+
+if TYPE_CHECKING:
+    from opentelemetry._logs import LoggerProvider
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
+
+Export = Literal["otlp", "console", "none"]
+_EXPORTS: Final = ("otlp", "console", "none")
+_KEY_VARIABLE: Final = "BIZSPAN_HASH_KEY"
+_KEY_ID_VARIABLE: Final = "BIZSPAN_HASH_KEY_ID"
+_KEY_MIN_BYTES: Final = 16
+
+
+class Configuration:
+    """
+    What `configure()` set up. Usable in ``with``: leaving the block takes it back.
+    """
+
+    def __init__(self, pipeline: Pipeline, flush: Callable[[float], bool], undo: Callable[[float], None]) -> None:
+        self._pipeline = pipeline
+        self._flush = flush
+        self._undo = undo
+        self._active = True
+
+    def force_flush(self, timeout_s: float = 10.0) -> bool:
+        """
+        Hand everything that was told so far to its receiver.
+
+        Args:
+            timeout_s: How long to wait, in seconds.
+
+        Returns:
+            Whether everything was handed over in time. Never raises.
+        """
+        try:
+            return self._flush(timeout_s)
+        except Exception as error:
+            _guard.swallowed("flushing", error)
+            return False
+
+    def shutdown(self, timeout_s: float = 2.5) -> None:
+        """
+        Flush, stop, and go back to the unconfigured state. The second time, nothing happens.
+
+        Args:
+            timeout_s: How long to wait, in seconds.
+        """
+        if not self._active:
+            return
+        self._active = False
+        global _current
+        if _current is self:
+            _current = None
+        try:
+            self._undo(timeout_s)
+        except Exception as error:
+            _guard.swallowed("shutting down", error)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether this is still in force."""
+        return self._active
+
+    def __enter__(self) -> Configuration:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.shutdown()
+
+
+_current: Configuration | None = None
+
+
+def configure(
+    *,
+    service_name: str | None = None,
+    export: Export | Sequence[Export] = "otlp",
+    vocabulary: Vocabulary | Iterable[Vocabulary] = (),
+    hash_key: bytes | str | None = None,
+    hash_key_id: str | None = None,
+    environment: str | None = None,
+    revenue_basis: Literal["excl_tax", "incl_tax"] = "excl_tax",
+    resource_attributes: dict[str, str] | None = None,
+    capacity: int = CAPACITY,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+    logger_provider: LoggerProvider | None = None,
+) -> Configuration:
+    """
+    Set bizspan up, once, at the start of the program.
+
+    With ``export="otlp"`` it joins the OpenTelemetry providers that the application set already, and builds the
+    missing ones from the ``OTEL_*`` variables (OTLP over HTTP by default). A second call changes nothing, says so once,
+    and gives back the first one's handle.
+
+    Args:
+        service_name: ``service.name``; wins over ``OTEL_SERVICE_NAME``.
+        export: ``"otlp"`` (needs the extra), ``"console"`` prints receipts, ``"none"`` uses what the application set.
+            Several may be given.
+        vocabulary: Your facts, beside the standard ones.
+        hash_key: The secret for personal facts, at least 16 bytes; by default ``BIZSPAN_HASH_KEY``.
+        hash_key_id: Names the key, so that a rotation shows; by default ``BIZSPAN_HASH_KEY_ID``, else ``"k1"``.
+        environment: ``deployment.environment.name``; in ``"production"`` personal facts without a key are dropped.
+        revenue_basis: Whether revenue is told without tax or with it.
+        resource_attributes: Further resource attributes of providers that are built.
+        capacity: How many events may wait; what is beyond is refused and counted.
+        tracer_provider: To be joined instead of the global one.
+        meter_provider: The same for metrics.
+        logger_provider: The same for events.
+
+    Raises:
+        MissingExtra: When an exporter is not installed; the text has the pip line.
+        SetupError: When an argument or a variable is wrong; the text says what to do.
+    """
+    global _current
+    if _current is not None:
+        _guard.say_once(
+            "configured", "bizspan: configure() was called again; the first call stays in force."
+            " Call shutdown() on its result to change it.",
+        )  # fmt: skip
+        return _current
+    exports = _checked_exports(export)
+    settings = _settings(
+        exports, vocabulary, _checked_key(hash_key), hash_key_id, environment, revenue_basis, capacity
+    )
+    given = (tracer_provider, meter_provider, logger_provider)
+    if _active.current is not None and _active.current.isolated:
+        # A test captures: what the application sets up is checked, and nothing is sent.
+        return Configuration(_active.current, _active.current.take, lambda timeout_s: None)
+    if "otlp" in exports:
+        _current = _configure_sdk(settings, given, service_name, environment, resource_attributes)
+    else:
+        _current = _configure_api(settings, given)
+    return _current
+
+
+def _configure_api(settings: Settings, given: tuple[Any, Any, Any]) -> Configuration:
+    """On whatever providers the application has: the bare install."""
+    providers = Providers(*given)
+    pipeline = _active.install(lambda generation: _signals.build(settings, providers, generation))
+
+    def flush(timeout_s: float) -> bool:
+        running = _active.current
+        return True if running is None else running.take(timeout_s)
+
+    def undo(timeout_s: float) -> None:
+        running = _active.current
+        _active.remove()
+        if running is not None:
+            running.close(timeout_s)
+
+    return Configuration(pipeline, flush, undo)
+
+
+def _configure_sdk(
+    settings: Settings,
+    given: tuple[Any, Any, Any],
+    service_name: str | None,
+    environment: str | None,
+    resource_attributes: dict[str, str] | None,
+) -> Configuration:
+    if find_spec("opentelemetry.sdk") is None:
+        raise MissingExtra(
+            'export="otlp" needs the OpenTelemetry SDK; run: pip install "bizspan[otlp]"'
+            ' - or pass export="console" to see receipts without it.'
+        )
+    sdk: Any = import_module("bizspan.sdk")
+    pipeline, flush, undo = sdk.set_up(settings, given, service_name, environment, resource_attributes or {})
+    return Configuration(pipeline, flush, undo)
+
+
+def _settings(
+    exports: tuple[str, ...],
+    vocabulary: Vocabulary | Iterable[Vocabulary],
+    key: bytes | None,
+    key_id: str | None,
+    environment: str | None,
+    revenue_basis: str,
+    capacity: int,
+) -> Settings:
+    vocabularies = (vocabulary,) if isinstance(vocabulary, Vocabulary) else tuple(vocabulary)
+    for item in vocabularies:
+        if not isinstance(item, Vocabulary):
+            raise SetupError(f"vocabulary= takes Vocabulary objects, got {item!r}.")
+    if revenue_basis not in ("excl_tax", "incl_tax"):
+        raise SetupError(f"revenue_basis={revenue_basis!r} is unknown; use 'excl_tax' or 'incl_tax'.")
+    if isinstance(capacity, bool) or not isinstance(capacity, int) or capacity < 1:
+        raise SetupError("capacity= must be a whole number above 0: how many events may wait.")
+    declared = merged(vocabularies)
+    key_id = key_id or os.environ.get(_KEY_ID_VARIABLE) or "k1"
+    return Settings(
+        declared=declared,
+        hasher=_active.hasher_for(key, key_id, _active.environment_name(environment)),
+        schema_url="+".join([names.SCHEMA_URL, *(f"{v.prefix}:{v.version}" for v in vocabularies)]),
+        consoles=(Receipts(declared),) if "console" in exports else (),
+        revenue_basis=revenue_basis,
+        capacity=capacity,
+    )
+
+
+def _checked_exports(export: object) -> tuple[str, ...]:
+    exports = (export,) if isinstance(export, str) else tuple(export) if isinstance(export, (list, tuple)) else ()
+    if not exports or any(name not in _EXPORTS for name in exports):
+        raise SetupError(f"export={export!r} is unknown; use 'otlp', 'console', 'none', or a list of them.")
+    return exports
+
+
+def _checked_key(key: object) -> bytes | None:
+    if key is None:
+        key = os.environ.get(_KEY_VARIABLE) or None
+    if key is None:
+        return None
+    secret = key.encode() if isinstance(key, str) else key
+    if not isinstance(secret, bytes) or len(secret) < _KEY_MIN_BYTES:
+        raise SetupError(f"hash_key= must be a secret of at least {_KEY_MIN_BYTES} bytes; use secrets.token_bytes(32).")
+    return secret

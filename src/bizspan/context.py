@@ -1,0 +1,198 @@
+"""
+Ambient business facts: told once, carried by everything inside.
+
+``with bizspan.context(segment="gold"):`` puts the fact on every operation, event and metric point in the block; with
+`configure()`, also on every span and log record of other libraries. Scopes nest, the inner one wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from opentelemetry import trace
+
+from bizspan import _active, _guard
+from bizspan._types import Attributes
+from bizspan.errors import SetupError
+
+if TYPE_CHECKING:
+    from bizspan._pipeline import Pipeline
+    from bizspan._run import Run
+    from bizspan._types import Plain
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Scope:
+    """
+    The facts in force: those of this block over those of the blocks around it.
+
+    Args:
+        facts: Told here, by keyword.
+        outer: The scope around this one.
+        run: The operation around this one.
+    """
+
+    __slots__ = ("_resolved_by", "attributes", "dimensions", "facts", "late", "outer", "run")
+
+    def __init__(self, facts: Mapping[str, object], outer: Scope | None, run: Run | None) -> None:
+        self.facts = facts
+        self.outer = outer
+        self.run = run
+        self.late: dict[str, object] | None = None
+        self.attributes: Attributes = {}
+        self.dimensions: Attributes = {}
+        self._resolved_by: Pipeline | None = None
+
+    @property
+    def ambient(self) -> Scope:
+        """Itself: an operation has an ambient scope, a scope is one."""
+        return self
+
+    def resolve(self, pipeline: Pipeline) -> Scope:
+        """
+        This scope with its attributes and dimensions filled in for this pipeline; done once.
+        """
+        if self._resolved_by is pipeline:
+            return self
+        attributes: Attributes = {}
+        dimensions: Attributes = {}
+        if self.outer is not None:
+            outer = self.outer.resolve(pipeline)
+            attributes.update(outer.attributes)
+            dimensions.update(outer.dimensions)
+        pipeline.facts.resolve(self.facts, attributes, dimensions)
+        if self.late:
+            pipeline.facts.resolve(self.late, attributes, dimensions)
+        self.attributes, self.dimensions = attributes, dimensions
+        self._resolved_by = pipeline
+        return self
+
+    def learn(self, facts: Mapping[str, object]) -> None:
+        """Add facts that were learned after the scope began."""
+        self.late = {**(self.late or {}), **facts}
+        self._resolved_by = None
+
+
+# The innermost scope or operation of this thread or task.
+frame: ContextVar[Scope | Run | None] = ContextVar("bizspan", default=None)
+
+
+def ambient_scope() -> Scope | None:
+    """
+    The scope in force, whether or not an operation is open inside it.
+    """
+    innermost = frame.get()
+    return None if innermost is None else innermost.ambient
+
+
+def ambient_attributes() -> Attributes:
+    """
+    What a span or log record made now should carry; empty outside of any scope.
+    """
+    scope = ambient_scope()
+    pipeline = _active.current
+    if scope is None or pipeline is None:
+        return {}
+    return scope.resolve(pipeline).attributes
+
+
+class context:  # noqa: N801 - reads as a verb at the call site, like contextlib's
+    """
+    Put facts on everything inside: a block, or a function when used as a decorator.
+
+    Args:
+        attributes: Facts whose names clash with an option.
+        facts: Facts by keyword. None means "not told".
+
+    Raises:
+        SetupError: At decoration of a generator, which would leak its context into its caller.
+    """
+
+    __slots__ = ("_facts", "_outer", "_scope")
+
+    def __init__(self, *, attributes: Mapping[str, Plain] | None = None, **facts: Plain) -> None:
+        self._facts: dict[str, object] = {**with_attributes(attributes), **facts}
+        self._scope: Scope | None = None
+        self._outer: Scope | Run | None = None
+
+    def __enter__(self) -> None:
+        if self._scope is not None:
+            raise SetupError(
+                "This context() block is already open; make a new one with context(...) for each block."
+            )
+        outer = frame.get()
+        self._outer = outer
+        if outer is None:
+            self._scope = Scope(self._facts, None, None)
+        else:
+            self._scope = Scope(self._facts, outer.ambient, outer.run)
+        frame.set(self._scope)
+
+    def __exit__(self, *exception: object) -> None:
+        # Not where another thread or task closes the block, or where blocks end out of order (generators).
+        if frame.get() is self._scope:
+            frame.set(self._outer)
+        self._scope = self._outer = None
+
+    def __call__(self, function: F) -> F:
+        from bizspan._wrapping import decorate
+
+        facts = self._facts
+
+        def block() -> context:
+            fresh = context()
+            fresh._facts = facts
+            return fresh
+
+        return decorate(function, block, "context")
+
+
+def annotate(*, attributes: Mapping[str, Plain] | None = None, **facts: Plain) -> None:
+    """
+    Tell facts that were learned late.
+
+    They land on the current operation, where the call's own facts win over them; outside of any operation on the
+    rest of the innermost `context`; and without either on the current span.
+
+    Args:
+        attributes: Facts whose names clash with an option.
+        facts: Facts by keyword. None means "not told".
+    """
+    try:
+        told = {**with_attributes(attributes), **facts}
+        innermost = frame.get()
+        run = None if innermost is None else innermost.run
+        if run is not None:
+            run.learn(told)
+            return
+        pipeline = _active.pipeline()
+        if innermost is not None and innermost.ambient is not None:
+            innermost.ambient.learn(told)
+        if pipeline is not None:
+            _annotate_span(pipeline, told, alone=innermost is None)
+    except Exception as error:
+        _guard.swallowed("annotating", error)
+
+
+def _annotate_span(pipeline: Pipeline, told: Mapping[str, object], *, alone: bool) -> None:
+    span = trace.get_current_span()
+    if span.is_recording():
+        attributes: Attributes = {}
+        pipeline.facts.resolve(told, attributes, {})
+        span.set_attributes(attributes)
+    elif alone:
+        pipeline.accounts.refuse_value(
+            "annotate", "no_target", "Annotate inside an operation, a context() block or a recording span."
+        )
+
+
+def with_attributes(attributes: object) -> Mapping[str, object]:
+    """
+    The facts of an ``attributes=`` argument; nothing where it is not a mapping.
+    """
+    if attributes is None or not attributes:
+        return {}
+    return dict(attributes) if type(attributes) is dict else {}

@@ -1,0 +1,249 @@
+"""
+Events in one line: something that happened, money that went back, money that was spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from opentelemetry import context as otel
+
+from bizspan import _active, _guard, names
+from bizspan._accounts import INTERNAL_ERROR, INVALID_NAME, NOT_CONFIGURED, idle
+from bizspan._amounts import Amounts
+from bizspan._facts import DIMENSION_LIMIT, add_note
+from bizspan._record import Record
+from bizspan._values import clean_name, timestamp_ns
+from bizspan.context import frame, with_attributes
+from bizspan.operation import known_name
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from bizspan._pipeline import Pipeline
+    from bizspan._record import AmountLine
+    from bizspan._types import Amount, Attributes, Number, Plain
+
+_OURS = frozenset(
+    {
+        names.EVENT_OPERATION,
+        names.EVENT_REVENUE,
+        names.EVENT_REFUND,
+        names.EVENT_COST,
+        names.EVENT_FEEDBACK,
+    }
+)
+
+
+def event(
+    name: str,
+    *,
+    revenue: Amount | None = None,
+    value: Amount | None = None,
+    cost: Amount | None = None,
+    tax: Amount | None = None,
+    time: datetime | int | None = None,
+    idempotency_key: Plain = None,
+    attributes: Mapping[str, Plain] | None = None,
+    **facts: Plain,
+) -> None:
+    """
+    Tell that something happened. Never raises.
+
+    Args:
+        name: What happened, for example ``"invoice.paid"``.
+        revenue: What it earned: a Money or ``(amount, currency)``.
+        value: What is at stake.
+        cost: What it cost.
+        tax: The tax beside the revenue.
+        time: When it happened: a datetime (naive means UTC) or nanoseconds since the epoch; by default now.
+            The event is backdated, its metrics count now.
+        idempotency_key: The same key and name give the same ``log.record.uid``.
+        attributes: Facts whose names clash with an option.
+        facts: Facts by keyword. None means "not told".
+    """
+    money = {names.REVENUE: revenue, names.VALUE: value, names.COST: cost, names.TAX: tax}
+    if name in _OURS:
+        name = ""  # bizspan's own event names have calls of their own
+    tell(Told(name, with_attributes(attributes), facts, money=money, time=time, key=idempotency_key))
+
+
+def refund(
+    amount: Amount | Number | None,
+    currency: str | None = None,
+    *,
+    order: Plain = None,
+    reason: str | None = None,
+    rounding: str | None = None,
+    time: datetime | int | None = None,
+    idempotency_key: Plain = None,
+    attributes: Mapping[str, Plain] | None = None,
+    **facts: Plain,
+) -> None:
+    """
+    Tell that money went back: an order's whole revenue, or a part of it. Never raises.
+
+    Args:
+        amount: How much went back, positive, in major units, or a Money. Several partial refunds add up.
+        currency: ISO 4217, where the amount does not carry one.
+        order: The order that it belongs to.
+        reason: A short code, such as ``"damaged"``.
+        rounding: ``"half_even"`` rounds to the currency's digits.
+        time: As for `event`.
+        idempotency_key: As for `event`.
+        attributes: Facts whose names clash with an option.
+        facts: Facts by keyword.
+    """
+    money = {names.REFUND: Rounded(amount, currency, rounding)}
+    tell(
+        Told(
+            names.EVENT_REFUND, with_attributes(attributes), {"order": order, **facts}, money=money, time=time,
+            key=idempotency_key, text={names.REFUND_REASON: reason},
+        )
+    )  # fmt: skip
+
+
+def cost(
+    amount: Amount | Number | None,
+    currency: str | None = None,
+    *,
+    rounding: str | None = None,
+    time: datetime | int | None = None,
+    idempotency_key: Plain = None,
+    attributes: Mapping[str, Plain] | None = None,
+    **facts: Plain,
+) -> None:
+    """
+    Tell that money was spent: a payment fee, a model call. Never raises.
+
+    Args:
+        amount: How much, positive, in major units, or a Money.
+        currency: ISO 4217, where the amount does not carry one.
+        rounding: ``"half_even"`` rounds to the currency's digits.
+        time: As for `event`.
+        idempotency_key: As for `event`.
+        attributes: Facts whose names clash with an option.
+        facts: Facts by keyword.
+    """
+    money = {names.COST: Rounded(amount, currency, rounding)}
+    tell(
+        Told(names.EVENT_COST, with_attributes(attributes), facts, money=money, time=time, key=idempotency_key)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Rounded:
+    """An amount with its own currency and rounding."""
+
+    amount: object
+    currency: object
+    rounding: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """
+    What one call told.
+
+    Args:
+        name: The event's name.
+        more: Facts of the ``attributes=`` argument.
+        facts: Facts by keyword; they win.
+        money: Amounts by kind.
+        text: Our own attributes, by key; None means "not told".
+        time: When it happened; None is now.
+        key: The idempotency key.
+        score: Of a feedback.
+    """
+
+    name: object
+    more: Mapping[str, object]
+    facts: Mapping[str, object]
+    money: Mapping[str, object] = field(default_factory=dict[str, object])
+    text: Mapping[str, object] = field(default_factory=dict[str, object])
+    time: object = None
+    key: object = None
+    score: float | None = None
+
+
+def tell(told: Told) -> None:
+    """
+    Make the record of one event and hand it on. Never raises.
+    """
+    pipeline = _active.pipeline()
+    if pipeline is None:
+        idle.refused.add(NOT_CONFIGURED)
+        return
+    try:
+        record = _record(pipeline, told)
+        if record is not None:
+            pipeline.accept(record)
+    except Exception as error:
+        pipeline.accounts.refuse(INTERNAL_ERROR)
+        _guard.swallowed("telling an event", error)
+
+
+def _record(pipeline: Pipeline, told: Told) -> Record | None:
+    name = known_name(told.name)
+    if name is None:
+        pipeline.accounts.refuse(INVALID_NAME)
+        pipeline.accounts.refuse_value("event name", "invalid", "Name the event with a short text of your own.")
+        return None
+    attributes: Attributes = {}
+    dimensions: Attributes = {}
+    _add_ambient(pipeline, attributes, dimensions)
+    pipeline.facts.resolve({**told.more, **told.facts}, attributes, dimensions)
+    for key, text in told.text.items():
+        clean = clean_name(text, limit=DIMENSION_LIMIT)
+        if clean is not None:
+            attributes[key] = clean
+    if told.score is not None:
+        attributes[names.FEEDBACK_SCORE] = told.score
+    lines = _write_money(pipeline, told.money, attributes)
+    uid = pipeline.new_id() if told.key is None else pipeline.uid_for(name, told.key)
+    return Record(
+        name, name, uid, _happened(pipeline, told.time, attributes), attributes, dimensions, lines,
+        otel.get_current(), score=told.score, idempotent=told.key is not None, backdated=told.time is not None,
+    )  # fmt: skip
+
+
+def _add_ambient(pipeline: Pipeline, attributes: Attributes, dimensions: Attributes) -> None:
+    innermost = frame.get()
+    if innermost is None:
+        return
+    if innermost.ambient is not None:
+        ambient = innermost.ambient.resolve(pipeline)
+        attributes.update(ambient.attributes)
+        dimensions.update(ambient.dimensions)
+    if innermost.run is not None:
+        attributes[names.OPERATION_ID] = innermost.run.id
+
+
+def _happened(pipeline: Pipeline, time: object, attributes: Attributes) -> int:
+    happened = None if time is None else timestamp_ns(time)
+    if happened is not None:
+        return happened
+    if time is not None:
+        pipeline.accounts.refuse_value("time", "time", "Tell an aware datetime, or nanoseconds since the epoch.")
+        add_note(attributes, "time:invalid")
+    return pipeline.time_ns()
+
+
+def _write_money(
+    pipeline: Pipeline, money: Mapping[str, object], attributes: Attributes
+) -> tuple[AmountLine, ...]:
+    told = {kind: amount for kind, amount in money.items() if amount is not None}
+    if not told:
+        return ()
+    amounts = Amounts(pipeline.accounts)
+    for kind, amount in told.items():
+        if type(amount) is Rounded:
+            amounts.tell(kind, amount.amount, amount.currency, amount.rounding)
+        else:
+            amounts.tell(kind, amount)
+    amounts.write(attributes)
+    if names.MINOR_UNITS_KEYS[names.REVENUE] in attributes and pipeline.revenue_basis != "excl_tax":
+        attributes[names.REVENUE_BASIS] = pipeline.revenue_basis
+    return amounts.lines()

@@ -1,0 +1,222 @@
+"""
+Gauges: numbers pulled from the system of record, at their own interval, off the export thread.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from opentelemetry.metrics import Observation
+
+from bizspan import _active, _guard, names
+from bizspan._values import clean_name, coerce
+from bizspan.errors import SetupError
+from bizspan.money import Money
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import CallbackOptions
+
+    from bizspan._pipeline import Pipeline
+    from bizspan._types import Attributes
+
+F = TypeVar("F", bound=Callable[[], Any])
+_SETS_LIMIT: Final = 1900
+_STALE_AFTER_INTERVALS: Final = 3
+
+
+class Gauge:
+    """
+    One gauge: its function, and the values of its last pull.
+
+    Args:
+        name: The metric's name.
+        function: Gives a number or a Money, or yields them, each alone or with facts.
+        every_s: Seconds between pulls.
+        timeout_s: Seconds that a pull may take; a later result is dropped and counted.
+        unit: The metric's unit (UCUM).
+        description: The metric's description.
+    """
+
+    def __init__(
+        self, name: str, function: Callable[[], Any], every_s: float, timeout_s: float, unit: str, description: str
+    ) -> None:
+        self.name = name
+        self.unit = unit
+        self.description = description
+        self._function = function
+        self._every_s = every_s
+        self._timeout_s = timeout_s
+        self._points: list[Observation] = []
+        self._pulled_at = 0.0
+        self._served: Pipeline | None = None
+        self._stop = threading.Event()
+
+    def serve(self, pipeline: Pipeline) -> None:
+        """Register with this pipeline, and pull from now on in a thread of its own."""
+        if self._served is pipeline:
+            return
+        self._stop.set()
+        self._served = pipeline
+        self._points = []
+        self._stop = threading.Event()
+        pipeline.meter.create_observable_gauge(
+            self.name,
+            callbacks=[lambda options: self._observe(pipeline, options)],
+            unit=self.unit,
+            description=self.description,
+        )
+        if not pipeline.isolated:
+            threading.Thread(
+                target=self._run, args=(pipeline, self._stop), name=f"bizspan-gauge-{self.name}", daemon=True
+            ).start()
+
+    def retire(self) -> None:
+        """Stop pulling, and give nothing more: another gauge took the name."""
+        self._served = None
+        self._stop.set()
+
+    def _run(self, pipeline: Pipeline, stop: threading.Event) -> None:
+        while not stop.is_set() and not pipeline.closed:
+            self.pull(pipeline)
+            stop.wait(self._every_s)
+
+    def pull(self, pipeline: Pipeline) -> None:
+        """
+        Ask the function, and keep what it gives for the next collections.
+        """
+        started = time.monotonic()
+        try:
+            points = list(self._points_of(pipeline, self._function(), started + self._timeout_s))
+        except TimeoutError:
+            pipeline.accounts.refuse_value(self.name, "gauge_timeout", f"It took over {self._timeout_s:g} s.")
+        except Exception as error:
+            pipeline.accounts.refuse_value(self.name, "gauge_failed", f"It raised {type(error).__name__}.")
+        else:
+            self._points = points
+            self._pulled_at = time.monotonic()
+
+    def _points_of(self, pipeline: Pipeline, given: object, deadline: float) -> Iterator[Observation]:
+        sets: dict[tuple[Any, ...], Observation] = {}
+        for row in _rows(given):
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            if len(sets) >= _SETS_LIMIT:
+                pipeline.accounts.refuse_value(self.name, "too_many", f"Give at most {_SETS_LIMIT} values.")
+                break
+            value, facts = row if isinstance(row, tuple) and len(row) == 2 else (row, {})
+            observation = self._observation(pipeline, value, facts)
+            if observation is not None:
+                sets[tuple(sorted((observation.attributes or {}).items()))] = observation
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        yield from sets.values()
+
+    def _observation(self, pipeline: Pipeline, value: object, facts: object) -> Observation | None:
+        attributes: Attributes = {}
+        dimensions: Attributes = {}
+        if isinstance(facts, Mapping):
+            pipeline.facts.resolve(facts, attributes, dimensions)
+            for key in attributes.keys() - dimensions.keys():
+                pipeline.accounts.refuse_value(key, "no_dimension", "Only declared dimensions go onto metrics.")
+        fitted = pipeline.locked(lambda: pipeline.totals.fit(dimensions))
+        if hasattr(value, "amount") and hasattr(value, "currency"):
+            money = Money(value)  # type: ignore[call-arg]
+            number: object = money.minor_units / 10**money.exponent
+            fitted[names.CURRENCY_KEYS[names.VALUE]] = money.currency
+        else:
+            number, _ = coerce(value)
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            pipeline.accounts.refuse_value(self.name, "type", "Give a finite number or a Money.")
+            return None
+        return Observation(number, fitted)
+
+    def _observe(self, pipeline: Pipeline, options: CallbackOptions) -> Iterable[Observation]:
+        if pipeline.closed or self._served is not pipeline or pipeline.pid != os.getpid():
+            return []
+        age_s = time.monotonic() - self._pulled_at
+        return [] if age_s > _STALE_AFTER_INTERVALS * self._every_s + self._timeout_s else self._points
+
+
+_gauges: dict[str, Gauge] = {}
+
+
+def gauge(
+    name: str,
+    *,
+    every_s: float = 60.0,
+    timeout_s: float = 10.0,
+    unit: str = "",
+    description: str = "",
+) -> Callable[[F], F]:
+    """
+    Declare a gauge: its function is called at its own interval, in a thread of its own, and its last values are
+    exported. The function itself stays as it is.
+
+    The function gives a number or a `Money`, or yields several, each alone or as ``(value, facts)``. A value is
+    dropped when it is older than three intervals. Never sum a gauge over processes: each pulls the same system.
+
+    Args:
+        name: The metric's name, for example ``"subscriptions.active"``.
+        every_s: Seconds between pulls, at least 0.1.
+        timeout_s: Seconds that a pull may take.
+        unit: UCUM, for example ``"{subscription}"``.
+        description: One line.
+
+    Raises:
+        SetupError: When the declaration is wrong.
+    """
+    clean = clean_name(name)
+    if clean is None or clean != name:
+        raise SetupError(f"gauge({name!r}) needs a name such as 'subscriptions.active'.")
+    if not (_is_number(every_s) and every_s >= 0.1 and _is_number(timeout_s) and timeout_s > 0):
+        raise SetupError("gauge() needs every_s of at least 0.1 and timeout_s above 0, in seconds.")
+
+    def declare(function: F) -> F:
+        if not callable(function):
+            raise SetupError(f"gauge({name!r}) decorates a function without arguments.")
+        declared = Gauge(name, function, every_s, timeout_s, unit, description)
+        previous = _gauges.get(name)
+        if previous is not None:
+            previous.retire()
+        _gauges[name] = declared
+        pipeline = _active.current
+        if pipeline is not None:
+            declared.serve(pipeline)
+        return function
+
+    return declare
+
+
+def declared_gauges() -> dict[str, Gauge]:
+    """The gauges by name."""
+    return dict(_gauges)
+
+
+def _serve_all() -> None:
+    pipeline = _active.current
+    if pipeline is None:
+        return
+    for declared in list(_gauges.values()):
+        try:
+            declared.serve(pipeline)
+        except Exception as error:
+            _guard.swallowed("starting a gauge", error)
+
+
+_active.on_start.append(_serve_all)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _rows(given: object) -> Iterable[object]:
+    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Mapping):
+        return (given,)
+    if isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping)):
+        return given
+    return (given,)

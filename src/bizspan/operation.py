@@ -1,0 +1,208 @@
+"""
+Business operations: one declaration, run as a block or put onto functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+from bizspan import _active, _guard, names
+from bizspan._accounts import INTERNAL_ERROR, INVALID_NAME, NOT_CONFIGURED, idle
+from bizspan._run import Run
+from bizspan._values import clean_name
+from bizspan.context import with_attributes
+from bizspan.errors import SetupError
+
+if TYPE_CHECKING:
+    from bizspan._pipeline import Pipeline
+    from bizspan._types import AmountFact, Attributes, Fact
+
+F = TypeVar("F", bound=Callable[..., Any])
+Rejects = type[BaseException] | tuple[type[BaseException], ...]
+
+_FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType)
+_IDLE = Run(None, "")
+_MONEY = {"revenue": names.REVENUE, "value": names.VALUE, "cost": names.COST, "tax": names.TAX}
+_known_names: dict[str, str] = {}
+
+
+class Operation:
+    """
+    A business operation: something the business would count, that succeeds, is refused, or fails.
+
+    ``with operation("checkout") as op:`` runs it once. ``@operation("checkout")`` runs it with each call. A kept
+    declaration runs again with ``with declaration(segment="gold"):``, or decorates with ``declaration(function)``.
+
+    Args:
+        name: What the business calls it, for example ``"checkout"``. The span has the same name.
+        attributes: Facts whose names clash with an option.
+        revenue: What it earns: a Money, ``(amount, currency)``, or a function of ``result`` when decorating.
+        value: What is at stake, whatever the outcome.
+        cost: What it costs.
+        tax: The tax beside the revenue.
+        rejects: Exceptions that are business refusals: outcome ``rejected`` instead of ``failed``.
+        span: ``"new"`` opens a span; ``"current"`` writes onto the span that is there.
+        idempotency_key: The same key and name give the same ``log.record.uid``.
+        facts: Facts by keyword: constants, or, when decorating, functions of the arguments by name and of ``result``.
+
+    Raises:
+        SetupError: At decoration, and when a run is entered twice. The text says what to change.
+    """
+
+    __slots__ = ("_facts", "_key", "_money", "_name", "_prepared", "_rejects", "_run", "_span")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, name: str, *,
+            customer: Fact = None, segment: Fact = None, plan: Fact = None, tenant: Fact = None,
+            community: Fact = None, country: Fact = None, region: Fact = None, continent: Fact = None,
+            locality: Fact = None, channel: Fact = None, campaign: Fact = None, campaign_source: Fact = None,
+            campaign_medium: Fact = None, campaign_content: Fact = None, campaign_term: Fact = None,
+            order: Fact = None, product: Fact = None, category: Fact = None, feature: Fact = None,
+            traffic: Fact = None, session: Fact = None, flag: Fact = None, variant: Fact = None,
+            revenue: AmountFact = None, value: AmountFact = None, cost: AmountFact = None,
+            tax: AmountFact = None, rejects: Rejects = (), span: Literal["new", "current"] = "new",
+            idempotency_key: Fact = None, attributes: Mapping[str, Fact] | None = None, **facts: Fact,
+        ) -> None: ...  # fmt: skip
+    else:
+
+        def __init__(
+            self, name, *, attributes=None, revenue=None, value=None, cost=None, tax=None, rejects=(), span="new",
+            idempotency_key=None, **facts,
+        ):  # fmt: skip
+            self._name = name
+            self._facts = facts if attributes is None else {**with_attributes(attributes), **facts}
+            if revenue is None and value is None and cost is None and tax is None:
+                self._money = None
+            else:
+                told = {"revenue": revenue, "value": value, "cost": cost, "tax": tax}
+                self._money = {_MONEY[kind]: amount for kind, amount in told.items() if amount is not None}
+            self._rejects = rejects
+            self._span = span
+            self._key = idempotency_key
+            self._run = None
+
+    # --- as a block -----------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Run:
+        if self._run is not None:
+            raise SetupError(
+                f"This run of {self._name!r} was already entered; use `with declaration():` for each run."
+            )
+        self._refuse_functions()
+        pipeline = _active.current or _active.pipeline()
+        if pipeline is None:
+            idle.refused.add(NOT_CONFIGURED)
+            self._run = run = _IDLE
+            return run
+        self._run = run = start(self, pipeline, self._facts, self._key)
+        if self._money is not None:
+            run.tell_all(self._money)
+        return run
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        run = self._run
+        if run is not None and run is not _IDLE:
+            run.ended(error, self._rejects)
+
+    def _refuse_functions(self) -> None:
+        for name, value in self._facts.items():
+            if type(value) in _FUNCTIONS:
+                raise SetupError(
+                    f"{name}= is a function, and a block has no arguments to give it; pass its value instead."
+                )
+        if self._money is not None:
+            for kind, amount in self._money.items():
+                if type(amount) in _FUNCTIONS:
+                    raise SetupError(f"{kind} is a function, and a block has no result; call op.revenue() instead.")
+
+    # --- as a decorator, or declared once and used many times -----------------------------------------------------
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __call__(self, function: F, /) -> F: ...
+        @overload
+        def __call__(
+            self, *,
+            customer: Fact = None, segment: Fact = None, plan: Fact = None, tenant: Fact = None,
+            community: Fact = None, country: Fact = None, region: Fact = None, continent: Fact = None,
+            locality: Fact = None, channel: Fact = None, campaign: Fact = None, campaign_source: Fact = None,
+            campaign_medium: Fact = None, campaign_content: Fact = None, campaign_term: Fact = None,
+            order: Fact = None, product: Fact = None, category: Fact = None, feature: Fact = None,
+            traffic: Fact = None, session: Fact = None, flag: Fact = None, variant: Fact = None,
+            revenue: AmountFact = None, value: AmountFact = None, cost: AmountFact = None,
+            tax: AmountFact = None, idempotency_key: Fact = None,
+            attributes: Mapping[str, Fact] | None = None, **facts: Fact,
+        ) -> Operation: ...  # fmt: skip
+        def __call__(self, function: Any = None, /, **facts: Any) -> Any: ...
+    else:
+
+        def __call__(self, function=None, /, *, attributes=None, idempotency_key=None, **facts):
+            if function is not None:
+                from bizspan._binding import decorate_operation
+
+                return decorate_operation(self, function)
+            money = {_MONEY[kind]: facts.pop(kind) for kind in _MONEY if kind in facts}
+            fresh = Operation.__new__(Operation)
+            fresh._name = self._name
+            fresh._facts = {**self._facts, **with_attributes(attributes), **facts}
+            fresh._money = {**(self._money or {}), **money} or None
+            fresh._rejects = self._rejects
+            fresh._span = self._span
+            fresh._key = self._key if idempotency_key is None else idempotency_key
+            fresh._run = None
+            return fresh
+
+    @property
+    def name(self) -> str:
+        """The operation's name, as declared."""
+        return self._name
+
+    def __repr__(self) -> str:
+        return f"operation({self._name!r})"
+
+
+operation = Operation
+
+
+def start(
+    declared: Operation,
+    pipeline: Pipeline,
+    facts: Mapping[str, object],
+    key: object,
+    prepared: tuple[Attributes, Attributes] | None = None,
+) -> Run:
+    """
+    A run of this declaration, begun; one that does nothing where it can't be.
+    """
+    name = known_name(declared._name)
+    if name is None:
+        pipeline.accounts.refuse(INVALID_NAME)
+        pipeline.accounts.refuse_value("operation name", "invalid", "Name the operation with a short text.")
+        return _IDLE
+    run = Run(pipeline, name)
+    try:
+        run.begin(facts, prepared, declared._span, key)
+    except Exception as error:
+        pipeline.accounts.refuse(INTERNAL_ERROR)
+        _guard.swallowed("beginning an operation", error)
+        return _IDLE
+    return run
+
+
+def known_name(name: object) -> str | None:
+    """
+    The clean form of an operation's or event's name, remembered; None where there is none.
+    """
+    if type(name) is str:
+        known = _known_names.get(name)
+        if known is not None:
+            return known
+    clean = clean_name(name)
+    if clean is not None and type(name) is str and len(_known_names) < 4096:
+        _known_names[name] = clean
+    return clean

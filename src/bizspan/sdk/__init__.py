@@ -1,0 +1,174 @@
+"""
+The room that needs the OpenTelemetry SDK: providers, processors, exporters, and the end of the process.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from typing import Any
+
+from opentelemetry import _logs, metrics, trace
+
+from bizspan import _active, _guard, _signals
+from bizspan._pipeline import Pipeline
+from bizspan._run import Run
+from bizspan._signals import Providers, Settings
+from bizspan.sdk import _providers
+from bizspan.sdk._exit import AtEnd, Workers
+from bizspan.sdk._exporters import Exporters, from_environment
+from bizspan.sdk._resource import build_resource
+
+__all__ = ["Exporters", "set_up"]
+
+_TAKE_SHARE = 0.4  # of the bound, for handing what waits to the providers; the rest is theirs
+_FLUSHERS = 4  # one per signal, and one that waits for them when a signal comes
+
+
+def set_up(
+    settings: Settings,
+    given: tuple[Any, Any, Any],
+    service_name: str | None,
+    environment: str | None,
+    resource_attributes: dict[str, str],
+    exporters: Exporters | None = None,
+) -> tuple[Pipeline, Callable[[float], bool], Callable[[float], None]]:
+    """
+    A pipeline on the application's providers where they are set, and on built ones where they are not.
+
+    Args:
+        settings: The vocabulary and the rest.
+        given: Tracer, meter and logger provider to join; None means the global one.
+        service_name: Of built providers.
+        environment: Of built providers.
+        resource_attributes: Of built providers.
+        exporters: Of built providers; by default from the ``OTEL_*`` variables.
+
+    Returns:
+        The pipeline, how to flush it within some seconds, and how to take everything back.
+    """
+    collected = Collected(given)
+    if not _providers.is_disabled():
+        try:
+            collected.complete(
+                lambda: build_resource(service_name, environment, resource_attributes), exporters
+            )
+        except BaseException:
+            collected.undo()
+            raise
+    collected.workers.ensure()
+    providers = Providers(*collected.providers, own_buckets=collected.own_buckets)
+    inherited = False
+
+    def recipe(generation: int) -> Pipeline:
+        nonlocal inherited
+        if inherited:
+            _signals.drop_inherited(providers.meter)
+            collected.workers.ensure()
+        pipeline = _signals.build(settings, providers, generation)
+        inherited = True
+        return pipeline
+
+    pipeline = _active.install(recipe)
+    at_end = AtEnd(collected.end, collected.workers)
+    at_end.install()
+
+    def undo(timeout_s: float) -> None:
+        at_end.remove()
+        collected.end(timeout_s)
+        _active.remove()
+        collected.undo()
+
+    return pipeline, collected.flush, undo
+
+
+class Collected:
+    """
+    The three providers, and which of them are ours.
+    """
+
+    def __init__(self, given: tuple[Any, Any, Any]) -> None:
+        self.providers: list[Any] = list(given)
+        self.own_buckets = False
+        self.workers = Workers(_FLUSHERS)
+        self._built: list[Any] = []
+        self._stamps: list[_providers.Stamp | None] = []
+        self._globals = _providers.Globals()
+
+    def complete(self, resource: Callable[[], Any], exporters: Exporters | None) -> None:
+        """Join what is set, build the rest."""
+        getters = (trace.get_tracer_provider, metrics.get_meter_provider, _logs.get_logger_provider)
+        for position, (is_set, getter) in enumerate(zip(_signals.providers_set(), getters, strict=True)):
+            if self.providers[position] is None and is_set:
+                self.providers[position] = getter()
+        tracer, meter, logger = self.providers
+        if tracer is not None:
+            self._stamps.append(_providers.stamp_spans(tracer))
+        if logger is not None:
+            self._stamps.append(_providers.stamp_logs(logger))
+        if None in self.providers:
+            self._build(resource(), exporters or from_environment())
+
+    def _build(self, resource: Any, exporters: Exporters) -> None:
+        tracer, meter, logger = self.providers
+        if tracer is None:
+            self.providers[0] = tracer = _providers.build_tracer_provider(resource, exporters.spans)
+            self._built.append(tracer)
+            self._globals.set_tracer_provider(tracer)
+        if meter is None:
+            built = _providers.build_meter_provider(resource, exporters.metrics, lambda: _active.current)
+            self.providers[1] = built
+            self.own_buckets = not isinstance(exporters.metrics, _providers.MetricReader)
+            self._built.append(built)
+            self._globals.set_meter_provider(built)
+        if logger is None:
+            self.providers[2] = logger = _providers.build_logger_provider(resource, exporters.logs)
+            self._built.append(logger)
+            self._globals.set_logger_provider(logger)
+
+    def flush(self, timeout_s: float) -> bool:
+        """Hand everything to the providers, and have all of them flush."""
+        deadline = time.monotonic() + timeout_s
+        pipeline = _active.current
+        taken = pipeline is None or pipeline.take(timeout_s)
+        millis = int(timeout_s * 1000)
+        tasks = [
+            (lambda provider=provider: provider.force_flush(millis))
+            for provider in self.providers
+            if hasattr(provider, "force_flush")
+        ]
+        return self.workers.run(tasks, max(0.0, deadline - time.monotonic())) and taken
+
+    def end(self, timeout_s: float) -> None:
+        """Abandon what is open, hand over what waits, shut down what was built, all within the bound."""
+        deadline = time.monotonic() + timeout_s
+        abandon_open_runs()
+        pipeline = _active.current
+        if pipeline is not None:
+            pipeline.take(timeout_s * _TAKE_SHARE)
+        tasks = [provider.shutdown for provider in self._built]
+        self.workers.run(tasks, max(0.0, deadline - time.monotonic()))
+        if pipeline is not None:
+            pipeline.closed = True
+
+    def undo(self) -> None:
+        """Back to how it was."""
+        for stamp in self._stamps:
+            if stamp is not None:
+                stamp.active = False
+        self._globals.reset()
+        self.workers.stop()
+
+
+def abandon_open_runs() -> None:
+    """
+    Finish every operation that nobody left. Found among the garbage collector's objects: a register of open
+    operations would cost each of them.
+    """
+    try:
+        for candidate in gc.get_objects():
+            if type(candidate) is Run and candidate.is_open:
+                candidate.abandon()
+    except Exception as error:
+        _guard.swallowed("abandoning operations", error)

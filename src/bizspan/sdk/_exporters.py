@@ -1,0 +1,106 @@
+"""
+Exporters from the ``OTEL_*`` variables, checked before the first byte is sent.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, Final, Literal
+
+from bizspan.errors import MissingExtra, SetupError
+
+Signal = Literal["traces", "metrics", "logs"]
+_PROTOCOLS: Final = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
+_EXTRAS: Final = {"otlp_proto_http": "otlp", "otlp_proto_grpc": "grpc"}
+
+
+@dataclass(frozen=True, slots=True)
+class Exporters:
+    """
+    One exporter per signal; None exports nothing.
+    """
+
+    spans: Any = None
+    metrics: Any = None
+    logs: Any = None
+
+
+def from_environment() -> Exporters:
+    """
+    The exporters that the variables ask for: OTLP over HTTP with protobuf where they are silent.
+
+    Raises:
+        MissingExtra: When the protocol's exporter is not installed.
+        SetupError: When a variable is wrong. Values are not repeated: they may hold secrets.
+    """
+    return Exporters(spans=_exporter("traces"), metrics=_exporter("metrics"), logs=_exporter("logs"))
+
+
+def _exporter(signal: Signal) -> Any:
+    variable = f"OTEL_{signal.upper()}_EXPORTER"
+    name = os.environ.get(variable, "").strip() or "otlp"
+    if name == "none":
+        return None
+    if "," in name:
+        raise SetupError(f"{variable} names several exporters; name one, and join your own providers for more.")
+    if name == "otlp":
+        name = _protocol(signal)
+        _check_otlp(signal, name)
+    found = list(entry_points(group=f"opentelemetry_{signal}_exporter", name=name))
+    if not found:
+        if name in _EXTRAS:
+            raise MissingExtra(
+                f'The exporter {name!r} is not installed; run: pip install "bizspan[{_EXTRAS[name]}]"'
+            )
+        raise SetupError(f"{variable}={name!r} is unknown; use otlp, console or none, or install its package.")
+    try:
+        return found[0].load()()
+    except Exception as error:
+        # The exporter's own text may repeat a header or a URL with credentials.
+        raise SetupError(
+            f"The {signal} exporter {name!r} refused its settings ({type(error).__name__});"
+            " check the OTEL_EXPORTER_OTLP_* variables."
+        ) from None
+
+
+def _variable(signal: Signal, name: str) -> tuple[str, str]:
+    """The variable that applies to a signal, and its value."""
+    special, general = f"OTEL_EXPORTER_OTLP_{signal.upper()}_{name}", f"OTEL_EXPORTER_OTLP_{name}"
+    if special in os.environ:
+        return special, os.environ[special].strip()
+    return general, os.environ.get(general, "").strip()
+
+
+def _protocol(signal: Signal) -> str:
+    variable, protocol = _variable(signal, "PROTOCOL")
+    if not protocol:
+        return _PROTOCOLS["http/protobuf"]
+    if protocol not in _PROTOCOLS:
+        raise SetupError(f"{variable} is {protocol[:32]!r}; use 'http/protobuf' or 'grpc'.")
+    return _PROTOCOLS[protocol]
+
+
+def _check_otlp(signal: Signal, exporter: str) -> None:
+    variable, endpoint = _variable(signal, "ENDPOINT")
+    if endpoint and exporter == "otlp_proto_http" and not endpoint.startswith(("http://", "https://")):
+        raise SetupError(f"{variable} has no scheme; write http://host:4318 or https://host:4318.")
+    if "@" in endpoint.split("//", 1)[-1].split("/", 1)[0]:
+        raise SetupError(f"{variable} holds credentials; put them into OTEL_EXPORTER_OTLP_HEADERS.")
+    variable, headers = _variable(signal, "HEADERS")
+    if any(character in headers for character in "\r\n\0"):
+        raise SetupError(f"{variable} holds a line break; write key=value pairs with commas between them.")
+    variable, compression = _variable(signal, "COMPRESSION")
+    if compression not in ("", "none", "gzip", "deflate"):
+        raise SetupError(f"{variable} is unknown; use gzip or none.")
+    variable, timeout = _variable(signal, "TIMEOUT")
+    if timeout and not _is_positive(timeout):
+        raise SetupError(f"{variable} must be a number above 0.")
+
+
+def _is_positive(text: str) -> bool:
+    try:
+        return 0 < float(text) < float("inf")
+    except ValueError:
+        return False

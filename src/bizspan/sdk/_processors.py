@@ -1,0 +1,84 @@
+"""
+Processors that put the ambient business facts onto every span and log record, those of other libraries too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk._logs import LogRecordProcessor
+from opentelemetry.sdk.trace import Span, SpanProcessor
+
+from bizspan import _guard, names
+from bizspan.context import ambient_attributes
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
+
+class StampSpans(SpanProcessor):
+    """
+    Adds the facts in force to each span that starts; what the span says itself wins.
+    """
+
+    active = True
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Stamp, unless the span is bizspan's own, which carries its facts already."""
+        if not self.active:
+            return
+        try:
+            facts = ambient_attributes()
+            if not facts:
+                return
+            scope = span.instrumentation_scope
+            if scope is not None and scope.name == names.SCOPE:
+                return
+            present = span.attributes or {}
+            span.set_attributes({key: value for key, value in facts.items() if key not in present})
+        except Exception as error:
+            _guard.swallowed("stamping a span", error)
+
+
+class StampLogs(LogRecordProcessor):
+    """
+    Adds the facts in force to each log record; what the record says itself wins.
+    """
+
+    active = True
+
+    def on_emit(self, log_record: Any) -> None:
+        """Stamp, unless the record is bizspan's own."""
+        if not self.active:
+            return
+        try:
+            facts = ambient_attributes()
+            if not facts:
+                return
+            scope = log_record.instrumentation_scope
+            if scope is None or scope.name != names.SCOPE:
+                _add_missing(log_record.log_record, facts)
+        except Exception as error:
+            _guard.swallowed("stamping a log record", error)
+
+    def enabled(self, **about: Any) -> bool:
+        """Whether it wants a record: it only adds to those that others want."""
+        return False
+
+    def shutdown(self) -> None:
+        """Nothing to stop."""
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Nothing waits."""
+        return True
+
+
+def _add_missing(record: Any, facts: Mapping[str, Any]) -> None:
+    present = record.attributes or {}
+    missing = {key: value for key, value in facts.items() if key not in present}
+    try:
+        for key, value in missing.items():
+            record.attributes[key] = value
+    except TypeError:  # SDKs before 1.40 make the attributes immutable, or leave them None
+        record.attributes = {**present, **missing}
