@@ -16,6 +16,7 @@ from bizspan.errors import SetupError
 from bizspan.operation import known_name, start
 
 if TYPE_CHECKING:
+    from bizspan._facts import FactTable
     from bizspan._pipeline import Pipeline
     from bizspan._run import Run
     from bizspan._types import Attributes
@@ -113,7 +114,7 @@ class Plan:
         self._key = Taker("idempotency_key", declared._key, signature) if _is_extractor(declared._key) else None
         if self._key is not None and self._key.needs_result:
             raise SetupError("idempotency_key= can't use the result; take it from the arguments.")
-        self._of: Pipeline | None = None
+        self._of: FactTable | None = None
         self._prepared: tuple[Attributes, Attributes] | None = None
 
     def begin(self, instance: object, args: Arguments, kwargs: Mapping[str, Any]) -> Run | None:
@@ -124,7 +125,7 @@ class Plan:
         if pipeline is None:
             idle.refused.add(NOT_CONFIGURED)
             return None
-        if self._of is not pipeline:
+        if self._of is not pipeline.facts:
             self._prepare(pipeline)
         declared = self._declared
         if not self._before and self._key is None and not self._money and not self._money_constants:
@@ -151,7 +152,7 @@ class Plan:
         """
         Take the values that need the result, and end the run with success.
         """
-        pipeline = self._of
+        pipeline = run.pipeline
         try:
             if pipeline is not None and (self._after or self._money):
                 given = args if instance is None else (instance, *args)
@@ -175,7 +176,7 @@ class Plan:
         except Exception as error:
             _guard.swallowed("preparing an operation", error)
         self._prepared = (attributes, dimensions)
-        self._of = pipeline
+        self._of = pipeline.facts
 
 
 class Taker:

@@ -84,7 +84,6 @@ class Pipeline:
         self.isolated = isolated
         self.pid = os.getpid()
         self.accounts = Accounts()
-        self.facts = FactTable(declared, self.accounts, hasher)
         clock = clock or Clock()
         self.time_ns = clock.time_ns
         self.monotonic_ns = clock.monotonic_ns
@@ -95,8 +94,8 @@ class Pipeline:
         self.meter = meter
         self.sinks = sinks
         self.revenue_basis = revenue_basis
-        budgets = {a.key: a.budget for a in declared.values() if a.dimension}
-        self.totals = Totals(budgets, self.accounts, replay_duration, replay_score)
+        self.totals = Totals(self.accounts, replay_duration, replay_score)
+        self.declare(declared, hasher)
         self.closed = False
         self._capacity = capacity
         self._immediate = immediate
@@ -109,6 +108,15 @@ class Pipeline:
         self._awake = False
         self._signal: SimpleQueue[None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+
+    def declare(self, declared: Mapping[str, Attribute], hasher: Hasher | None) -> None:
+        """
+        Take these facts from now on; what was counted stays.
+        """
+        self.declared = declared
+        self.hasher = hasher
+        self.facts = FactTable(declared, self.accounts, hasher)
+        self.totals.declare({a.key: a.budget for a in declared.values() if a.dimension})
 
     # --- on the application's thread ------------------------------------------------------------------------------
 

@@ -40,12 +40,12 @@ class Run:
 
     __slots__ = (
         "__weakref__", "_amounts", "_annotated", "_called", "_context", "_dimensions", "_key", "_open", "_outer",
-        "_outer_context", "_own_span", "_outcome", "_pipeline", "_reason", "_result", "_span", "_started_ns", "_ticks",
-        "_told", "ambient", "attributes", "id", "name",
+        "_outer_context", "_own_span", "_outcome", "_reason", "_result", "_span", "_started_ns", "_ticks",
+        "_told", "ambient", "attributes", "id", "name", "pipeline",
     )  # fmt: skip
 
     def __init__(self, pipeline: Pipeline | None, name: str) -> None:
-        self._pipeline = pipeline
+        self.pipeline = pipeline
         self._open = False
         self.name = name
         self.id = ""
@@ -141,7 +141,7 @@ class Run:
             span: ``"new"``, or ``"current"`` to write onto the span that is there.
             key: The idempotency key, or None.
         """
-        pipeline = self._pipeline
+        pipeline = self.pipeline
         assert pipeline is not None
         self._key = key
         self._outcome = self._reason = None
@@ -205,7 +205,7 @@ class Run:
         """
         Make the record, and every signal from it. The second time, nothing happens.
         """
-        pipeline = self._pipeline
+        pipeline = self.pipeline
         if not self._open or pipeline is None:
             return
         self._open = False
@@ -251,9 +251,9 @@ class Run:
 
     def take_result(self, facts: Mapping[str, object]) -> None:
         """Take facts that extractors made of the result: they count as told at the call."""
-        if self._open and self._pipeline is not None:
+        if self._open and self.pipeline is not None:
             self._result = {}
-            self._pipeline.facts.resolve(facts, self._result, self._dimensions)
+            self.pipeline.facts.resolve(facts, self._result, self._dimensions)
             self._called.update(self._result)
 
     def _close_span(self, end: Attributes, outcome: str, ended_ns: int) -> None:
@@ -300,10 +300,10 @@ class Run:
             self._lost("ending an operation", problem)
 
     def _lost(self, step: str, problem: Exception) -> None:
-        if self._open or self._pipeline is not None:
+        if self._open or self.pipeline is not None:
             self._open = False
-            if self._pipeline is not None:
-                self._pipeline.refuse_internal()
+            if self.pipeline is not None:
+                self.pipeline.refuse_internal()
         _guard.swallowed(step, problem)
 
     def _tell(self, kind: str, amount: object, currency: object, rounding: str | None) -> None:
@@ -311,8 +311,8 @@ class Run:
             return
         try:
             if self._amounts is None:
-                assert self._pipeline is not None
-                self._amounts = Amounts(self._pipeline.accounts)
+                assert self.pipeline is not None
+                self._amounts = Amounts(self.pipeline.accounts)
             self._amounts.tell(kind, amount, currency, rounding)
         except Exception as problem:
             _guard.swallowed("taking an amount", problem)
@@ -325,8 +325,8 @@ class Run:
     def _may(self, what: str) -> bool:
         if self._open:
             return True
-        if self._pipeline is not None:
-            self._pipeline.accounts.refuse_value(what, "after_end", "Tell it before the operation ends.")
+        if self.pipeline is not None:
+            self.pipeline.accounts.refuse_value(what, "after_end", "Tell it before the operation ends.")
         return False
 
     @property

@@ -36,9 +36,13 @@ class Budgets:
 
     __slots__ = ("_budgets", "_seen")
 
-    def __init__(self, budgets: Mapping[str, int]) -> None:
-        self._budgets = dict(budgets)
+    def __init__(self) -> None:
+        self._budgets: dict[str, int] = {}
         self._seen: dict[str, set[Value]] = {}
+
+    def declare(self, budgets: Mapping[str, int]) -> None:
+        """Take these budgets, by attribute key, from now on."""
+        self._budgets = dict(budgets)
 
     def fit(self, dimensions: Attributes) -> Attributes:
         """The same dimensions, each within its budget."""
@@ -162,7 +166,6 @@ class Totals:
     All business metrics of one process.
 
     Args:
-        budgets: How many distinct values each dimension may have, by attribute key.
         accounts: Where an amount that no total can hold is counted.
         replay_duration: Takes each duration (seconds) where the provider's own histogram keeps the buckets;
             None keeps them here.
@@ -171,7 +174,6 @@ class Totals:
 
     def __init__(
         self,
-        budgets: Mapping[str, int],
         accounts: Accounts,
         replay_duration: Replay | None = None,
         replay_score: Replay | None = None,
@@ -179,7 +181,7 @@ class Totals:
         self._accounts = accounts
         self._replay_duration = replay_duration
         self._replay_score = replay_score
-        self._budgets = Budgets(budgets)
+        self._budgets = Budgets()
         self._cache: dict[tuple[object, ...], tuple[Buckets | None, Total]] = {}
         self._money_cache: dict[tuple[object, ...], Total] = {}
         self._repeats: OrderedDict[str, None] = OrderedDict()
@@ -249,6 +251,12 @@ class Totals:
             self._replay_score(score, point.attributes)
         else:
             point.add(score, bisect_left(names.FEEDBACK_BOUNDARIES, score))
+
+    def declare(self, budgets: Mapping[str, int]) -> None:
+        """Take these budgets, how many distinct values each dimension may have by attribute key, from now on."""
+        self._budgets.declare(budgets)
+        self._cache.clear()
+        self._money_cache.clear()
 
     def fit(self, dimensions: Attributes) -> Attributes:
         """These dimensions, each within its budget."""

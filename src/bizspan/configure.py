@@ -143,7 +143,8 @@ def configure(
     )
     given = (tracer_provider, meter_provider, logger_provider)
     if _active.current is not None and _active.current.isolated:
-        # A test captures: what the application sets up is checked, and nothing is sent.
+        # A test captures: the application's set-up is checked, its vocabulary applies, and nothing is sent.
+        _active.current.declare(settings.declared, _active.current.hasher)
         return Configuration(_active.current, _active.current.take, lambda timeout_s: None)
     if "otlp" in exports:
         _current = _configure_sdk(settings, given, service_name, environment, resource_attributes)

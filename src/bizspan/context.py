@@ -18,6 +18,7 @@ from bizspan._types import Attributes
 from bizspan.errors import SetupError
 
 if TYPE_CHECKING:
+    from bizspan._facts import FactTable
     from bizspan._pipeline import Pipeline
     from bizspan._run import Run
     from bizspan._types import Plain
@@ -44,7 +45,7 @@ class Scope:
         self.late: dict[str, object] | None = None
         self.attributes: Attributes = {}
         self.dimensions: Attributes = {}
-        self._resolved_by: Pipeline | None = None
+        self._resolved_by: FactTable | None = None
 
     @property
     def ambient(self) -> Scope:
@@ -55,7 +56,7 @@ class Scope:
         """
         This scope with its attributes and dimensions filled in for this pipeline; done once.
         """
-        if self._resolved_by is pipeline:
+        if self._resolved_by is pipeline.facts:
             return self
         attributes: Attributes = {}
         dimensions: Attributes = {}
@@ -67,7 +68,7 @@ class Scope:
         if self.late:
             pipeline.facts.resolve(self.late, attributes, dimensions)
         self.attributes, self.dimensions = attributes, dimensions
-        self._resolved_by = pipeline
+        self._resolved_by = pipeline.facts
         return self
 
     def learn(self, facts: Mapping[str, object]) -> None:
