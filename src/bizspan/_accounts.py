@@ -8,7 +8,6 @@ offered is their sum. That no offer escapes both is what the tests count from ou
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from bizspan import _guard
 from bizspan._guard import Tallies, Tally
@@ -95,6 +94,8 @@ class Accounts:
         if name in self.undeclared or len(self.undeclared) >= self._UNDECLARED_LIMIT:
             return
         self.undeclared[name] = None
+        from difflib import get_close_matches  # 2 ms to import, for a sentence that is said once
+
         near = get_close_matches(name, declared, n=1)
         question = f" Did you mean {near[0]!r}?" if near else ""
         _guard.say_once(

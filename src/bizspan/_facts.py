@@ -7,17 +7,18 @@ dictionary look-up, plain text is one check.
 
 from __future__ import annotations
 
-import hmac
-import secrets
+import os
 from collections.abc import Mapping
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from bizspan import _guard, names
 from bizspan._accounts import Accounts
 from bizspan._regions import CONTINENTS, COUNTRIES, is_region
-from bizspan._types import Attributes, Value
 from bizspan._values import clean_name, coerce
 from bizspan.vocabulary import Attribute
+
+if TYPE_CHECKING:
+    from bizspan._types import Attributes, Value
 
 DIMENSION_LIMIT = 256
 TEXT_LIMIT = 8192
@@ -40,18 +41,21 @@ class Hasher:
         key_id: Goes in front of each hash, so that a rotation shows.
     """
 
-    __slots__ = ("_generated", "_key", "key_id")
+    __slots__ = ("_digest", "_generated", "_key", "key_id")
 
     def __init__(self, key: bytes | None = None, key_id: str = "dev") -> None:
+        from hmac import digest  # with OpenSSL, 4 ms to import
+
+        self._digest = digest
         self._generated = key is None
-        self._key = secrets.token_bytes(32) if key is None else key
+        self._key = os.urandom(32) if key is None else key
         self.key_id = key_id
 
     def __call__(self, text: str) -> str:
         """``<key id>:<HMAC-SHA-256 in hex>``."""
         if self._generated:
             _guard.say_once("hash_key", _GENERATED_KEY)
-        return f"{self.key_id}:{hmac.digest(self._key, text.encode('utf-8', 'replace'), 'sha256').hex()}"
+        return f"{self.key_id}:{self._digest(self._key, text.encode('utf-8', 'replace'), 'sha256').hex()}"
 
     def __repr__(self) -> str:
         return f"Hasher(key_id={self.key_id!r})"

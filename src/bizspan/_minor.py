@@ -160,7 +160,7 @@ def currency_code(currency: object) -> str:
             if not isinstance(text, str):
                 text = getattr(currency, name, None)
         text = str.__str__(text) if isinstance(text, str) else None
-    except Exception:  # noqa: BLE001 - properties of foreign objects may raise anything
+    except Exception:  # properties of foreign objects may raise anything
         text = None
     # "ß".upper() is "SS", and a dotless i becomes I: only ASCII is upper-cased.
     if text is not None and text.isascii() and text.upper() in EXPONENTS:
@@ -210,7 +210,7 @@ def minor_units(
             amount, currency = _taken_apart(amount, currency)
         except AmountError:
             raise
-        except Exception:  # noqa: BLE001 - properties of foreign objects may raise anything
+        except Exception:  # properties of foreign objects may raise anything
             raise AmountError("type", f"{type_name(amount)} has no readable amount and currency.") from None
     if rounding is not None and (type(rounding) is not str or rounding != "half_even"):
         raise AmountError("type", 'The only rounding is "half_even"; round other ways before the call.')
@@ -227,7 +227,7 @@ def minor_units(
             minor = _from_other(amount, currency, rounding)
         except AmountError:
             raise
-        except Exception:  # noqa: BLE001 - methods of foreign objects may raise anything
+        except Exception:  # methods of foreign objects may raise anything
             raise _refused("type", amount, currency) from None
     if minor < 0 and not negative:
         raise _refused("negative", amount, currency)

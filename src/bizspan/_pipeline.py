@@ -13,7 +13,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -22,13 +21,14 @@ from bizspan._accounts import FORKED, INTERNAL_ERROR, NO_LOGGER_PROVIDER, QUEUE_
 from bizspan._clock import Clock, Ids
 from bizspan._facts import FactTable, Hasher
 from bizspan._record import Record
-from bizspan._totals import Replay, Totals
+from bizspan._totals import Totals
 from bizspan._values import coerce
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Meter
     from opentelemetry.trace import Tracer
 
+    from bizspan._types import Replay
     from bizspan.vocabulary import Attribute
 
 CAPACITY: Final = 20_000
@@ -140,6 +140,8 @@ class Pipeline:
         """
         The uid of a business fact: the same for the same name and idempotency key, in every process.
         """
+        from hashlib import sha256
+
         text, _ = coerce(key, limit=_KEY_LIMIT)
         if text is None:
             self.accounts.refuse_value("idempotency_key", "type", "Tell text or a whole number.")

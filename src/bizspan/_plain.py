@@ -132,7 +132,7 @@ def _clean_kind(kind: type[object], value: Any, limit: int) -> tuple[Primitive |
         return clean_text(EXACT.to_sci_string(value), limit) if value.is_finite() else (None, "nonfinite")
     try:
         text = _time_text(value) or _known_text(value, kind)
-    except Exception:  # noqa: BLE001 - a tzinfo is foreign code, and the years 1 and 9999 have no UTC everywhere
+    except Exception:  # a tzinfo is foreign code, and the years 1 and 9999 have no UTC everywhere
         return None, "type"
     return clean_text(text, limit) if text is not None else (None, None)
 

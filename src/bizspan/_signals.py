@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import _logs, metrics, trace
@@ -77,8 +75,10 @@ class Providers:
 
 def library_version() -> str:
     """bizspan's version, as installed."""
+    from importlib.metadata import PackageNotFoundError, version  # takes 15 ms to import
+
     try:
-        return installed_version("bizspan")
+        return version("bizspan")
     except PackageNotFoundError:
         return "0"
 

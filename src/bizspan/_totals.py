@@ -10,13 +10,15 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from bizspan import names
 from bizspan._accounts import Accounts
 from bizspan._record import Record
-from bizspan._types import Attributes, Value
 from bizspan.money import EXPONENTS
+
+if TYPE_CHECKING:
+    from bizspan._types import Attributes, Replay, Value
 
 INT64_MAX: Final = 2**63 - 1
 CEILING: Final = 1900  # OpenTelemetry's default cardinality limit is 2,000 sets per instrument
@@ -157,9 +159,6 @@ def _feedback_buckets(attributes: Attributes) -> Buckets:
 
 
 _DURATION_BOUNDARIES_NS: Final = tuple(round(bound * _NANOS) for bound in names.DURATION_BOUNDARIES_S)
-
-Replay = Callable[[float, Attributes], None]
-
 
 class Totals:
     """

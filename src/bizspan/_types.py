@@ -16,6 +16,9 @@ from uuid import UUID
 Value = str | bool | int | float | Sequence[str] | Sequence[bool] | Sequence[int] | Sequence[float]
 Attributes = dict[str, Value]
 
+# Takes one measurement and its attributes.
+Replay = Callable[[float, Attributes], None]
+
 # What a caller may tell as a fact. None means "not told".
 Plain = str | bool | int | float | Decimal | Enum | UUID | datetime | Sequence[object] | Mapping[str, object] | None
 

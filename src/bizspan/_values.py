@@ -129,14 +129,21 @@ class _Walk:
             if key is None:
                 return False
             self.room -= _json_size(key) + 1
+        self.room -= 1  # the comma
         opened = _is_container(item) and id(item) not in self.on_path and len(self.stack) < DEPTH
         clean = self.open(item) if opened else self.single(item)
-        self.room -= 1 + (2 if opened else _json_size(clean))
+        opened = opened and clean is not None
+        size = 2 if opened else _json_size(clean)
+        if size > self.room:
+            self.said("truncated")
+            self.room = 0  # which ends the walk
+            return False
+        self.room -= size
         if mapping:
             out[key] = clean
         else:
             out.append(clean)
-        return opened and clean is not None
+        return opened
 
     def single(self, item: Any) -> Primitive | None:
         """What stands for an entry that is not opened."""
@@ -146,7 +153,7 @@ class _Walk:
             mark = "cyclic" if id(item) in self.on_path else "depth"
             self.said(mark)
             return f"<{mark}>"
-        room = max(self.room - 3, 0)
+        room = max(self.room - 2, 0)  # without the quotes
         clean, note = clean_leaf(item, room)
         self.said(note)
         if clean is None and note in (None, "type", "bytes"):
@@ -204,7 +211,7 @@ def coerce(value: object, *, limit: int = 8192) -> tuple[Value | None, str | Non
         if clean is not None or note is not None or value is None:
             return clean, note
         return _packed(value, limit) if _is_container(value) else (None, "type")
-    except Exception as error:  # noqa: BLE001 - through the guard
+    except Exception as error:
         _guard.swallowed("cleaning a value", error)
         return None, "type"
 
@@ -224,7 +231,7 @@ def clean_name(value: object, *, limit: int = 200) -> str | None:
             value = object.__getattribute__(value, "_value_")
         text, _ = clean_leaf(value, limit) if issubclass(type(value), str) else (None, None)
         return (text.strip() or None) if isinstance(text, str) else None
-    except Exception as error:  # noqa: BLE001 - through the guard
+    except Exception as error:
         _guard.swallowed("cleaning a name", error)
         return None
 
@@ -239,6 +246,6 @@ def timestamp_ns(value: object) -> int | None:
     """
     try:
         ns = nanoseconds(value)
-    except Exception:  # noqa: BLE001 - a tzinfo is foreign code, and the years 1 and 9999 have no UTC everywhere
+    except Exception:  # a tzinfo is foreign code, and the years 1 and 9999 have no UTC everywhere
         return None
     return ns if ns is not None and 0 <= ns <= min(INT64_MAX, time.time_ns() + _DAY_NS) else None

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bizspan import _active, _guard, _signals, names
@@ -178,6 +177,8 @@ def _configure_sdk(
     environment: str | None,
     resource_attributes: dict[str, str] | None,
 ) -> Configuration:
+    from importlib.util import find_spec
+
     if find_spec("opentelemetry.sdk") is None:
         raise MissingExtra(
             'export="otlp" needs the OpenTelemetry SDK; run: pip install "bizspan[otlp]"'

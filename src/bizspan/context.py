@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from opentelemetry import trace
 
 from bizspan import _active, _guard
-from bizspan._types import Attributes
 from bizspan.errors import SetupError
 
 if TYPE_CHECKING:
     from bizspan._facts import FactTable
     from bizspan._pipeline import Pipeline
     from bizspan._run import Run
-    from bizspan._types import Plain
+    from bizspan._types import Attributes, Plain
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -39,13 +39,14 @@ def _is_int(number: object) -> bool:
 
 
 def _whole(number: object, what: str) -> int:
+    refused = AmountError("type", f"{what} is a whole number, not {type_name(number)}; pass an int.")
     try:
-        if not isinstance(number, bool):
-            anything: Any = number
-            return index(anything)
-    except Exception:  # noqa: BLE001 - __index__ of a foreign object may raise anything
-        pass
-    raise AmountError("type", f"{what} is a whole number, not {type_name(number)}; pass an int.")
+        if isinstance(number, bool):
+            raise refused
+        anything: Any = number
+        return index(anything)
+    except Exception:  # __index__ of a foreign object may raise anything
+        raise refused from None
 
 
 class Money(Exact):
