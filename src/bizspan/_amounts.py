@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from bizspan._types import Attributes
 
 INT64_MAX: Final = 2**63 - 1
+# What may be told in several currencies at once: what counters sum.
+_SEVERAL: Final = (names.REVENUE, names.COST)
 _HINTS: Final = {
+    "second_currency": "Tell it in one currency.",
     "nonfinite": "Tell a number.",
     "negative": "Tell money that goes back with bizspan.refund(), as a positive amount.",
     "precision": "It has more digits than the currency; pass rounding='half_even' or Money.rounded().",
@@ -36,11 +39,11 @@ class Amounts:
         accounts: Where refusals are counted.
     """
 
-    __slots__ = ("_accounts", "invalid", "sums")
+    __slots__ = ("_accounts", "invalid", "lines")
 
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
-        self.sums: dict[tuple[str, str], int] = {}
+        self.lines: list[AmountLine] = []
         self.invalid: dict[str, str] | None = None
 
     def tell(self, kind: str, amount: object, currency: object = None, rounding: str | None = None) -> None:
@@ -60,10 +63,10 @@ class Amounts:
                 elif currency is None:
                     amount, currency = _taken_apart(amount)
                 units, code = minor_units(amount, currency, rounding=rounding, negative=False)
-            total = self.sums.get((kind, code), 0) + units
-            if total > INT64_MAX:
-                raise AmountError("range", "sum past int64")
-            self.sums[kind, code] = total
+            if self.lines:
+                self._add(kind, units, code)
+            else:
+                self.lines.append((kind, units, code))
         except AmountError as error:
             self.refuse(kind, error.reason)
         except Exception:  # properties of a foreign money object are foreign code
@@ -75,37 +78,61 @@ class Amounts:
         word = kind.removeprefix("business.")
         self._accounts.refuse_value(f"{word} ({_call_site()})", reason, _HINTS.get(reason, ""))
 
-    def lines(self) -> tuple[AmountLine, ...]:
-        """The sums, in the order in which they were told."""
-        return tuple((kind, units, code) for (kind, code), units in self.sums.items())
+    def _add(self, kind: str, units: int, code: str) -> None:
+        for position, (known_kind, known_units, known_code) in enumerate(self.lines):
+            if known_kind == kind and known_code == code:
+                if known_units + units > INT64_MAX:
+                    raise AmountError("range", "sum past int64")
+                self.lines[position] = (kind, known_units + units, code)
+                return
+            if known_kind == kind and kind not in _SEVERAL:
+                raise AmountError("second_currency", "another currency was told before")
+        self.lines.append((kind, units, code))
 
-    def write(self, attributes: Attributes) -> tuple[AmountLine, ...]:
+    def write(self, attributes: Attributes, basis: str) -> tuple[tuple[AmountLine, ...], tuple[AmountLine, ...]]:
         """
         Put the first currency of each kind, and what is missing, onto these attributes.
 
+        Args:
+            attributes: Of the record.
+            basis: Whether revenue is told without tax (``excl_tax``, not written) or with it.
+
         Returns:
-            Revenue in further currencies: each is an event of its own.
+            The amounts of this record, and those in further currencies: each is an event of its own.
         """
-        written: set[str] = set()
-        further: list[AmountLine] = []
-        for (kind, code), units in self.sums.items():
-            if kind not in written:
-                written.add(kind)
-                write_amount(attributes, kind, units, code)
-            elif kind == names.REVENUE:
-                further.append((kind, units, code))
-        for kind, reason in (self.invalid or {}).items():
-            attributes[names.AMOUNT_INVALID_KEYS[kind]] = reason
-        return tuple(further)
+        lines = tuple(self.lines)
+        further: tuple[AmountLine, ...] = ()
+        if len(lines) > 1:
+            first = {kind: code for kind, _, code in reversed(lines)}
+            further = tuple(line for line in lines if line[2] != first[line[0]])
+            for kind, units, code in lines:
+                if first[kind] == code:
+                    write_amount(attributes, kind, units, code)
+            lines = tuple(line for line in lines if line not in further)
+        elif lines:
+            write_amount(attributes, *lines[0])
+        if self.invalid is not None:
+            attributes.update({names.AMOUNT_INVALID_KEYS[kind]: reason for kind, reason in self.invalid.items()})
+        if basis != "excl_tax" and any(kind == names.REVENUE for kind, _, _ in lines):
+            attributes[names.REVENUE_BASIS] = basis
+        return lines, further
+
+
+_KEYS: Final = {
+    kind: (names.AMOUNT_KEYS[kind], names.MINOR_UNITS_KEYS[kind], names.CURRENCY_KEYS[kind])
+    for kind in names.MONEY_KINDS
+}
+_SCALES: Final = {code: 10**exponent for code, exponent in EXPONENTS.items()}
 
 
 def write_amount(attributes: Attributes, kind: str, units: int, code: str) -> None:
     """
     One amount under its three keys: a double for reading, exact minor units, the currency.
     """
-    attributes[names.AMOUNT_KEYS[kind]] = units / 10 ** EXPONENTS[code]
-    attributes[names.MINOR_UNITS_KEYS[kind]] = units
-    attributes[names.CURRENCY_KEYS[kind]] = code
+    amount_key, units_key, currency_key = _KEYS[kind]
+    attributes[amount_key] = units / _SCALES[code]
+    attributes[units_key] = units
+    attributes[currency_key] = code
 
 
 def _taken_apart(amount: object) -> tuple[object, object]:

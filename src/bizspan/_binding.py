@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from bizspan.operation import Operation
 
 Arguments = tuple[Any, ...]
-Source = Callable[[Arguments, Mapping[str, Any]], Any]
-_MISSING: Any = object()
+# From the call's positional and named arguments, and the result.
+Source = Callable[[Arguments, Mapping[str, Any], Any], Any]
+Take = Callable[..., object]
 
 
 def decorate_operation(declared: Operation, function: Any) -> Any:
@@ -81,7 +82,10 @@ class Plan:
         SetupError: When the declaration does not fit the function.
     """
 
-    __slots__ = ("_before", "_constants", "_declared", "_key", "_money", "_money_constants", "_of", "_prepared", "_after")
+    __slots__ = (
+        "_after", "_before", "_constants", "_declared", "_key", "_money", "_money_after", "_money_before", "_of",
+        "_prepared",
+    )  # fmt: skip
 
     def __init__(self, declared: Operation, inner: Any) -> None:
         if known_name(declared._name) is None:
@@ -96,30 +100,34 @@ class Plan:
             )
         self._declared = declared
         self._constants: dict[str, object] = {}
-        self._before: dict[str, Taker] = {}
-        self._after: dict[str, Taker] = {}
-        self._money: dict[str, Taker] = {}
-        self._money_constants: dict[str, object] = {}
+        self._before: list[tuple[str, Take]] = []
+        self._after: list[tuple[str, Take]] = []
+        self._money_before: list[tuple[str, Take]] = []
+        self._money_after: list[tuple[str, Take]] = []
+        self._money: dict[str, object] = {}
         for name, value in declared._facts.items():
             if not _is_extractor(value):
                 self._constants[name] = value
                 continue
-            taker = Taker(name, value, signature)
-            (self._after if taker.needs_result else self._before)[name] = taker
+            take, needs_result = taker(name, value, signature)
+            (self._after if needs_result else self._before).append((name, take))
         for kind, value in (declared._money or {}).items():
-            if _is_extractor(value):
-                self._money[kind] = Taker(kind, value, signature)
-            else:
-                self._money_constants[kind] = value
-        self._key = Taker("idempotency_key", declared._key, signature) if _is_extractor(declared._key) else None
-        if self._key is not None and self._key.needs_result:
-            raise SetupError("idempotency_key= can't use the result; take it from the arguments.")
+            if not _is_extractor(value):
+                self._money[kind] = value
+                continue
+            take, needs_result = taker(kind, value, signature)
+            (self._money_after if needs_result else self._money_before).append((kind, take))
+        self._key: Take | None = None
+        if _is_extractor(declared._key):
+            self._key, needs_result = taker("idempotency_key", declared._key, signature)
+            if needs_result:
+                raise SetupError("idempotency_key= can't use the result; take it from the arguments.")
         self._of: FactTable | None = None
         self._prepared: tuple[Attributes, Attributes] | None = None
 
     def begin(self, instance: object, args: Arguments, kwargs: Mapping[str, Any]) -> Run | None:
         """
-        The run of this call, begun; None while nothing is configured.
+        The run of this call, begun; None while nothing is configured, or where it could not begin.
         """
         pipeline = _active.current or _active.pipeline()
         if pipeline is None:
@@ -128,23 +136,33 @@ class Plan:
         if self._of is not pipeline.facts:
             self._prepare(pipeline)
         declared = self._declared
-        if not self._before and self._key is None and not self._money and not self._money_constants:
-            return start(declared, pipeline, {}, declared._key, self._prepared)
         given = args if instance is None else (instance, *args)
+        facts: dict[str, object] = {}
+        key = declared._key
         try:
-            facts = {name: take(given, kwargs, pipeline) for name, take in self._before.items()}
-            key = declared._key if self._key is None else self._key(given, kwargs, pipeline)
+            for name, take in self._before:
+                facts[name] = take(given, kwargs, pipeline)
+            if self._key is not None:
+                key = self._key(given, kwargs, pipeline)
         except BaseException as error:
             # Only a cancellation or an interrupt gets here: it goes on, and the operation is recorded once.
             start(declared, pipeline, {}, None, self._prepared).ended(error, ())
             raise
         run = start(declared, pipeline, facts, key, self._prepared)
-        if self._money_constants:
-            run.tell_all(self._money_constants)
-        for kind, take in self._money.items():
-            if not take.needs_result:
-                run.tell_all({kind: take(given, kwargs, pipeline)})
+        if run.pipeline is None:
+            return None
+        if self._money or self._money_before:
+            self._tell_before(run, given, kwargs, pipeline)
         return run
+
+    def _tell_before(self, run: Run, given: Arguments, kwargs: Mapping[str, Any], pipeline: Pipeline) -> None:
+        run.tell_all(self._money)
+        try:
+            for kind, take in self._money_before:
+                run.tell(kind, take(given, kwargs, pipeline))
+        except BaseException as error:
+            run.ended(error, ())
+            raise
 
     def end(
         self, run: Run, instance: object, args: Arguments, kwargs: Mapping[str, Any], result: object
@@ -154,14 +172,12 @@ class Plan:
         """
         pipeline = run.pipeline
         try:
-            if pipeline is not None and (self._after or self._money):
+            if pipeline is not None and (self._after or self._money_after):
                 given = args if instance is None else (instance, *args)
-                facts = {name: take(given, kwargs, pipeline, result) for name, take in self._after.items()}
-                if facts:
-                    run.take_result(facts)
-                for kind, take in self._money.items():
-                    if take.needs_result:
-                        run.tell_all({kind: take(given, kwargs, pipeline, result)})
+                if self._after:
+                    run.take_result({name: take(given, kwargs, pipeline, result) for name, take in self._after})
+                for kind, take in self._money_after:
+                    run.tell(kind, take(given, kwargs, pipeline, result))
         except BaseException as error:
             # Only what an extractor lets through: a cancellation or an interrupt. The operation ends with it.
             run.ended(error, ())
@@ -179,9 +195,11 @@ class Plan:
         self._of = pipeline.facts
 
 
-class Taker:
+def taker(name: str, extractor: Any, signature: inspect.Signature) -> tuple[Take, bool]:
     """
-    Calls one extractor with the arguments that it names.
+    What calls one extractor with the arguments that it names, and whether it needs the result.
+
+    The call gives None where the extractor raised, which is counted, or where an argument is missing.
 
     Args:
         name: The fact or kind of money that it gives.
@@ -191,67 +209,92 @@ class Taker:
     Raises:
         SetupError: When the extractor names something that the function does not have.
     """
+    sources = _sources(name, extractor, signature)
+    fetch = _caller(extractor, sources)
 
-    __slots__ = ("_extractor", "_name", "_sources", "needs_result")
-
-    def __init__(self, name: str, extractor: Callable[..., Any], signature: inspect.Signature) -> None:
-        if inspect.iscoroutinefunction(extractor):
-            raise SetupError(f"{name}= is a coroutine function; take the value in a plain function.")
+    def take(given: Arguments, kwargs: Mapping[str, Any], pipeline: Pipeline, result: object = None) -> object:
         try:
-            wanted = inspect.signature(extractor).parameters.values()
-        except (TypeError, ValueError):
-            raise SetupError(f"{name}= has no readable parameters; use a lambda that names the arguments.") from None
-        self._name = name
-        self._extractor = extractor
-        self.needs_result = any(p.name == "result" for p in wanted)
-        self._sources: list[tuple[str, Source | None]] = []
-        for parameter in wanted:
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                raise SetupError(f"{name}= takes *{parameter.name}; name the arguments that it needs.")
-            if parameter.name == "result":
-                self._sources.append(("result", None))
-            elif parameter.name in signature.parameters:
-                self._sources.append((parameter.name, _source(parameter.name, signature)))
-            elif parameter.default is parameter.empty:
-                near = get_close_matches(parameter.name, list(signature.parameters), n=1)
-                question = f" Did you mean {near[0]!r}?" if near else ""
-                raise SetupError(
-                    f"{name}= asks for {parameter.name!r}, which the function does not have;"
-                    f" use its arguments by name, or 'result'.{question}"
-                )
-
-    def __call__(
-        self, given: Arguments, kwargs: Mapping[str, Any], pipeline: Pipeline, result: object = None
-    ) -> object:
-        """
-        The value; None where the extractor raised or an argument is missing, counted.
-        """
-        try:
-            values: dict[str, Any] = {}
-            for name, source in self._sources:
-                values[name] = value = result if source is None else source(given, kwargs)
-                if value is _MISSING:  # the call itself is about to raise TypeError
-                    return None
-            return self._extractor(**values)
-        except Exception as error:
-            pipeline.accounts.refuse_value(
-                self._name, "extractor_failed", f"Its function raised {type(error).__name__}."
-            )
+            return fetch(given, kwargs, result)
+        except _MissingArgument:  # the call itself is about to raise TypeError
             return None
+        except Exception as error:
+            pipeline.accounts.refuse_value(name, "extractor_failed", f"Its function raised {type(error).__name__}.")
+            return None
+
+    return take, "result" in sources
+
+
+class _MissingArgument(Exception):
+    """The call lacks an argument that an extractor asks for."""
+
+
+def _wanted(name: str, extractor: Any) -> Mapping[str, inspect.Parameter]:
+    if inspect.iscoroutinefunction(extractor):
+        raise SetupError(f"{name}= is a coroutine function; take the value in a plain function.")
+    try:
+        wanted = inspect.signature(extractor).parameters
+    except (TypeError, ValueError):
+        raise SetupError(f"{name}= has no readable parameters; use a lambda that names the arguments.") from None
+    for parameter in wanted.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise SetupError(f"{name}= takes *{parameter.name}; name the arguments that it needs.")
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise SetupError(f"{name}= takes {parameter.name!r} by position only; drop the '/' in it.")
+    return wanted
+
+
+def _sources(name: str, extractor: Any, signature: inspect.Signature) -> dict[str, Source]:
+    sources: dict[str, Source] = {}
+    for argument, parameter in _wanted(name, extractor).items():
+        if argument == "result":
+            sources[argument] = _take_result
+        elif argument in signature.parameters:
+            sources[argument] = _source(argument, signature)
+        elif parameter.default is parameter.empty:
+            near = get_close_matches(argument, list(signature.parameters), n=1)
+            question = f" Did you mean {near[0]!r}?" if near else ""
+            raise SetupError(
+                f"{name}= asks for {argument!r}, which the function does not have;"
+                f" use its arguments by name, or 'result'.{question}"
+            )
+    return sources
+
+
+def _caller(extractor: Any, sources: dict[str, Source]) -> Source:
+    if len(sources) != 1:
+        return lambda given, kwargs, result: extractor(
+            **{argument: take(given, kwargs, result) for argument, take in sources.items()}
+        )
+    # The common case, without a comprehension: one argument, or the result.
+    ((argument, take),) = sources.items()
+    if take is _take_result:
+        return lambda given, kwargs, result: extractor(result=result)
+    return lambda given, kwargs, result: extractor(**{argument: take(given, kwargs, result)})
+
+
+def _take_result(given: Arguments, kwargs: Mapping[str, Any], result: object) -> object:
+    return result
 
 
 def _source(name: str, signature: inspect.Signature) -> Source:
     parameters = list(signature.parameters)
     parameter = signature.parameters[name]
     position = parameters.index(name)
-    default = _MISSING if parameter.default is parameter.empty else parameter.default
+
+    def by_name(kwargs: Mapping[str, Any]) -> object:
+        if name in kwargs:
+            return kwargs[name]
+        if parameter.default is parameter.empty:
+            raise _MissingArgument
+        return parameter.default
+
     if parameter.kind is parameter.KEYWORD_ONLY:
-        return lambda given, kwargs: kwargs.get(name, default)
+        return lambda given, kwargs, result: by_name(kwargs)
     if parameter.kind is parameter.VAR_POSITIONAL:
-        return lambda given, kwargs: given[position:]
+        return lambda given, kwargs, result: given[position:]
     if parameter.kind is parameter.VAR_KEYWORD:
-        return lambda given, kwargs: {key: kwargs[key] for key in kwargs if key not in parameters}
-    return lambda given, kwargs: given[position] if position < len(given) else kwargs.get(name, default)
+        return lambda given, kwargs, result: {key: kwargs[key] for key in kwargs if key not in parameters}
+    return lambda given, kwargs, result: given[position] if position < len(given) else by_name(kwargs)
 
 
 def _is_extractor(value: object) -> bool:

@@ -119,8 +119,8 @@ def _set(point: Any) -> Set:
 
 
 def _named(event: CapturedEvent) -> Set:
-    is_operation = event.event_name in (names.EVENT_OPERATION, names.EVENT_REVENUE)
-    return frozenset({(names.OPERATION_NAME if is_operation else names.EVENT_NAME, event.name)})
+    of_operation = names.OPERATION_NAME in event.attributes
+    return frozenset({(names.OPERATION_NAME if of_operation else names.EVENT_NAME, event.name)})
 
 
 def _kept(event: CapturedEvent, dimensions: frozenset[str]) -> Set:

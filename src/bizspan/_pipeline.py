@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from bizspan import _guard
-from bizspan._accounts import FORKED, INTERNAL_ERROR, NO_LOGGER_PROVIDER, QUEUE_FULL, SHUT_DOWN, Accounts
+from bizspan._accounts import FORKED, INTERNAL_ERROR, NO_LOGGER_PROVIDER, QUEUE_FULL, SHUT_DOWN, Accounts, idle
 from bizspan._clock import Clock, Ids
 from bizspan._facts import FactTable, Hasher
 from bizspan._record import Record
@@ -37,6 +36,9 @@ _HELP: Final = 64
 _KEY_LIMIT: Final = 8192
 
 T = TypeVar("T")
+
+# Called where a record meets a pipeline of another process: after a fork that ran no hooks (C code, uWSGI).
+on_foreign_process: list[Callable[[], None]] = []
 
 # Takes one event and its sequence number; what it took over is handed over.
 Sink = Callable[[Record, int], None]
@@ -103,10 +105,15 @@ class Pipeline:
         self._intake: deque[Record] = deque()
         self._events: deque[tuple[int, Record]] = deque()
         self._sequence = 0
-        self._counting = threading.Lock()
-        self._emitting = threading.Lock()
+        # Re-entrant, with a flag each: a signal handler, a finalizer or a sink may tell an event while this very thread
+        # holds the lock. It is not taken then, but later.
+        self._counting = threading.RLock()
+        self._emitting = threading.RLock()
+        self._is_counting = self._is_emitting = False
         self._awake = False
         self._signal: SimpleQueue[None] = SimpleQueue()
+        self._closing = threading.Event()
+        self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def declare(self, declared: Mapping[str, Attribute], hasher: Hasher | None) -> None:
@@ -127,13 +134,13 @@ class Pipeline:
         intake = self._intake
         waiting = len(intake) + len(self._events)
         if waiting < self._capacity and self.sinks and not self.closed and self.pid == os.getpid():
+            self.accounts.acknowledged.add()  # before the consumer can hand it over
             intake.append(record)
-            self.accounts.acknowledged.add()
         elif not self._refuse(record, waiting):
             return
-        if self._immediate:
-            self.take()
-        elif not self._awake:
+        if self._immediate and self.take():
+            return
+        if not self._awake:
             self._wake()
 
     def uid_for(self, name: str, key: object) -> str:
@@ -151,7 +158,9 @@ class Pipeline:
     def _refuse(self, record: Record, waiting: int) -> bool:
         """Refuse the event; whether its metrics still count."""
         if self.pid != os.getpid():
-            self.accounts.refuse(FORKED)
+            idle.refuse(FORKED)  # this pipeline's accounts are a copy of its own process's
+            for forget in on_foreign_process:
+                forget()
             return False
         if self.closed:
             self.accounts.refuse(SHUT_DOWN)
@@ -159,8 +168,9 @@ class Pipeline:
         if not self.sinks and self._late_sinks is not None:
             self.sinks = self._late_sinks()
             if self.sinks:
-                self._intake.append(record)
+                self._late_sinks = None
                 self.accounts.acknowledged.add()
+                self._intake.append(record)
                 return True
         self.accounts.refuse(QUEUE_FULL if self.sinks else NO_LOGGER_PROVIDER)
         record.kept = False
@@ -172,13 +182,16 @@ class Pipeline:
 
     def _wake(self) -> None:
         self._awake = True
-        if self._thread is None:
+        if self._thread is None and self._starting.acquire(blocking=False):
             try:
                 thread = threading.Thread(target=self._run, name="bizspan", daemon=True)
-                self._thread = thread
                 thread.start()
+                self._thread = thread
             except RuntimeError:  # the interpreter shuts down: no new threads; the flush at exit takes the intake
+                self._awake = False
                 return
+            finally:
+                self._starting.release()
         self._signal.put(None)
 
     # --- on the consumer's ----------------------------------------------------------------------------------------
@@ -189,7 +202,7 @@ class Pipeline:
             if not self._intake and not self._events:
                 self._signal.get()
             self._awake = True
-            time.sleep(_BATCH_DELAY_S)  # so that one switch of threads serves many records
+            self._closing.wait(_BATCH_DELAY_S)  # so that one switch of threads serves many records
             try:
                 while not self._signal.empty():
                     self._signal.get_nowait()
@@ -216,6 +229,10 @@ class Pipeline:
         acquired = self._counting.acquire(blocking, timeout_s) if blocking else self._counting.acquire(False)
         if not acquired:
             return False
+        if self._is_counting:
+            self._counting.release()
+            return False
+        self._is_counting = True
         try:
             intake = self._intake
             left = len(intake) if limit is None else min(limit, len(intake))
@@ -231,12 +248,19 @@ class Pipeline:
                     self._events.append((self._sequence, record))
             return True
         finally:
+            self._is_counting = False
             self._counting.release()
 
     def _emit(self, timeout_s: float = -1) -> bool:
         if not self._emitting.acquire(True, timeout_s):
             return False
+        if self._is_emitting:
+            self._emitting.release()
+            return False
+        self._is_emitting = True
         try:
+            if self._late_sinks is not None and (late := self._late_sinks()):
+                self.sinks, self._late_sinks = (*self.sinks, *late), None
             events = self._events
             left = len(events)
             while left:
@@ -251,6 +275,7 @@ class Pipeline:
                 left -= 1
             return True
         finally:
+            self._is_emitting = False
             self._emitting.release()
 
     def count_now(self) -> None:
@@ -262,14 +287,19 @@ class Pipeline:
     def locked(self, read: Callable[[], T]) -> T:
         """What `read` gives while no record is being added."""
         with self._counting:
-            return read()
+            outer, self._is_counting = self._is_counting, True
+            try:
+                return read()
+            finally:
+                self._is_counting = outer
 
     # --- life -----------------------------------------------------------------------------------------------------
 
     @property
     def pending(self) -> int:
         """How many acknowledged events still wait."""
-        return self.accounts.acknowledged.value - self.accounts.handed_over.value
+        handed_over = self.accounts.handed_over.value  # read first, so that the difference is never negative
+        return self.accounts.acknowledged.value - handed_over
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Take what waits, then refuse everything."""

@@ -4,6 +4,7 @@ One run of an operation: what ``as op`` gives, and the record that it becomes.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from opentelemetry.trace import Status, StatusCode
 from bizspan import _guard, names
 from bizspan._amounts import Amounts, write_amount
 from bizspan._facts import DIMENSION_LIMIT
-from bizspan._record import Record
+from bizspan._record import AmountLine, Record
 from bizspan._values import clean_name
 from bizspan.context import Scope, frame, with_attributes
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 _ERROR = Status(StatusCode.ERROR)
 _NOTHING: Mapping[str, object] = {}
+_NO_MONEY: tuple[tuple[AmountLine, ...], tuple[AmountLine, ...]] = ((), ())
+# On the hot path a global is half the price of a module's attribute.
+_NAME, _ID, _OUTCOME = names.OPERATION_NAME, names.OPERATION_ID, names.OPERATION_OUTCOME
+_OPERATION = names.EVENT_OPERATION
 
 
 class Run:
@@ -63,25 +68,25 @@ class Run:
             currency: ISO 4217, where the amount does not carry one.
             rounding: ``"half_even"`` rounds to the currency's digits; otherwise an inexact amount is refused.
         """
-        self._tell(names.REVENUE, amount, currency, rounding)
+        self.tell(names.REVENUE, amount, currency, rounding)
 
     def cost(
         self, amount: Amount | Number | None, currency: str | None = None, *, rounding: str | None = None
     ) -> None:
         """Tell what the operation cost. It counts with every outcome; arguments as for `revenue`."""
-        self._tell(names.COST, amount, currency, rounding)
+        self.tell(names.COST, amount, currency, rounding)
 
     def value(
         self, amount: Amount | Number | None, currency: str | None = None, *, rounding: str | None = None
     ) -> None:
         """Tell what is at stake, whatever the outcome: revenue at risk. Arguments as for `revenue`."""
-        self._tell(names.VALUE, amount, currency, rounding)
+        self.tell(names.VALUE, amount, currency, rounding)
 
     def tax(
         self, amount: Amount | Number | None, currency: str | None = None, *, rounding: str | None = None
     ) -> None:
         """Tell the tax beside the revenue. Arguments as for `revenue`."""
-        self._tell(names.TAX, amount, currency, rounding)
+        self.tell(names.TAX, amount, currency, rounding)
 
     def annotate(self, *, attributes: Mapping[str, Plain] | None = None, **facts: Plain) -> None:
         """
@@ -150,21 +155,27 @@ class Run:
         self._result: Attributes | None = None
         self.id = run_id = pipeline.new_id()
         outer = frame.get()
+        if outer is not None:
+            outer = still_open(outer)
         self._outer = outer
-        self.attributes = attributes = {names.OPERATION_NAME: self.name, names.OPERATION_ID: run_id}
-        self.ambient = ambient = None if outer is None else outer.ambient
+        attributes: Attributes = {_NAME: self.name, _ID: run_id}
         dimensions: Attributes = {}
+        # Without context, all attributes were told at the call: no second dictionary is needed to know which.
+        called = attributes
+        self.ambient = ambient = None if outer is None else outer.ambient
         if ambient is not None:
             ambient.resolve(pipeline)
             attributes.update(ambient.attributes)
             dimensions.update(ambient.dimensions)
-        called: Attributes = {}
+            called = {}
         if prepared is not None:
             called.update(prepared[0])
             dimensions.update(prepared[1])
         if facts:
             pipeline.facts.resolve(facts, called, dimensions)
-        attributes.update(called)
+        if called is not attributes:
+            attributes.update(called)
+        self.attributes = attributes
         self._called = called
         self._dimensions = dimensions
         self._started_ns = pipeline.time_ns()
@@ -196,10 +207,17 @@ class Run:
         Restores what was there before, instead of using tokens: a token may only be used where it was made, and
         generators and callbacks end elsewhere.
         """
+        outer = self._outer
+        before = self._outer_context
+        # What was there before may have ended meanwhile: a generator's operation, when its caller opened this one.
+        while type(outer) is Run and not outer._open:
+            if before is outer._context:
+                before = outer._outer_context
+            outer = outer._outer
         if frame.get() is self:
-            frame.set(self._outer)
+            frame.set(outer)
         if self._own_span and otel.get_current() is self._context:
-            otel.attach(self._outer_context)
+            otel.attach(before)
 
     def finish(self, outcome: str, reason: str | None, error: BaseException | None) -> None:
         """
@@ -208,9 +226,9 @@ class Run:
         pipeline = self.pipeline
         if not self._open or pipeline is None:
             return
-        self._open = False
-        elapsed = max(0, pipeline.monotonic_ns() - self._ticks)
-        end: Attributes = {names.OPERATION_OUTCOME: outcome}
+        self._open = False  # before anything else, so that nothing can finish it twice
+        elapsed = pipeline.monotonic_ns() - self._ticks
+        end: Attributes = {_OUTCOME: outcome}
         if reason:
             end[names.OPERATION_REASON] = clean_name(reason, limit=DIMENSION_LIMIT) or "invalid"
         if error is not None:
@@ -221,19 +239,15 @@ class Run:
             end.update(self._result)
         if self._told:
             pipeline.facts.resolve(self._told, end, self._dimensions)
-        amounts = self._amounts
-        further = () if amounts is None else amounts.write(end)
-        if names.MINOR_UNITS_KEYS[names.REVENUE] in end and pipeline.revenue_basis != "excl_tax":
-            end[names.REVENUE_BASIS] = pipeline.revenue_basis
+        lines, further = _NO_MONEY if self._amounts is None else self._amounts.write(end, pipeline.revenue_basis)
         ended_ns = self._started_ns + elapsed
         self._close_span(end, outcome, ended_ns)
         attributes = self.attributes
         attributes.update(end)
-        lines = () if amounts is None else tuple(line for line in amounts.lines() if line not in further)
         uid = self.id if self._key is None else pipeline.uid_for(self.name, self._key)
         pipeline.accept(
             Record(
-                names.EVENT_OPERATION, self.name, uid, ended_ns, attributes, self._dimensions, lines,
+                _OPERATION, self.name, uid, ended_ns, attributes, self._dimensions, lines,
                 self._context, outcome, elapsed, None, self._key is not None,
             )
         )  # fmt: skip
@@ -268,14 +282,14 @@ class Run:
     def _accept_further(
         self, pipeline: Pipeline, line: tuple[str, int, str], uid: str, time_ns: int, outcome: str
     ) -> None:
-        """Revenue in a second currency: an event of its own with the same operation id."""
+        """Money in a second currency: an event of its own with the same operation id."""
         kind, units, code = line
         attributes = {key: value for key, value in self.attributes.items() if not key.startswith(kind + ".")}
         write_amount(attributes, kind, units, code)
-        lines = (line,) if outcome == names.SUCCESS else ()
+        lines = (line,) if outcome == names.SUCCESS or kind != names.REVENUE else ()
         pipeline.accept(
             Record(
-                names.EVENT_REVENUE, self.name, uid, time_ns, attributes, self._dimensions, lines,
+                names.EVENT_REVENUE if kind == names.REVENUE else names.EVENT_COST, self.name, uid, time_ns, attributes, self._dimensions, lines,
                 self._context, None, None, None, self._key is not None,
             )
         )  # fmt: skip
@@ -288,7 +302,7 @@ class Run:
             self.leave()
             if error is None:
                 self.finish(self._outcome or names.SUCCESS, self._reason, None)
-            elif rejects and isinstance(error, rejects):
+            elif rejects and _is_refusal(error, rejects):
                 told = self._reason if self._outcome == names.REJECTED else None
                 self.finish(names.REJECTED, told or snake_case(type(error).__name__), error)
             elif isinstance(error, Exception):
@@ -306,13 +320,16 @@ class Run:
                 self.pipeline.refuse_internal()
         _guard.swallowed(step, problem)
 
-    def _tell(self, kind: str, amount: object, currency: object, rounding: str | None) -> None:
-        if not self._may("money"):
+    def tell(
+        self, kind: str, amount: object, currency: object = None, rounding: str | None = None
+    ) -> None:
+        """Add an amount of one kind."""
+        pipeline = self.pipeline
+        if pipeline is None or not (self._open or self._may("money")):
             return
         try:
             if self._amounts is None:
-                assert self.pipeline is not None
-                self._amounts = Amounts(self.pipeline.accounts)
+                self._amounts = Amounts(pipeline.accounts)
             self._amounts.tell(kind, amount, currency, rounding)
         except Exception as problem:
             _guard.swallowed("taking an amount", problem)
@@ -320,7 +337,7 @@ class Run:
     def tell_all(self, money: Mapping[str, object]) -> None:
         """Take amounts by kind, as constants or extractors gave them."""
         for kind, amount in money.items():
-            self._tell(kind, amount, None, None)
+            self.tell(kind, amount)
 
     def _may(self, what: str) -> bool:
         if self._open:
@@ -335,7 +352,7 @@ class Run:
         return getattr(self, "_open", False)
 
     def __del__(self) -> None:
-        if self.is_open:
+        if self._open:
             self.abandon()
 
     def abandon(self) -> None:
@@ -347,6 +364,34 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<operation {self.name!r} {'open' if self._open else 'closed'}>"
+
+
+def abandon_open_runs() -> None:
+    """
+    Finish every operation that nobody left. Found among the garbage collector's objects: a register of open
+    operations would cost each of them.
+    """
+    try:
+        for candidate in gc.get_objects():
+            if type(candidate) is Run and candidate.is_open:
+                candidate.abandon()
+    except Exception as error:
+        _guard.swallowed("abandoning operations", error)
+
+
+def still_open(outer: Scope | Run | None) -> Scope | Run | None:
+    """The innermost of these that has not ended: operations in generators may end out of order."""
+    while type(outer) is Run and not outer.is_open:
+        outer = outer._outer
+    return outer
+
+
+def _is_refusal(error: BaseException, rejects: Any) -> bool:
+    try:
+        return isinstance(error, rejects)
+    except Exception as problem:  # a block's rejects= is not checked before it is needed
+        _guard.swallowed("reading rejects=", problem)
+        return False
 
 
 def error_type(error: BaseException) -> str:

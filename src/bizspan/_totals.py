@@ -28,8 +28,6 @@ _CACHE_LIMIT: Final = 16384
 _REPEATS_LIMIT: Final = 10_000
 _NANOS: Final = 1_000_000_000
 
-V = TypeVar("V")
-
 
 class Budgets:
     """
@@ -160,6 +158,17 @@ def _feedback_buckets(attributes: Attributes) -> Buckets:
 
 _DURATION_BOUNDARIES_NS: Final = tuple(round(bound * _NANOS) for bound in names.DURATION_BOUNDARIES_S)
 
+class Points:
+    """The points that records of one name, outcome and set of dimensions add to."""
+
+    __slots__ = ("duration", "events", "money")
+
+    def __init__(self, duration: Buckets | None, events: Total) -> None:
+        self.duration = duration
+        self.events = events
+        self.money: dict[tuple[str, str], Total] = {}
+
+
 class Totals:
     """
     All business metrics of one process.
@@ -181,8 +190,7 @@ class Totals:
         self._replay_duration = replay_duration
         self._replay_score = replay_score
         self._budgets = Budgets()
-        self._cache: dict[tuple[object, ...], tuple[Buckets | None, Total]] = {}
-        self._money_cache: dict[tuple[object, ...], Total] = {}
+        self._cache: dict[tuple[object, ...], Points] = {}
         self._repeats: OrderedDict[str, None] = OrderedDict()
         self.durations = Sets(_no_buckets if replay_duration else _duration_buckets, self._budgets)
         self.scores = Sets(_no_buckets if replay_score else _feedback_buckets, self._budgets)
@@ -199,9 +207,11 @@ class Totals:
         points = self._cache.get(raw)
         if points is None:
             points = self._points(record)
-            _remember(self._cache, raw, points)
-        duration, events = points
-        events.value += 1
+            if len(self._cache) >= _CACHE_LIMIT:
+                self._cache.clear()
+            self._cache[raw] = points
+        duration = points.duration
+        points.events.value += 1
         if duration is not None and record.duration_ns is not None:
             if self._replay_duration is not None:
                 self._replay_duration(record.duration_ns / _NANOS, duration.attributes)
@@ -212,7 +222,7 @@ class Totals:
             self._add_score(record, record.score)
         for kind, minor_units, currency in record.amounts:
             if kind in self.money and (kind != names.REVENUE or record.outcome in (None, names.SUCCESS)):
-                self._add_money(record, kind, minor_units, currency, raw)
+                self._add_money(record, kind, minor_units, currency, points)
 
     def _is_repeat(self, uid: str) -> bool:
         if uid in self._repeats:
@@ -222,22 +232,21 @@ class Totals:
             self._repeats.popitem(last=False)
         return False
 
-    def _points(self, record: Record) -> tuple[Buckets | None, Total]:
+    def _points(self, record: Record) -> Points:
         dimensions = self._budgets.fit(record.dimensions)
         named = self._budgets.fit(_named(record))
         events = self.events.point({names.EVENT_NAME: record.event_name, **named, **dimensions})
         if record.outcome is None:
-            return None, events
-        return self.durations.point({**named, names.OPERATION_OUTCOME: record.outcome, **dimensions}), events
+            return Points(None, events)
+        outcome = {**named, names.OPERATION_OUTCOME: record.outcome, **dimensions}
+        return Points(self.durations.point(outcome), events)
 
-    def _add_money(
-        self, record: Record, kind: str, minor_units: int, currency: str, raw: tuple[object, ...]
-    ) -> None:
-        total = self._money_cache.get((kind, currency, *raw))
+    def _add_money(self, record: Record, kind: str, minor_units: int, currency: str, points: Points) -> None:
+        total = points.money.get((kind, currency))
         if total is None:
             named = self._budgets.fit({**_named(record), **record.dimensions})
             total = self.money[kind].point({**named, names.CURRENCY_KEYS[kind]: currency})
-            _remember(self._money_cache, (kind, currency, *raw), total)
+            points.money[kind, currency] = total
         if total.value + minor_units > INT64_MAX:
             self._accounts.refuse_value(kind, "total_range", "The sum in this process no longer fits 64 bits.")
             return
@@ -255,7 +264,6 @@ class Totals:
         """Take these budgets, how many distinct values each dimension may have by attribute key, from now on."""
         self._budgets.declare(budgets)
         self._cache.clear()
-        self._money_cache.clear()
 
     def fit(self, dimensions: Attributes) -> Attributes:
         """These dimensions, each within its budget."""
@@ -277,12 +285,7 @@ class Totals:
 
 
 def _named(record: Record) -> Attributes:
-    if record.event_name in (names.EVENT_OPERATION, names.EVENT_REVENUE):
+    if record.event_name != record.name:  # an operation's, or of one of its further currencies
         return {names.OPERATION_NAME: record.name}
     return {names.EVENT_NAME: record.name}
 
-
-def _remember(cache: dict[tuple[object, ...], V], key: tuple[object, ...], value: V) -> None:
-    if len(cache) >= _CACHE_LIMIT:
-        cache.clear()
-    cache[key] = value

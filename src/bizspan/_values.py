@@ -34,9 +34,7 @@ _DAY_NS = 86_400 * 10**9
 _MAPPINGS = frozenset({dict, OrderedDict, defaultdict, Counter})
 _SETS = frozenset({set, frozenset})
 _CONTAINERS = _MAPPINGS | _SETS | {list, tuple, deque}
-_ITEMS = dict[
-    object, object
-].items  # the items of an OrderedDict itself would hash its keys, of whatever type
+_ITEMS = dict[object, object].items  # the items of an OrderedDict would hash its keys, of whatever type
 _PRIMITIVES = frozenset({str, bool, int, float})
 
 

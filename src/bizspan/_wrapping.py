@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from copy import deepcopy
+from importlib import import_module
+from operator import attrgetter
 from typing import Any, TypeVar, cast
 
 import wrapt
@@ -18,11 +21,43 @@ F = TypeVar("F", bound=Callable[..., Any])
 Arguments = tuple[Any, ...]
 
 
+class BoundDecorated(wrapt.BoundFunctionWrapper):
+    """A decorated method on its instance or class, which pickles and copies as a plain one does."""
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        owner = getattr(self.__wrapped__, "__self__", None)
+        if owner is not None:
+            return getattr, (owner, self.__wrapped__.__name__)
+        if "<locals>" in self.__wrapped__.__qualname__:
+            return self.__wrapped__.__qualname__  # pickle refuses it, as it does for a plain function
+        # Not by name alone: pickle compares identities, and each look-up on the class binds anew.
+        return _named, (self.__wrapped__.__module__, self.__wrapped__.__qualname__)
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        owner = getattr(self.__wrapped__, "__self__", None)
+        return self if owner is None else getattr(deepcopy(owner, memo), self.__wrapped__.__name__)
+
+
 class Decorated(wrapt.FunctionWrapper):
     """A decorated function that pickles and copies by its qualified name, as a plain function does."""
 
+    __bound_function_wrapper__ = BoundDecorated
+
     def __reduce_ex__(self, protocol: object) -> str:
         return cast("str", self.__wrapped__.__qualname__)
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self
+
+
+def _named(module: str, qualified_name: str) -> Any:
+    return attrgetter(qualified_name)(import_module(module))
 
 
 def inner_function(function: Any, what: str) -> Any:

@@ -4,6 +4,7 @@ Setting up: one call at the start of the program.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from bizspan import _active, _guard, _signals, names
 from bizspan._console import Receipts
 from bizspan._pipeline import CAPACITY, Pipeline
+from bizspan._run import abandon_open_runs
 from bizspan._signals import Providers, Settings
 from bizspan.errors import MissingExtra, SetupError
 from bizspan.vocabulary import Vocabulary, merged
@@ -26,6 +28,7 @@ _EXPORTS: Final = ("otlp", "console", "none")
 _KEY_VARIABLE: Final = "BIZSPAN_HASH_KEY"
 _KEY_ID_VARIABLE: Final = "BIZSPAN_HASH_KEY_ID"
 _KEY_MIN_BYTES: Final = 16
+_EXIT_BOUND_S: Final = 2.0
 
 
 class Configuration:
@@ -161,12 +164,18 @@ def _configure_api(settings: Settings, given: tuple[Any, Any, Any]) -> Configura
         running = _active.current
         return True if running is None else running.take(timeout_s)
 
+    def at_exit() -> None:
+        abandon_open_runs()
+        flush(_EXIT_BOUND_S)
+
     def undo(timeout_s: float) -> None:
+        atexit.unregister(at_exit)
         running = _active.current
         _active.remove()
         if running is not None:
             running.close(timeout_s)
 
+    atexit.register(at_exit)
     return Configuration(pipeline, flush, undo)
 
 

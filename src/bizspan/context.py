@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry import trace
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from bizspan._types import Attributes, Plain
 
 F = TypeVar("F", bound=Callable[..., Any])
+_FOREIGN_LIMIT = 1024
 
 
 class Scope:
@@ -191,8 +193,19 @@ def _annotate_span(pipeline: Pipeline, told: Mapping[str, object], *, alone: boo
 
 def with_attributes(attributes: object) -> Mapping[str, object]:
     """
-    The facts of an ``attributes=`` argument; nothing where it is not a mapping.
+    The facts of an ``attributes=`` argument; nothing, counted, where it is not a mapping.
     """
-    if attributes is None or not attributes:
+    if attributes is None:
         return {}
-    return dict(attributes) if type(attributes) is dict else {}
+    if type(attributes) is dict:
+        return dict(attributes)
+    try:
+        if isinstance(attributes, Mapping):
+            # Bounded, because a mapping of someone else's may never end.
+            return dict(islice(attributes.items(), _FOREIGN_LIMIT))
+    except Exception:  # methods of foreign objects may raise anything
+        pass
+    pipeline = _active.current
+    if pipeline is not None:
+        pipeline.accounts.refuse_value("attributes", "type", "Pass a dict of names and values.")
+    return {}

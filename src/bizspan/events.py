@@ -65,7 +65,7 @@ def event(
         facts: Facts by keyword. None means "not told".
     """
     money = {names.REVENUE: revenue, names.VALUE: value, names.COST: cost, names.TAX: tax}
-    if name in _OURS:
+    if known_name(name) in _OURS:
         name = ""  # bizspan's own event names have calls of their own
     tell(Told(name, with_attributes(attributes), facts, money=money, time=time, key=idempotency_key))
 
@@ -243,7 +243,4 @@ def _write_money(
             amounts.tell(kind, amount.amount, amount.currency, amount.rounding)
         else:
             amounts.tell(kind, amount)
-    amounts.write(attributes)
-    if names.MINOR_UNITS_KEYS[names.REVENUE] in attributes and pipeline.revenue_basis != "excl_tax":
-        attributes[names.REVENUE_BASIS] = pipeline.revenue_basis
-    return amounts.lines()
+    return amounts.write(attributes, pipeline.revenue_basis)[0]

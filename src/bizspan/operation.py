@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 Rejects = type[BaseException] | tuple[type[BaseException], ...]
 
-_FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType)
+_FUNCTIONS = frozenset((FunctionType, MethodType, BuiltinFunctionType))
 _IDLE = Run(None, "")
 _MONEY = {"revenue": names.REVENUE, "value": names.VALUE, "cost": names.COST, "tax": names.TAX}
 _known_names: dict[str, str] = {}
@@ -109,6 +109,8 @@ class Operation:
             run.ended(error, self._rejects)
 
     def _refuse_functions(self) -> None:
+        if _FUNCTIONS.isdisjoint(map(type, self._facts.values())) and self._money is None:
+            return
         for name, value in self._facts.items():
             if type(value) in _FUNCTIONS:
                 raise SetupError(
@@ -179,7 +181,9 @@ def start(
     """
     A run of this declaration, begun; one that does nothing where it can't be.
     """
-    name = known_name(declared._name)
+    name = _known_names.get(declared._name) if type(declared._name) is str else None
+    if name is None:
+        name = known_name(declared._name)
     if name is None:
         pipeline.accounts.refuse(INVALID_NAME)
         pipeline.accounts.refuse_value("operation name", "invalid", "Name the operation with a short text.")

@@ -277,9 +277,8 @@ class Capture:
 def _captured(record: Any) -> CapturedEvent:
     attributes: dict[str, Value] = dict(record.attributes)
     event_name = str(record.event_name)
-    is_operation = event_name in (names.EVENT_OPERATION, names.EVENT_REVENUE)
     return CapturedEvent(
-        name=str(attributes[names.OPERATION_NAME]) if is_operation else event_name,
+        name=str(attributes.get(names.OPERATION_NAME, event_name)),
         event_name=event_name,
         attributes=attributes,
         time_ns=record.timestamp,

@@ -4,7 +4,6 @@ The room that needs the OpenTelemetry SDK: providers, processors, exporters, and
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +12,7 @@ from opentelemetry import _logs, metrics, trace
 
 from bizspan import _active, _guard, _signals
 from bizspan._pipeline import Pipeline
-from bizspan._run import Run
+from bizspan._run import abandon_open_runs
 from bizspan._signals import Providers, Settings
 from bizspan.sdk import _providers
 from bizspan.sdk._exit import AtEnd, Workers
@@ -159,16 +158,3 @@ class Collected:
                 stamp.active = False
         self._globals.reset()
         self.workers.stop()
-
-
-def abandon_open_runs() -> None:
-    """
-    Finish every operation that nobody left. Found among the garbage collector's objects: a register of open
-    operations would cost each of them.
-    """
-    try:
-        for candidate in gc.get_objects():
-            if type(candidate) is Run and candidate.is_open:
-                candidate.abandon()
-    except Exception as error:
-        _guard.swallowed("abandoning operations", error)
