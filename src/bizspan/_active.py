@@ -4,15 +4,18 @@ Which pipeline takes records now: the configured one, the application's provider
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
 
-from bizspan import _guard, _signals
+from bizspan import _guard, _pipeline, _signals
+from bizspan._accounts import idle
 from bizspan._facts import Hasher
+from bizspan._guard import Tallies
 from bizspan.vocabulary import merged
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ Recipe = Callable[[int], "Pipeline"]
 current: Pipeline | None = None
 _recipe: Recipe | None = None
 _generations = count()
+_EXIT_S: Final = 1.0
 # Called with each new process pipeline: gauges start here.
 on_start: list[Callable[[], None]] = []
 
@@ -94,6 +98,9 @@ def hasher_for(key: bytes | None, key_id: str, environment: str) -> Hasher | Non
 def _start() -> Pipeline:
     global current
     current = (_recipe or _join)(next(_generations))
+    # Again for each pipeline: it has to run before the exit of providers that were set in the meantime.
+    atexit.unregister(_at_exit)
+    atexit.register(_at_exit)
     for start in on_start:
         start()
     return current
@@ -109,7 +116,21 @@ def _forget_in_child() -> None:
     # Starts nothing: the child builds its own at first use, with its own writer, totals, locks and thread.
     global current
     current = None
+    idle.refused = Tallies()
+    _signals.drop_inherited()
 
 
+def _forget_foreign() -> None:
+    if current is not None and current.pid != os.getpid():
+        _forget_in_child()
+
+
+def _at_exit() -> None:
+    # Providers of the application shut down after this: atexit goes backwards, and they were set before.
+    if current is not None and current.pid == os.getpid():
+        current.take(_EXIT_S)
+
+
+_pipeline.on_foreign_process.append(_forget_foreign)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_in_child)

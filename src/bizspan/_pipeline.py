@@ -158,9 +158,9 @@ class Pipeline:
     def _refuse(self, record: Record, waiting: int) -> bool:
         """Refuse the event; whether its metrics still count."""
         if self.pid != os.getpid():
-            idle.refuse(FORKED)  # this pipeline's accounts are a copy of its own process's
             for forget in on_foreign_process:
                 forget()
+            idle.refuse(FORKED)  # this pipeline's accounts are a copy of those of its own process
             return False
         if self.closed:
             self.accounts.refuse(SHUT_DOWN)
@@ -302,10 +302,19 @@ class Pipeline:
         return self.accounts.acknowledged.value - handed_over
 
     def close(self, timeout_s: float = 2.0) -> None:
-        """Take what waits, then refuse everything."""
-        self.take(timeout_s)
+        """
+        Refuse everything from now on, and take what waits. Metrics can still be read out.
+
+        Args:
+            timeout_s: How long to wait for another taker.
+        """
         self.closed = True
+        self.take(timeout_s)
+        self._closing.set()
         self._signal.put(None)
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_BATCH_DELAY_S)
 
     def refuse_internal(self) -> None:
         """Count an event that an error of ours lost."""

@@ -7,9 +7,11 @@ Needs the API only. Which providers stand behind it (the application's, ours, no
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry._logs import SeverityNumber
@@ -64,6 +66,7 @@ class Providers:
     Args:
         own_buckets: Whether an exporter of ours takes the histograms straight from the totals.
         events: Whether events go through the logger provider.
+        event_sink: Makes the sink on its logger; None takes `EventSink`.
     """
 
     tracer: TracerProvider | None = None
@@ -71,6 +74,7 @@ class Providers:
     logger: LoggerProvider | None = None
     own_buckets: bool = False
     events: bool = True
+    event_sink: MakeSink | None = None
 
 
 def library_version() -> str:
@@ -90,12 +94,19 @@ class EventSink:
     Args:
         logger: OpenTelemetry's.
         ids: Names the writer.
+        flush: The provider's ``force_flush``. Called after every so many events, on the thread that hands them over:
+            the SDK's batch processor keeps 2,048 records and drops the oldest in silence, so a burst must wait here,
+            where what does not fit is refused and counted.
     """
 
-    __slots__ = ("_emit", "_writer_id")
+    __slots__ = ("_emit", "_flush", "_since_flush", "_writer_id")
 
-    def __init__(self, logger: Logger, ids: Ids) -> None:
+    FLUSH_EVERY: Final = 1000
+
+    def __init__(self, logger: Logger, ids: Ids, flush: Callable[[], object] | None = None) -> None:
         self._emit = logger.emit
+        self._flush = flush
+        self._since_flush = 0
         self._writer_id = ids.writer_id
 
     def __call__(self, record: Record, sequence: int) -> None:
@@ -103,13 +114,24 @@ class EventSink:
         attributes[names.RECORD_UID] = record.uid
         attributes[names.WRITER_ID] = self._writer_id
         attributes[names.SEQUENCE] = sequence
+        self.emit(record)
+        self._since_flush += 1
+        if self._since_flush >= self.FLUSH_EVERY and self._flush is not None:
+            self._since_flush = 0
+            self._flush()
+
+    def emit(self, record: Record) -> None:
+        """Hand one event to the logger."""
         self._emit(
             timestamp=record.time_ns,
             context=record.context,
             severity_number=SeverityNumber.INFO,
             event_name=record.event_name,
-            attributes=attributes,
+            attributes=record.attributes,
         )
+
+
+MakeSink = Callable[["Logger", Ids, Callable[[], object] | None], EventSink]
 
 
 def build(settings: Settings, providers: Providers, generation: int = 0) -> Pipeline:
@@ -133,19 +155,23 @@ def build(settings: Settings, providers: Providers, generation: int = 0) -> Pipe
         if not providers.events or (providers.logger is None and not logger_provider_is_set()):
             return ()
         loggers = providers.logger or _logs.get_logger_provider()
-        return (EventSink(loggers.get_logger(names.SCOPE, version, settings.schema_url), ids),)
+        # Printing receipts, events are handed over on the application's thread, which must not wait for a flush.
+        flush = None if settings.consoles else getattr(loggers, "force_flush", None)
+        make = providers.event_sink or EventSink
+        return (make(loggers.get_logger(names.SCOPE, version, settings.schema_url), ids, flush),)
 
     replays: dict[str, Any] = {}
     if not providers.own_buckets:
         duration, score = _histograms(meter)
         replays = {"replay_duration": duration.record, "replay_score": score.record}
+    events = event_sinks()
     pipeline = Pipeline(
         tracer=tracers.get_tracer(names.SCOPE, version, settings.schema_url),
         meter=meter,
         declared=settings.declared,
         hasher=settings.hasher,
-        sinks=(*settings.consoles, *event_sinks()),
-        late_sinks=event_sinks,
+        sinks=(*settings.consoles, *events),
+        late_sinks=None if events else event_sinks,
         clock=settings.clock,
         ids=ids,
         capacity=settings.capacity,
@@ -155,6 +181,7 @@ def build(settings: Settings, providers: Providers, generation: int = 0) -> Pipe
         **replays,
     )
     _register(meter, pipeline)
+    _meters.add(meter)
     return pipeline
 
 
@@ -226,8 +253,9 @@ def _register(meter: Meter, pipeline: Pipeline) -> None:
 
 def _callback(pipeline: Pipeline, points: Points) -> Callable[[CallbackOptions], Iterable[Observation]]:
     def observe(options: CallbackOptions) -> Iterable[Observation]:
-        # A forked child inherits the callback; what the parent counted is the parent's to report.
-        if pipeline.closed or pipeline.pid != os.getpid():
+        # A forked child inherits the callback; what the parent counted is the parent's to report. A closed pipeline
+        # still answers: the last collection of a provider comes after it.
+        if pipeline.pid != os.getpid():
             return []
         pipeline.count_now()
         return [Observation(value, attributes) for value, attributes in pipeline.locked(points)]
@@ -274,18 +302,52 @@ def _is_set(api: Any, variable: str, getter: Callable[[], object]) -> bool:
     return provider is not None
 
 
-def drop_inherited(meter_provider: object) -> None:
+# Those that this process, or one that it was forked from, made instruments with.
+_meters: WeakSet[Meter] = WeakSet()
+
+
+def drop_inherited() -> None:
     """
-    In a forked child: take the parent's bizspan instruments out of the SDK's readers.
+    In a forked child: take the parent's bizspan measurements out of the SDK's readers, and give the readers new locks.
 
     An SDK histogram is copied with the process, so a cumulative reader of the child would report the parent's
-    measurements again, under the child's instance id. There is no public way; where the SDK changed, nothing happens.
+    measurements again, under the child's instance id. And a lock that another thread of the parent held is never
+    released in the child: its first collection, or our next instrument, would wait for ever. There is no public way;
+    where the SDK changed, nothing happens.
     """
-    consumer = getattr(meter_provider, "_measurement_consumer", None)
-    storages: Mapping[object, object] = getattr(consumer, "_reader_storages", {})
-    for storage in list(storages.values()):
-        matches: dict[Any, object] = getattr(storage, "_instrument_view_instrument_matches", {})
-        for instrument in list(matches):
-            scope = getattr(instrument, "instrumentation_scope", None)
-            if getattr(scope, "name", None) == names.SCOPE:
-                matches.pop(instrument, None)
+    consumers = {id(consumer): consumer for meter in list(_meters) if (consumer := _consumer(meter)) is not None}
+    for consumer in consumers.values():
+        _renew_lock(consumer)
+        storages: Mapping[object, object] = getattr(consumer, "_reader_storages", {})
+        for reader, storage in list(storages.items()):
+            if hasattr(reader, "_export_lock"):
+                setattr(reader, "_export_lock", threading.Lock())  # noqa: B010 - typed as not there
+            _drop(storage)
+
+
+def _consumer(meter: object) -> object | None:
+    real = getattr(meter, "_real_meter", None) or meter
+    return getattr(real, "_measurement_consumer", None)
+
+
+def _drop(storage: object) -> None:
+    _renew_lock(storage)
+    matches: dict[Any, Any] = getattr(storage, "_instrument_view_instrument_matches", {})
+    for instrument in list(matches):
+        scope = getattr(instrument, "instrumentation_scope", None)
+        if getattr(scope, "name", None) == names.SCOPE:
+            matches.pop(instrument, None)
+            continue
+        for match in matches[instrument]:
+            _renew_lock(match)
+            for aggregation in getattr(match, "_attributes_aggregation", {}).values():
+                _renew_lock(aggregation)
+                _renew_lock(getattr(aggregation, "_reservoir", None))
+
+
+def _renew_lock(holder: Any) -> None:
+    if hasattr(holder, "_lock"):
+        holder._lock = type(holder._lock)() if isinstance(holder._lock, _RLOCK) else threading.Lock()
+
+
+_RLOCK = type(threading.RLock())

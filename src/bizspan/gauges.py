@@ -135,7 +135,7 @@ class Gauge:
         return Observation(number, fitted)
 
     def _observe(self, pipeline: Pipeline, options: CallbackOptions) -> Iterable[Observation]:
-        if pipeline.closed or self._served is not pipeline or pipeline.pid != os.getpid():
+        if self._served is not pipeline or pipeline.pid != os.getpid():
             return []
         age_s = time.monotonic() - self._pulled_at
         return [] if age_s > _STALE_AFTER_INTERVALS * self._every_s + self._timeout_s else self._points

@@ -5,6 +5,7 @@ Business operations: one declaration, run as a block or put onto functions.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 Rejects = type[BaseException] | tuple[type[BaseException], ...]
 
-_FUNCTIONS = frozenset((FunctionType, MethodType, BuiltinFunctionType))
+_FUNCTIONS = frozenset((FunctionType, MethodType, BuiltinFunctionType, partial))
 _IDLE = Run(None, "")
 _MONEY = {"revenue": names.REVENUE, "value": names.VALUE, "cost": names.COST, "tax": names.TAX}
 _known_names: dict[str, str] = {}

@@ -15,6 +15,7 @@ from bizspan._pipeline import Pipeline
 from bizspan._run import abandon_open_runs
 from bizspan._signals import Providers, Settings
 from bizspan.sdk import _providers
+from bizspan.sdk._events import ReadyEventSink
 from bizspan.sdk._exit import AtEnd, Workers
 from bizspan.sdk._exporters import Exporters, from_environment
 from bizspan.sdk._resource import build_resource
@@ -22,6 +23,7 @@ from bizspan.sdk._resource import build_resource
 __all__ = ["Exporters", "set_up"]
 
 _TAKE_SHARE = 0.4  # of the bound, for handing what waits to the providers; the rest is theirs
+_UNDO_S = 1.0  # for providers that were built before a later step of the set-up failed
 _FLUSHERS = 4  # one per signal, and one that waits for them when a signal comes
 
 
@@ -57,7 +59,7 @@ def set_up(
             collected.undo()
             raise
     collected.workers.ensure()
-    providers = Providers(*collected.providers, own_buckets=collected.own_buckets)
+    providers = Providers(*collected.providers, own_buckets=collected.own_buckets, event_sink=ReadyEventSink)
     inherited = False
 
     def recipe(generation: int) -> Pipeline:
@@ -107,7 +109,8 @@ class Collected:
         if logger is not None:
             self._stamps.append(_providers.stamp_logs(logger))
         if None in self.providers:
-            self._build(resource(), exporters or from_environment())
+            missing = tuple(provider is None for provider in self.providers)
+            self._build(resource(), exporters or from_environment(missing))
 
     def _build(self, resource: Any, exporters: Exporters) -> None:
         tracer, meter, logger = self.providers
@@ -129,8 +132,7 @@ class Collected:
     def flush(self, timeout_s: float) -> bool:
         """Hand everything to the providers, and have all of them flush."""
         deadline = time.monotonic() + timeout_s
-        pipeline = _active.current
-        taken = pipeline is None or pipeline.take(timeout_s)
+        taken = self._take(timeout_s)
         millis = int(timeout_s * 1000)
         tasks = [
             (lambda provider=provider: provider.force_flush(millis))
@@ -143,13 +145,17 @@ class Collected:
         """Abandon what is open, hand over what waits, shut down what was built, all within the bound."""
         deadline = time.monotonic() + timeout_s
         abandon_open_runs()
-        pipeline = _active.current
-        if pipeline is not None:
-            pipeline.take(timeout_s * _TAKE_SHARE)
+        self._take(timeout_s * _TAKE_SHARE)
         tasks = [provider.shutdown for provider in self._built]
         self.workers.run(tasks, max(0.0, deadline - time.monotonic()))
+        pipeline = _active.current
         if pipeline is not None:
             pipeline.closed = True
+
+    def _take(self, timeout_s: float) -> bool:
+        # In a worker, because handing over many events flushes the provider, which may hang.
+        pipeline = _active.current
+        return pipeline is None or self.workers.run([lambda: pipeline.take(timeout_s)], timeout_s)
 
     def undo(self) -> None:
         """Back to how it was."""

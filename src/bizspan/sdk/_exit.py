@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from bizspan import _guard
 
 EXIT_BOUND_S: Final = 2.5
 _SIGTERM_BOUND_S: Final = 2.0
-_TICK_S: Final = 0.01
+_BEFORE_MANAGERS: Final = 10  # multiprocessing runs the highest first; those of negative ones wait for its children
 
 Task = Callable[[], object]
 
@@ -42,12 +43,16 @@ class Workers:
         """Have the threads in this process: a forked child has none of its parent's."""
         if self._pid == os.getpid():
             return
+        tasks: SimpleQueue[tuple[Task, SimpleQueue[bool]] | None] = SimpleQueue()
+        try:
+            for number in range(self._size):
+                threading.Thread(
+                    target=_work, args=(tasks,), name=f"bizspan-flush-{number}", daemon=True
+                ).start()
+        except RuntimeError:  # Python 3.12 starts no threads at exit: a child that told nothing has none
+            return
+        self._tasks = tasks
         self._pid = os.getpid()
-        self._tasks = SimpleQueue()
-        for number in range(self._size):
-            threading.Thread(
-                target=_work, args=(self._tasks,), name=f"bizspan-flush-{number}", daemon=True
-            ).start()
 
     def run(self, tasks: Sequence[Task], timeout_s: float) -> bool:
         """
@@ -100,6 +105,7 @@ class AtEnd:
         self._task = task
         self._workers = workers
         self._installed: Any = None
+        self._ran_in = 0
 
     def install(self) -> None:
         """Register for the exit, and for SIGTERM if its handler is the default one and this is the main thread."""
@@ -109,6 +115,13 @@ class AtEnd:
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             self._installed = self._on_sigterm
             signal.signal(signal.SIGTERM, self._installed)
+
+    def install_in_worker(self) -> None:
+        """Register with multiprocessing: its forked workers end without running exit handlers."""
+        process = sys.modules.get("multiprocessing.process")
+        util = sys.modules.get("multiprocessing.util")
+        if process is not None and util is not None and process.parent_process() is not None:
+            util.Finalize(None, self._at_exit, exitpriority=_BEFORE_MANAGERS)
 
     def remove(self) -> None:
         """Take both back, the signal's handler only where it is still ours."""
@@ -120,6 +133,9 @@ class AtEnd:
         self._installed = None
 
     def _at_exit(self) -> None:
+        if self._ran_in == os.getpid():
+            return
+        self._ran_in = os.getpid()
         try:
             self._task(EXIT_BOUND_S)
         except Exception as error:

@@ -27,15 +27,23 @@ class Exporters:
     logs: Any = None
 
 
-def from_environment() -> Exporters:
+def from_environment(wanted: tuple[bool, ...] = (True, True, True)) -> Exporters:
     """
     The exporters that the variables ask for: OTLP over HTTP with protobuf where they are silent.
+
+    Args:
+        wanted: Whether to make one for spans, metrics and logs.
 
     Raises:
         MissingExtra: When the protocol's exporter is not installed.
         SetupError: When a variable is wrong. Values are not repeated: they may hold secrets.
     """
-    return Exporters(spans=_exporter("traces"), metrics=_exporter("metrics"), logs=_exporter("logs"))
+    spans, metrics, logs = wanted
+    return Exporters(
+        spans=_exporter("traces") if spans else None,
+        metrics=_exporter("metrics") if metrics else None,
+        logs=_exporter("logs") if logs else None,
+    )
 
 
 def _exporter(signal: Signal) -> Any:

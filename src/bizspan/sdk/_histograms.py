@@ -81,7 +81,7 @@ class WithHistograms(MetricExporter):
 
     def _added(self, data: MetricsData, now: int, seen: dict[int, _Seen]) -> MetricsData:
         pipeline = self._pipeline()
-        if pipeline is None or pipeline.closed or pipeline.pid != os.getpid():
+        if pipeline is None or pipeline.pid != os.getpid():
             return data
         if self._of is not pipeline:
             self._of, self._since_ns, self._seen = pipeline, pipeline.began_ns, {}
