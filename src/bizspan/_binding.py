@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 Arguments = tuple[Any, ...]
 # From the call's positional and named arguments, and the result.
 Source = Callable[[Arguments, Mapping[str, Any], Any], Any]
-Take = Callable[..., object]
 
 
 def decorate_operation(declared: Operation, function: Any) -> Any:
@@ -100,26 +99,26 @@ class Plan:
             )
         self._declared = declared
         self._constants: dict[str, object] = {}
-        self._before: list[tuple[str, Take]] = []
-        self._after: list[tuple[str, Take]] = []
-        self._money_before: list[tuple[str, Take]] = []
-        self._money_after: list[tuple[str, Take]] = []
+        self._before: list[tuple[str, Source]] = []
+        self._after: list[tuple[str, Source]] = []
+        self._money_before: list[tuple[str, Source]] = []
+        self._money_after: list[tuple[str, Source]] = []
         self._money: dict[str, object] = {}
         for name, value in declared._facts.items():
             if not _is_extractor(value):
                 self._constants[name] = value
                 continue
-            take, needs_result = taker(name, value, signature)
-            (self._after if needs_result else self._before).append((name, take))
+            fetch, needs_result = fetcher(name, value, signature)
+            (self._after if needs_result else self._before).append((name, fetch))
         for kind, value in (declared._money or {}).items():
             if not _is_extractor(value):
                 self._money[kind] = value
                 continue
-            take, needs_result = taker(kind, value, signature)
-            (self._money_after if needs_result else self._money_before).append((kind, take))
-        self._key: Take | None = None
+            fetch, needs_result = fetcher(kind, value, signature)
+            (self._money_after if needs_result else self._money_before).append((kind, fetch))
+        self._key: Source | None = None
         if _is_extractor(declared._key):
-            self._key, needs_result = taker("idempotency_key", declared._key, signature)
+            self._key, needs_result = fetcher("idempotency_key", declared._key, signature)
             if needs_result:
                 raise SetupError("idempotency_key= can't use the result; take it from the arguments.")
         self._of: FactTable | None = None
@@ -140,10 +139,13 @@ class Plan:
         facts: dict[str, object] = {}
         key = declared._key
         try:
-            for name, take in self._before:
-                facts[name] = take(given, kwargs, pipeline)
+            for name, fetch in self._before:
+                try:
+                    facts[name] = fetch(given, kwargs, None)
+                except Exception as error:
+                    _failed(pipeline, name, error)
             if self._key is not None:
-                key = self._key(given, kwargs, pipeline)
+                key = _fetched(pipeline, "idempotency_key", self._key, given, kwargs)
         except BaseException as error:
             # Only a cancellation or an interrupt gets here: it goes on, and the operation is recorded once.
             start(declared, pipeline, {}, None, self._prepared).ended(error, ())
@@ -158,8 +160,8 @@ class Plan:
     def _tell_before(self, run: Run, given: Arguments, kwargs: Mapping[str, Any], pipeline: Pipeline) -> None:
         run.tell_all(self._money)
         try:
-            for kind, take in self._money_before:
-                run.tell(kind, take(given, kwargs, pipeline))
+            for kind, fetch in self._money_before:
+                run.tell(kind, _fetched(pipeline, kind, fetch, given, kwargs))
         except BaseException as error:
             run.ended(error, ())
             raise
@@ -171,17 +173,22 @@ class Plan:
         Take the values that need the result, and end the run with success.
         """
         pipeline = run.pipeline
-        try:
-            if pipeline is not None and (self._after or self._money_after):
-                given = args if instance is None else (instance, *args)
+        if pipeline is not None and (self._after or self._money_after):
+            given = args if instance is None else (instance, *args)
+            try:
                 if self._after:
-                    run.take_result({name: take(given, kwargs, pipeline, result) for name, take in self._after})
-                for kind, take in self._money_after:
-                    run.tell(kind, take(given, kwargs, pipeline, result))
-        except BaseException as error:
-            # Only what an extractor lets through: a cancellation or an interrupt. The operation ends with it.
-            run.ended(error, ())
-            raise
+                    run.take_result(
+                        {name: _fetched(pipeline, name, fetch, given, kwargs, result) for name, fetch in self._after}
+                    )
+                for kind, fetch in self._money_after:
+                    try:
+                        run.tell(kind, fetch(given, kwargs, result))
+                    except Exception as error:
+                        _failed(pipeline, kind, error)
+            except BaseException as error:
+                # Only what an extractor lets through: a cancellation or an interrupt. The operation ends with it.
+                run.ended(error, ())
+                raise
         run.ended(None, ())
 
     def _prepare(self, pipeline: Pipeline) -> None:
@@ -191,15 +198,29 @@ class Plan:
             pipeline.facts.resolve(self._constants, attributes, dimensions)
         except Exception as error:
             _guard.swallowed("preparing an operation", error)
-        self._prepared = (attributes, dimensions)
+        self._prepared = (attributes, dimensions) if attributes else None
         self._of = pipeline.facts
 
 
-def taker(name: str, extractor: Any, signature: inspect.Signature) -> tuple[Take, bool]:
+def _fetched(
+    pipeline: Pipeline, name: str, fetch: Source, given: Arguments, kwargs: Mapping[str, Any], result: object = None
+) -> object:
+    """What an extractor gives; None where it raised, which is counted."""
+    try:
+        return fetch(given, kwargs, result)
+    except Exception as error:
+        _failed(pipeline, name, error)
+        return None
+
+
+def _failed(pipeline: Pipeline, name: str, error: Exception) -> None:
+    if not isinstance(error, _MissingArgument):  # then the call itself is about to raise TypeError
+        pipeline.accounts.refuse_value(name, "extractor_failed", f"Its function raised {type(error).__name__}.")
+
+
+def fetcher(name: str, extractor: Any, signature: inspect.Signature) -> tuple[Source, bool]:
     """
     What calls one extractor with the arguments that it names, and whether it needs the result.
-
-    The call gives None where the extractor raised, which is counted, or where an argument is missing.
 
     Args:
         name: The fact or kind of money that it gives.
@@ -210,18 +231,7 @@ def taker(name: str, extractor: Any, signature: inspect.Signature) -> tuple[Take
         SetupError: When the extractor names something that the function does not have.
     """
     sources = _sources(name, extractor, signature)
-    fetch = _caller(extractor, sources)
-
-    def take(given: Arguments, kwargs: Mapping[str, Any], pipeline: Pipeline, result: object = None) -> object:
-        try:
-            return fetch(given, kwargs, result)
-        except _MissingArgument:  # the call itself is about to raise TypeError
-            return None
-        except Exception as error:
-            pipeline.accounts.refuse_value(name, "extractor_failed", f"Its function raised {type(error).__name__}.")
-            return None
-
-    return take, "result" in sources
+    return _caller(extractor, sources, signature), "result" in sources
 
 
 class _MissingArgument(Exception):
@@ -260,16 +270,23 @@ def _sources(name: str, extractor: Any, signature: inspect.Signature) -> dict[st
     return sources
 
 
-def _caller(extractor: Any, sources: dict[str, Source]) -> Source:
-    if len(sources) != 1:
+def _caller(extractor: Any, sources: dict[str, Source], signature: inspect.Signature) -> Source:
+    if len(sources) != 1 or inspect.signature(extractor).parameters.keys() != sources.keys():
         return lambda given, kwargs, result: extractor(
             **{argument: take(given, kwargs, result) for argument, take in sources.items()}
         )
-    # The common case, without a comprehension: one argument, or the result.
+    # The common case is one argument, or the result: without dictionaries, and by position where it is first.
     ((argument, take),) = sources.items()
+    if inspect.signature(extractor).parameters[argument].kind is inspect.Parameter.KEYWORD_ONLY:
+        return lambda given, kwargs, result: extractor(**{argument: take(given, kwargs, result)})
     if take is _take_result:
-        return lambda given, kwargs, result: extractor(result=result)
-    return lambda given, kwargs, result: extractor(**{argument: take(given, kwargs, result)})
+        return lambda given, kwargs, result: extractor(result)
+    if signature.parameters[argument].kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
+        return lambda given, kwargs, result: extractor(take(given, kwargs, result))
+    position = list(signature.parameters).index(argument)
+    return lambda given, kwargs, result: extractor(
+        given[position] if position < len(given) else take(given, kwargs, result)
+    )
 
 
 def _take_result(given: Arguments, kwargs: Mapping[str, Any], result: object) -> object:

@@ -5,8 +5,9 @@ One run of an operation: what ``as op`` gives, and the record that it becomes.
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry import context as otel
 from opentelemetry import trace
@@ -31,7 +32,7 @@ _NOTHING: Mapping[str, object] = {}
 _NO_MONEY: tuple[tuple[AmountLine, ...], tuple[AmountLine, ...]] = ((), ())
 # On the hot path a global is half the price of a module's attribute.
 _NAME, _ID, _OUTCOME = names.OPERATION_NAME, names.OPERATION_ID, names.OPERATION_OUTCOME
-_OPERATION = names.EVENT_OPERATION
+_OPERATION, _NOTES = names.EVENT_OPERATION, names.NOTES
 
 
 class Run:
@@ -45,7 +46,7 @@ class Run:
 
     __slots__ = (
         "__weakref__", "_amounts", "_annotated", "_called", "_context", "_dimensions", "_key", "_open", "_outer",
-        "_outer_context", "_own_span", "_outcome", "_reason", "_result", "_span", "_started_ns", "_ticks",
+        "_outer_context", "_own_span", "_outcome", "_reason", "_recording", "_result", "_span", "_started_ns", "_ticks",
         "_told", "ambient", "attributes", "id", "name", "pipeline",
     )  # fmt: skip
 
@@ -190,13 +191,15 @@ class Run:
             self._own_span = False
             self._context = outer
             self._span = span = trace.get_current_span(outer)
-            if span.is_recording():
+            self._recording = span.is_recording()
+            if self._recording:
                 span.set_attributes(self.attributes)
             return
         self._own_span = True
         self._span = span = pipeline.start_span(
             self.name, outer, attributes=self.attributes, start_time=self._started_ns
         )
+        self._recording = span.is_recording()
         self._context = context = trace.set_span_in_context(span, outer)
         otel.attach(context)
 
@@ -228,7 +231,10 @@ class Run:
             return
         self._open = False  # before anything else, so that nothing can finish it twice
         elapsed = pipeline.monotonic_ns() - self._ticks
-        end: Attributes = {_OUTCOME: outcome}
+        attributes = self.attributes
+        # What a recording span still has to learn is kept apart; otherwise there is nobody to tell it to.
+        end: Attributes = {} if self._recording else attributes
+        end[_OUTCOME] = outcome
         if reason:
             end[names.OPERATION_REASON] = clean_name(reason, limit=DIMENSION_LIMIT) or "invalid"
         if error is not None:
@@ -241,9 +247,11 @@ class Run:
             pipeline.facts.resolve(self._told, end, self._dimensions)
         lines, further = _NO_MONEY if self._amounts is None else self._amounts.write(end, pipeline.revenue_basis)
         ended_ns = self._started_ns + elapsed
-        self._close_span(end, outcome, ended_ns)
-        attributes = self.attributes
-        attributes.update(end)
+        if self._recording:
+            if _NOTES in end and _NOTES in attributes:
+                end[_NOTES] = (*cast("tuple[str, ...]", attributes[_NOTES]), *cast("tuple[str, ...]", end[_NOTES]))
+            self._close_span(end, outcome, ended_ns)
+            attributes.update(end)
         uid = self.id if self._key is None else pipeline.uid_for(self.name, self._key)
         pipeline.accept(
             Record(
@@ -302,7 +310,7 @@ class Run:
             self.leave()
             if error is None:
                 self.finish(self._outcome or names.SUCCESS, self._reason, None)
-            elif rejects and _is_refusal(error, rejects):
+            elif rejects and self._is_refusal(error, rejects):
                 told = self._reason if self._outcome == names.REJECTED else None
                 self.finish(names.REJECTED, told or snake_case(type(error).__name__), error)
             elif isinstance(error, Exception):
@@ -312,6 +320,14 @@ class Run:
                 self.finish(names.CANCELLED, snake_case(type(error).__name__), error)
         except Exception as problem:
             self._lost("ending an operation", problem)
+
+    def _is_refusal(self, error: BaseException, rejects: Any) -> bool:
+        try:
+            return isinstance(error, rejects)
+        except Exception:  # a block's rejects= is not checked before it is needed
+            if self.pipeline is not None:
+                self.pipeline.accounts.refuse_value("rejects", "type", "Pass an exception class, or a tuple of them.")
+            return False
 
     def _lost(self, step: str, problem: Exception) -> None:
         if self._open or self.pipeline is not None:
@@ -351,8 +367,13 @@ class Run:
         """Whether it was begun and not yet finished."""
         return getattr(self, "_open", False)
 
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether it was begun here, not in the process that this one was forked from."""
+        return self.pipeline is not None and self.pipeline.pid == os.getpid()
+
     def __del__(self) -> None:
-        if self._open:
+        if self._open and self.is_of_this_process:
             self.abandon()
 
     def abandon(self) -> None:
@@ -373,7 +394,7 @@ def abandon_open_runs() -> None:
     """
     try:
         for candidate in gc.get_objects():
-            if type(candidate) is Run and candidate.is_open:
+            if type(candidate) is Run and candidate.is_open and candidate.is_of_this_process:
                 candidate.abandon()
     except Exception as error:
         _guard.swallowed("abandoning operations", error)
@@ -384,14 +405,6 @@ def still_open(outer: Scope | Run | None) -> Scope | Run | None:
     while type(outer) is Run and not outer.is_open:
         outer = outer._outer
     return outer
-
-
-def _is_refusal(error: BaseException, rejects: Any) -> bool:
-    try:
-        return isinstance(error, rejects)
-    except Exception as problem:  # a block's rejects= is not checked before it is needed
-        _guard.swallowed("reading rejects=", problem)
-        return False
 
 
 def error_type(error: BaseException) -> str:

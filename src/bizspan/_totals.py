@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 INT64_MAX: Final = 2**63 - 1
 CEILING: Final = 1900  # OpenTelemetry's default cardinality limit is 2,000 sets per instrument
-_FOLDED_CEILING: Final = 1960
+_FOLDING_ROOM: Final = 20
+_FOLDED_CEILING: Final = 1940
+_LAST_CEILING: Final = 1945  # leaves room for 50 further currencies, which are never folded
 _NAME_BUDGET: Final = 200
 _CACHE_LIMIT: Final = 16384
 _REPEATS_LIMIT: Final = 10_000
@@ -56,6 +58,10 @@ class Budgets:
                     seen.add(value)
             fitted[key] = value
         return fitted
+
+    def has(self, key: str) -> bool:
+        """Whether this is a dimension with a budget, so that it may be folded."""
+        return key in self._budgets
 
     def widest_first(self, keys: Iterable[str]) -> list[str]:
         """The keys that may be folded, those with the most values first."""
@@ -125,19 +131,26 @@ class Sets(Generic[P]):
         if len(self.points) < CEILING:
             return self._add(key, attributes)
         folded = dict(attributes)
-        for dimension in self._budgets.widest_first(attributes):
+        for position, dimension in enumerate(self._budgets.widest_first(attributes), 1):
             folded[dimension] = names.OTHER
             key = tuple(sorted(folded.items()))
             point = self.points.get(key)
             if point is not None:
                 return point
-            if len(self.points) < _FOLDED_CEILING:
+            # Each step has room of its own: the widest alone would take all, and the narrow ones go wrong with it.
+            if len(self.points) < min(CEILING + position * _FOLDING_ROOM, _FOLDED_CEILING):
                 return self._add(key, folded)
         for name in (names.OPERATION_NAME, names.EVENT_NAME, names.FEEDBACK_NAME):
             if name in folded:
                 folded[name] = names.OTHER
         key = tuple(sorted(folded.items()))
-        return self.points.get(key) or self._add(key, folded)
+        point = self.points.get(key)
+        if point is None and len(self.points) >= _LAST_CEILING:
+            # Which dimensions a record has is a product of its own: 2 to the power of their number.
+            folded = {name: value for name, value in folded.items() if not self._budgets.has(name)}
+            key = tuple(sorted(folded.items()))
+            point = self.points.get(key)
+        return point or self._add(key, folded)
 
     def _add(self, key: tuple[tuple[str, Value], ...], attributes: Attributes) -> P:
         point = self.points[key] = self._make(dict(attributes))

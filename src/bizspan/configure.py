@@ -189,10 +189,7 @@ def _configure_sdk(
     from importlib.util import find_spec
 
     if find_spec("opentelemetry.sdk") is None:
-        raise MissingExtra(
-            'export="otlp" needs the OpenTelemetry SDK; run: pip install "bizspan[otlp]"'
-            ' - or pass export="console" to see receipts without it.'
-        )
+        raise MissingExtra('export="otlp" (export="console" prints receipts without it)', "otlp")
     sdk: Any = import_module("bizspan.sdk")
     pipeline, flush, undo = sdk.set_up(settings, given, service_name, environment, resource_attributes or {})
     return Configuration(pipeline, flush, undo)

@@ -93,7 +93,8 @@ class Operation:
             raise SetupError(
                 f"This run of {self._name!r} was already entered; use `with declaration():` for each run."
             )
-        self._refuse_functions()
+        if self._money is not None or not _FUNCTIONS.isdisjoint(map(type, self._facts.values())):
+            self._refuse_functions()
         pipeline = _active.current or _active.pipeline()
         if pipeline is None:
             idle.refused.add(NOT_CONFIGURED)
@@ -110,8 +111,6 @@ class Operation:
             run.ended(error, self._rejects)
 
     def _refuse_functions(self) -> None:
-        if _FUNCTIONS.isdisjoint(map(type, self._facts.values())) and self._money is None:
-            return
         for name, value in self._facts.items():
             if type(value) in _FUNCTIONS:
                 raise SetupError(

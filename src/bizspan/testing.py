@@ -309,7 +309,7 @@ def capture(
         AssertionError: At the end of the block, when something was refused and not allowed.
     """
     if find_spec("opentelemetry.sdk") is None:
-        raise MissingExtra('capture() needs the OpenTelemetry SDK; run: pip install "bizspan[otlp]"')
+        raise MissingExtra("capture()", "otlp")
     pipeline, memory, clock = _in_memory(vocabulary, sampled)
     previous = _active.swap(pipeline)
     captured = Capture(pipeline, memory, clock, strict=strict)

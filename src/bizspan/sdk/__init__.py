@@ -56,23 +56,19 @@ def set_up(
                 lambda: build_resource(service_name, environment, resource_attributes), exporters
             )
         except BaseException:
+            collected.workers.ensure()
+            collected.end(_UNDO_S)
             collected.undo()
             raise
-    collected.workers.ensure()
     providers = Providers(*collected.providers, own_buckets=collected.own_buckets, event_sink=ReadyEventSink)
-    inherited = False
+    at_end = AtEnd(collected.end, collected.workers)
 
     def recipe(generation: int) -> Pipeline:
-        nonlocal inherited
-        if inherited:
-            _signals.drop_inherited(providers.meter)
-            collected.workers.ensure()
-        pipeline = _signals.build(settings, providers, generation)
-        inherited = True
-        return pipeline
+        collected.workers.ensure()
+        at_end.install_in_worker()
+        return _signals.build(settings, providers, generation)
 
     pipeline = _active.install(recipe)
-    at_end = AtEnd(collected.end, collected.workers)
     at_end.install()
 
     def undo(timeout_s: float) -> None:
@@ -144,13 +140,14 @@ class Collected:
     def end(self, timeout_s: float) -> None:
         """Abandon what is open, hand over what waits, shut down what was built, all within the bound."""
         deadline = time.monotonic() + timeout_s
+        self.workers.ensure()
         abandon_open_runs()
-        self._take(timeout_s * _TAKE_SHARE)
-        tasks = [provider.shutdown for provider in self._built]
-        self.workers.run(tasks, max(0.0, deadline - time.monotonic()))
         pipeline = _active.current
         if pipeline is not None:
-            pipeline.closed = True
+            share_s = timeout_s * _TAKE_SHARE
+            self.workers.run([lambda: pipeline.close(share_s)], share_s)
+        tasks = [provider.shutdown for provider in self._built]
+        self.workers.run(tasks, max(0.0, deadline - time.monotonic()))
 
     def _take(self, timeout_s: float) -> bool:
         # In a worker, because handing over many events flushes the provider, which may hang.

@@ -59,9 +59,7 @@ def _exporter(signal: Signal) -> Any:
     found = list(entry_points(group=f"opentelemetry_{signal}_exporter", name=name))
     if not found:
         if name in _EXTRAS:
-            raise MissingExtra(
-                f'The exporter {name!r} is not installed; run: pip install "bizspan[{_EXTRAS[name]}]"'
-            )
+            raise MissingExtra(f"the exporter {name!r}", _EXTRAS[name])
         raise SetupError(f"{variable}={name!r} is unknown; use otlp, console or none, or install its package.")
     try:
         return found[0].load()()
@@ -99,6 +97,9 @@ def _check_otlp(signal: Signal, exporter: str) -> None:
     variable, headers = _variable(signal, "HEADERS")
     if any(character in headers for character in "\r\n\0"):
         raise SetupError(f"{variable} holds a line break; write key=value pairs with commas between them.")
+    if not all("=" in pair for pair in headers.split(",") if pair.strip()):
+        # The exporter would write the whole of it into its log.
+        raise SetupError(f"{variable} has a part without '='; write key=value pairs with commas between them.")
     variable, compression = _variable(signal, "COMPRESSION")
     if compression not in ("", "none", "gzip", "deflate"):
         raise SetupError(f"{variable} is unknown; use gzip or none.")
