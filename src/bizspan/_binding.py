@@ -122,7 +122,7 @@ class Plan:
             if needs_result:
                 raise SetupError("idempotency_key= can't use the result; take it from the arguments.")
         self._of: FactTable | None = None
-        self._prepared: tuple[Attributes, Attributes] | None = None
+        self._prepared: Attributes = {}
 
     def begin(self, instance: object, args: Arguments, kwargs: Mapping[str, Any]) -> Run | None:
         """
@@ -193,12 +193,11 @@ class Plan:
 
     def _prepare(self, pipeline: Pipeline) -> None:
         attributes: Attributes = {}
-        dimensions: Attributes = {}
         try:
-            pipeline.facts.resolve(self._constants, attributes, dimensions)
+            pipeline.facts.resolve(self._constants, attributes)
         except Exception as error:
             _guard.swallowed("preparing an operation", error)
-        self._prepared = (attributes, dimensions) if attributes else None
+        self._prepared = attributes
         self._of = pipeline.facts
 
 

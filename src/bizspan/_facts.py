@@ -66,12 +66,11 @@ class Slot:
     One declared fact, ready for use: its key, and the values that were seen and found good.
     """
 
-    __slots__ = ("attribute", "dimension", "key", "memo", "plain")
+    __slots__ = ("attribute", "key", "memo", "plain")
 
     def __init__(self, attribute: Attribute) -> None:
         self.attribute = attribute
         self.key = attribute.key
-        self.dimension = attribute.dimension
         # Free text of type str: no list, no format, no hash.
         self.plain = (
             attribute.type is str
@@ -101,9 +100,9 @@ class FactTable:
         self.accounts = accounts
         self._hasher = hasher
 
-    def resolve(self, facts: Mapping[str, object], attributes: Attributes, dimensions: Attributes) -> None:
+    def resolve(self, facts: Mapping[str, object], attributes: Attributes) -> None:
         """
-        Put clean values under their keys: all into `attributes`, dimensions into `dimensions` too.
+        Put clean values under their keys.
         """
         slots = self.slots
         if len(facts) > FACTS_LIMIT:
@@ -113,19 +112,17 @@ class FactTable:
                 continue
             slot = slots.get(name)
             if slot is None:
-                self._undeclared(name, value, attributes, dimensions)
+                self._undeclared(name, value, attributes)
             elif type(value) is str:
                 known = slot.memo.get(value)
                 if known is not None:
                     attributes[slot.key] = known
-                    if slot.dimension:
-                        dimensions[slot.key] = known
                 elif slot.plain and value.isascii() and value.isprintable() and len(value) <= TEXT_LIMIT:
                     attributes[slot.key] = value
                 else:
-                    self._slow(slot, value, attributes, dimensions)
+                    self._slow(slot, value, attributes)
             else:
-                self._slow(slot, value, attributes, dimensions)
+                self._slow(slot, value, attributes)
 
     def _first(self, facts: Mapping[str, object], attributes: Attributes) -> dict[str, object]:
         first = dict(list(facts.items())[:FACTS_LIMIT])
@@ -133,15 +130,14 @@ class FactTable:
         self.accounts.refuse_value("facts", "too_many", f"Tell at most {FACTS_LIMIT} facts at once.")
         return first
 
-    def _slow(self, slot: Slot, value: object, attributes: Attributes, dimensions: Attributes) -> None:
+    def _slow(self, slot: Slot, value: object, attributes: Attributes) -> None:
         clean, note = self.accept(slot.attribute, value)
         if note is not None:
             self._note(slot.attribute, note, attributes)
         if clean is None:
             return
         attributes[slot.key] = clean
-        if slot.dimension:
-            dimensions[slot.key] = clean
+        if slot.attribute.dimension:
             if type(value) is str and note is None and len(slot.memo) < _MEMO_LIMIT:
                 slot.memo[value] = clean
 
@@ -189,12 +185,10 @@ class FactTable:
             return None, "no_key"
         return self._hasher(value), note
 
-    def _undeclared(
-        self, name: object, value: object, attributes: Attributes, dimensions: Attributes
-    ) -> None:
+    def _undeclared(self, name: object, value: object, attributes: Attributes) -> None:
         slot = self.slots_by_key.get(name) if type(name) is str else None
         if slot is not None:
-            self.resolve({slot.attribute.name: value}, attributes, dimensions)
+            self.resolve({slot.attribute.name: value}, attributes)
             return
         clean = clean_name(name)
         if clean is None or len(clean) > 64 or clean.startswith(("otel.", "bizspan.", "business.", "app.")):

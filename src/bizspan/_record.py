@@ -25,7 +25,6 @@ class Record:
         uid: ``log.record.uid``; the same business fact has the same.
         time_ns: When it happened, nanoseconds since the epoch.
         attributes: Everything that is known, by attribute key.
-        dimensions: The part of it that metrics carry.
         amounts: Money, in minor units.
         context: OpenTelemetry's context at that moment; it links the event to its trace.
         outcome: Of an operation; None for a plain event.
@@ -36,7 +35,7 @@ class Record:
     """
 
     __slots__ = (
-        "amounts", "attributes", "backdated", "context", "dimensions", "duration_ns", "event_name", "idempotent",
+        "amounts", "attributes", "backdated", "context", "duration_ns", "event_name", "idempotent",
         "kept", "name", "outcome", "score", "time_ns", "uid",
     )  # fmt: skip
 
@@ -47,7 +46,6 @@ class Record:
         uid: str,
         time_ns: int,
         attributes: Attributes,
-        dimensions: Attributes,
         amounts: tuple[AmountLine, ...],
         context: Context | None,
         outcome: str | None = None,
@@ -61,7 +59,6 @@ class Record:
         self.uid = uid
         self.time_ns = time_ns
         self.attributes = attributes
-        self.dimensions = dimensions
         self.amounts = amounts
         self.context = context
         self.outcome = outcome

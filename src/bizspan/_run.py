@@ -14,11 +14,12 @@ from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
 from bizspan import _guard, names
-from bizspan._amounts import Amounts, write_amount
+from bizspan._amounts import Lines, refuse, with_amount, write_amount, write_money
 from bizspan._facts import DIMENSION_LIMIT
-from bizspan._record import AmountLine, Record
+from bizspan._record import Record
 from bizspan._values import clean_name
 from bizspan.context import Scope, frame, with_attributes
+from bizspan.errors import AmountError
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 _ERROR = Status(StatusCode.ERROR)
 _NOTHING: Mapping[str, object] = {}
-_NO_MONEY: tuple[tuple[AmountLine, ...], tuple[AmountLine, ...]] = ((), ())
 # On the hot path a global is half the price of a module's attribute.
 _NAME, _ID, _OUTCOME = names.OPERATION_NAME, names.OPERATION_ID, names.OPERATION_OUTCOME
 _OPERATION, _NOTES = names.EVENT_OPERATION, names.NOTES
@@ -45,7 +45,7 @@ class Run:
     """
 
     __slots__ = (
-        "__weakref__", "_amounts", "_annotated", "_called", "_context", "_dimensions", "_key", "_open", "_outer",
+        "__weakref__", "_annotated", "_called", "_context", "_invalid", "_key", "_lines", "_open", "_outer",
         "_outer_context", "_own_span", "_outcome", "_reason", "_recording", "_result", "_span", "_started_ns", "_ticks",
         "_told", "ambient", "attributes", "id", "name", "pipeline",
     )  # fmt: skip
@@ -134,7 +134,7 @@ class Run:
     def begin(
         self,
         facts: Mapping[str, object],
-        prepared: tuple[Attributes, Attributes] | None,
+        prepared: Attributes | None,
         span: str,
         key: object,
     ) -> None:
@@ -143,7 +143,7 @@ class Run:
 
         Args:
             facts: Told at this call.
-            prepared: Attributes and dimensions that are the same for every call.
+            prepared: Attributes that are the same for every call.
             span: ``"new"``, or ``"current"`` to write onto the span that is there.
             key: The idempotency key, or None.
         """
@@ -151,7 +151,8 @@ class Run:
         assert pipeline is not None
         self._key = key
         self._outcome = self._reason = None
-        self._amounts: Amounts | None = None
+        self._lines: Lines = ()
+        self._invalid: dict[str, str] | None = None
         self._told = self._annotated = _NOTHING
         self._result: Attributes | None = None
         self.id = run_id = pipeline.new_id()
@@ -160,25 +161,21 @@ class Run:
             outer = still_open(outer)
         self._outer = outer
         attributes: Attributes = {_NAME: self.name, _ID: run_id}
-        dimensions: Attributes = {}
         # Without context, all attributes were told at the call: no second dictionary is needed to know which.
         called = attributes
         self.ambient = ambient = None if outer is None else outer.ambient
         if ambient is not None:
             ambient.resolve(pipeline)
             attributes.update(ambient.attributes)
-            dimensions.update(ambient.dimensions)
             called = {}
-        if prepared is not None:
-            called.update(prepared[0])
-            dimensions.update(prepared[1])
+        if prepared:
+            called.update(prepared)
         if facts:
-            pipeline.facts.resolve(facts, called, dimensions)
+            pipeline.facts.resolve(facts, called)
         if called is not attributes:
             attributes.update(called)
         self.attributes = attributes
         self._called = called
-        self._dimensions = dimensions
         self._started_ns = pipeline.time_ns()
         self._open_span(pipeline, span)
         frame.set(self)
@@ -244,8 +241,12 @@ class Run:
         if self._result:
             end.update(self._result)
         if self._told:
-            pipeline.facts.resolve(self._told, end, self._dimensions)
-        lines, further = _NO_MONEY if self._amounts is None else self._amounts.write(end, pipeline.revenue_basis)
+            pipeline.facts.resolve(self._told, end)
+        lines = further = self._lines
+        if lines:
+            lines, further = write_money(end, lines, pipeline.revenue_basis)
+        if self._invalid is not None:
+            end.update({names.AMOUNT_INVALID_KEYS[kind]: reason for kind, reason in self._invalid.items()})
         ended_ns = self._started_ns + elapsed
         if self._recording:
             if _NOTES in end and _NOTES in attributes:
@@ -255,7 +256,7 @@ class Run:
         uid = self.id if self._key is None else pipeline.uid_for(self.name, self._key)
         pipeline.accept(
             Record(
-                _OPERATION, self.name, uid, ended_ns, attributes, self._dimensions, lines,
+                _OPERATION, self.name, uid, ended_ns, attributes, lines,
                 self._context, outcome, elapsed, None, self._key is not None,
             )
         )  # fmt: skip
@@ -265,17 +266,15 @@ class Run:
 
     def _merge_annotated(self, pipeline: Pipeline, end: Attributes) -> None:
         late: Attributes = {}
-        dimensions: Attributes = {}
-        pipeline.facts.resolve(self._annotated, late, dimensions)
+        pipeline.facts.resolve(self._annotated, late)
         called = self._called
         end.update({key: value for key, value in late.items() if key not in called})
-        self._dimensions.update({key: value for key, value in dimensions.items() if key not in called})
 
     def take_result(self, facts: Mapping[str, object]) -> None:
         """Take facts that extractors made of the result: they count as told at the call."""
         if self._open and self.pipeline is not None:
             self._result = {}
-            self.pipeline.facts.resolve(facts, self._result, self._dimensions)
+            self.pipeline.facts.resolve(facts, self._result)
             self._called.update(self._result)
 
     def _close_span(self, end: Attributes, outcome: str, ended_ns: int) -> None:
@@ -297,7 +296,7 @@ class Run:
         lines = (line,) if outcome == names.SUCCESS or kind != names.REVENUE else ()
         pipeline.accept(
             Record(
-                names.EVENT_REVENUE if kind == names.REVENUE else names.EVENT_COST, self.name, uid, time_ns, attributes, self._dimensions, lines,
+                names.EVENT_REVENUE if kind == names.REVENUE else names.EVENT_COST, self.name, uid, time_ns, attributes, lines,
                 self._context, None, None, None, self._key is not None,
             )
         )  # fmt: skip
@@ -341,12 +340,13 @@ class Run:
     ) -> None:
         """Add an amount of one kind."""
         pipeline = self.pipeline
-        if pipeline is None or not (self._open or self._may("money")):
+        if pipeline is None or amount is None or not (self._open or self._may("money")):
             return
         try:
-            if self._amounts is None:
-                self._amounts = Amounts(pipeline.accounts)
-            self._amounts.tell(kind, amount, currency, rounding)
+            self._lines = with_amount(self._lines, kind, amount, currency, rounding)
+        except AmountError as error:
+            self._invalid = {**(self._invalid or {}), kind: error.reason}
+            refuse(pipeline.accounts, kind, error.reason)
         except Exception as problem:
             _guard.swallowed("taking an amount", problem)
 

@@ -36,15 +36,15 @@ class Budgets:
     The distinct values of each dimension; what is beyond a budget becomes ``__other__`` for that one.
     """
 
-    __slots__ = ("_budgets", "_seen")
+    __slots__ = ("_seen", "by_key")
 
     def __init__(self) -> None:
-        self._budgets: dict[str, int] = {}
+        self.by_key: dict[str, int] = {}
         self._seen: dict[str, set[Value]] = {}
 
     def declare(self, budgets: Mapping[str, int]) -> None:
         """Take these budgets, by attribute key, from now on."""
-        self._budgets = dict(budgets)
+        self.by_key = dict(budgets)
 
     def fit(self, dimensions: Attributes) -> Attributes:
         """The same dimensions, each within its budget."""
@@ -52,20 +52,16 @@ class Budgets:
         for key, value in dimensions.items():
             seen = self._seen.setdefault(key, set())
             if value not in seen and value != names.OTHER:
-                if len(seen) >= self._budgets.get(key, _NAME_BUDGET):
+                if len(seen) >= self.by_key.get(key, _NAME_BUDGET):
                     value = names.OTHER
                 else:
                     seen.add(value)
             fitted[key] = value
         return fitted
 
-    def has(self, key: str) -> bool:
-        """Whether this is a dimension with a budget, so that it may be folded."""
-        return key in self._budgets
-
     def widest_first(self, keys: Iterable[str]) -> list[str]:
         """The keys that may be folded, those with the most values first."""
-        foldable = [key for key in keys if key in self._budgets]
+        foldable = [key for key in keys if key in self.by_key]
         return sorted(foldable, key=lambda key: (-len(self._seen.get(key, ())), key))
 
 
@@ -147,7 +143,7 @@ class Sets(Generic[P]):
         point = self.points.get(key)
         if point is None and len(self.points) >= _LAST_CEILING:
             # Which dimensions a record has is a product of its own: 2 to the power of their number.
-            folded = {name: value for name, value in folded.items() if not self._budgets.has(name)}
+            folded = {name: value for name, value in folded.items() if not name in self._budgets.by_key}
             key = tuple(sorted(folded.items()))
             point = self.points.get(key)
         return point or self._add(key, folded)
@@ -216,10 +212,11 @@ class Totals:
         """
         if record.idempotent and self._is_repeat(record.uid):
             return
-        raw = (record.event_name, record.name, record.outcome, *record.dimensions.items())
+        dimensions = self.dimensions_of(record.attributes)
+        raw = (record.event_name, record.name, record.outcome, *dimensions.items())
         points = self._cache.get(raw)
         if points is None:
-            points = self._points(record)
+            points = self._points(record, dimensions)
             if len(self._cache) >= _CACHE_LIMIT:
                 self._cache.clear()
             self._cache[raw] = points
@@ -245,8 +242,8 @@ class Totals:
             self._repeats.popitem(last=False)
         return False
 
-    def _points(self, record: Record) -> Points:
-        dimensions = self._budgets.fit(record.dimensions)
+    def _points(self, record: Record, dimensions: Attributes) -> Points:
+        dimensions = self._budgets.fit(dimensions)
         named = self._budgets.fit(_named(record))
         events = self.events.point({names.EVENT_NAME: record.event_name, **named, **dimensions})
         if record.outcome is None:
@@ -257,7 +254,7 @@ class Totals:
     def _add_money(self, record: Record, kind: str, minor_units: int, currency: str, points: Points) -> None:
         total = points.money.get((kind, currency))
         if total is None:
-            named = self._budgets.fit({**_named(record), **record.dimensions})
+            named = self._budgets.fit({**_named(record), **self.dimensions_of(record.attributes)})
             total = self.money[kind].point({**named, names.CURRENCY_KEYS[kind]: currency})
             points.money[kind, currency] = total
         if total.value + minor_units > INT64_MAX:
@@ -267,7 +264,7 @@ class Totals:
 
     def _add_score(self, record: Record, score: float) -> None:
         feedback = {names.FEEDBACK_NAME: record.attributes.get(names.FEEDBACK_NAME, record.name)}
-        point = self.scores.point(self._budgets.fit({**feedback, **record.dimensions}))
+        point = self.scores.point(self._budgets.fit({**feedback, **self.dimensions_of(record.attributes)}))
         if self._replay_score is not None:
             self._replay_score(score, point.attributes)
         else:
@@ -278,9 +275,14 @@ class Totals:
         self._budgets.declare(budgets)
         self._cache.clear()
 
-    def fit(self, dimensions: Attributes) -> Attributes:
-        """These dimensions, each within its budget."""
-        return self._budgets.fit(dimensions)
+    def dimensions_of(self, attributes: Attributes) -> Attributes:
+        """The part of these attributes that metrics carry."""
+        keys = self._budgets.by_key
+        return {key: value for key, value in attributes.items() if key in keys}
+
+    def fit(self, attributes: Attributes) -> Attributes:
+        """The dimensions among these attributes, each within its budget."""
+        return self._budgets.fit(self.dimensions_of(attributes))
 
     def counted_events(self) -> list[tuple[int, Attributes]]:
         """The points of ``business.events``."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, OrderedDict, defaultdict, deque
+from decimal import Decimal
 from enum import Enum
 from itertools import islice
 
@@ -212,6 +213,17 @@ def coerce(value: object, *, limit: int = 8192) -> tuple[Value | None, str | Non
     except Exception as error:
         _guard.swallowed("cleaning a value", error)
         return None, "type"
+
+
+def number(value: object) -> int | float | None:
+    """
+    A finite number that OpenTelemetry accepts; None for everything else, booleans and text included.
+    """
+    try:
+        clean, _ = coerce(float(value) if type(value) is Decimal else value)
+    except ValueError:  # a signalling NaN
+        return None
+    return clean if type(clean) is int or type(clean) is float else None
 
 
 def clean_name(value: object, *, limit: int = 200) -> str | None:

@@ -37,7 +37,7 @@ class Scope:
         run: The operation around this one.
     """
 
-    __slots__ = ("_resolved_by", "attributes", "dimensions", "facts", "late", "outer", "run")
+    __slots__ = ("_resolved_by", "attributes", "facts", "late", "outer", "run")
 
     def __init__(self, facts: Mapping[str, object], outer: Scope | None, run: Run | None) -> None:
         self.facts = facts
@@ -45,7 +45,6 @@ class Scope:
         self.run = run
         self.late: dict[str, object] | None = None
         self.attributes: Attributes = {}
-        self.dimensions: Attributes = {}
         self._resolved_by: FactTable | None = None
 
     @property
@@ -55,20 +54,17 @@ class Scope:
 
     def resolve(self, pipeline: Pipeline) -> Scope:
         """
-        This scope with its attributes and dimensions filled in for this pipeline; done once.
+        This scope with its attributes filled in for this pipeline; done once.
         """
         if self._resolved_by is pipeline.facts:
             return self
         attributes: Attributes = {}
-        dimensions: Attributes = {}
         if self.outer is not None:
-            outer = self.outer.resolve(pipeline)
-            attributes.update(outer.attributes)
-            dimensions.update(outer.dimensions)
-        pipeline.facts.resolve(self.facts, attributes, dimensions)
+            attributes.update(self.outer.resolve(pipeline).attributes)
+        pipeline.facts.resolve(self.facts, attributes)
         if self.late:
-            pipeline.facts.resolve(self.late, attributes, dimensions)
-        self.attributes, self.dimensions = attributes, dimensions
+            pipeline.facts.resolve(self.late, attributes)
+        self.attributes = attributes
         self._resolved_by = pipeline.facts
         return self
 
@@ -183,7 +179,7 @@ def _annotate_span(pipeline: Pipeline, told: Mapping[str, object], *, alone: boo
     span = trace.get_current_span()
     if span.is_recording():
         attributes: Attributes = {}
-        pipeline.facts.resolve(told, attributes, {})
+        pipeline.facts.resolve(told, attributes)
         span.set_attributes(attributes)
     elif alone:
         pipeline.accounts.refuse_value(

@@ -12,10 +12,11 @@ from opentelemetry import context as otel
 
 from bizspan import _active, _guard, names
 from bizspan._accounts import INTERNAL_ERROR, INVALID_NAME, NOT_CONFIGURED, idle
-from bizspan._amounts import Amounts
+from bizspan._amounts import Lines, refuse, with_amount, write_money
 from bizspan._facts import DIMENSION_LIMIT, add_note
 from bizspan._record import Record
 from bizspan._values import clean_name, timestamp_ns
+from bizspan.errors import AmountError
 from bizspan.context import frame, with_attributes
 from bizspan.operation import known_name
 
@@ -192,9 +193,8 @@ def _record(pipeline: Pipeline, told: Told) -> Record | None:
         pipeline.accounts.refuse_value("event name", "invalid", "Name the event with a short text of your own.")
         return None
     attributes: Attributes = {}
-    dimensions: Attributes = {}
-    _add_ambient(pipeline, attributes, dimensions)
-    pipeline.facts.resolve({**told.more, **told.facts}, attributes, dimensions)
+    _add_ambient(pipeline, attributes)
+    pipeline.facts.resolve({**told.more, **told.facts}, attributes)
     for key, text in told.text.items():
         clean = clean_name(text, limit=DIMENSION_LIMIT)
         if clean is not None:
@@ -204,19 +204,17 @@ def _record(pipeline: Pipeline, told: Told) -> Record | None:
     lines = _write_money(pipeline, told.money, attributes)
     uid = pipeline.new_id() if told.key is None else pipeline.uid_for(name, told.key)
     return Record(
-        name, name, uid, _happened(pipeline, told.time, attributes), attributes, dimensions, lines,
+        name, name, uid, _happened(pipeline, told.time, attributes), attributes, lines,
         otel.get_current(), score=told.score, idempotent=told.key is not None, backdated=told.time is not None,
     )  # fmt: skip
 
 
-def _add_ambient(pipeline: Pipeline, attributes: Attributes, dimensions: Attributes) -> None:
+def _add_ambient(pipeline: Pipeline, attributes: Attributes) -> None:
     innermost = frame.get()
     if innermost is None:
         return
     if innermost.ambient is not None:
-        ambient = innermost.ambient.resolve(pipeline)
-        attributes.update(ambient.attributes)
-        dimensions.update(ambient.dimensions)
+        attributes.update(innermost.ambient.resolve(pipeline).attributes)
     if innermost.run is not None:
         attributes[names.OPERATION_ID] = innermost.run.id
 
@@ -234,13 +232,16 @@ def _happened(pipeline: Pipeline, time: object, attributes: Attributes) -> int:
 def _write_money(
     pipeline: Pipeline, money: Mapping[str, object], attributes: Attributes
 ) -> tuple[AmountLine, ...]:
-    told = {kind: amount for kind, amount in money.items() if amount is not None}
-    if not told:
-        return ()
-    amounts = Amounts(pipeline.accounts)
-    for kind, amount in told.items():
-        if type(amount) is Rounded:
-            amounts.tell(kind, amount.amount, amount.currency, amount.rounding)
-        else:
-            amounts.tell(kind, amount)
-    return amounts.write(attributes, pipeline.revenue_basis)[0]
+    lines: Lines = ()
+    for kind, told in money.items():
+        amount, currency, rounding = (
+            (told.amount, told.currency, told.rounding) if type(told) is Rounded else (told, None, None)
+        )
+        if amount is None:
+            continue
+        try:
+            lines = with_amount(lines, kind, amount, currency, rounding)
+        except AmountError as error:
+            attributes[names.AMOUNT_INVALID_KEYS[kind]] = error.reason
+            refuse(pipeline.accounts, kind, error.reason)
+    return write_money(attributes, lines, pipeline.revenue_basis)[0]

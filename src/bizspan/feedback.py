@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from bizspan import _active, names
-from bizspan._values import coerce
+from bizspan._values import number
 from bizspan.context import with_attributes
 from bizspan.events import Told, tell
 
@@ -39,17 +39,14 @@ def feedback(
         attributes: Facts whose names clash with an option.
         facts: Facts by keyword.
     """
-    told: float | None = None
-    clean, _ = coerce(score)
-    if not isinstance(clean, bool) and isinstance(clean, (int, float)):
-        told = float(clean)
-    else:
+    told = number(score)
+    if told is None:
         pipeline = _active.pipeline()
         if pipeline is not None:
             pipeline.accounts.refuse_value("score", "type", "Tell a finite number.")
     tell(
         Told(
             names.EVENT_FEEDBACK, with_attributes(attributes), facts, text={names.FEEDBACK_NAME: name}, time=time,
-            key=idempotency_key, score=told,
+            key=idempotency_key, score=None if told is None else float(told),
         )
     )  # fmt: skip

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from opentelemetry.metrics import Observation
 
 from bizspan import _active, _guard, names
-from bizspan._values import clean_name, coerce
+from bizspan._values import clean_name, number
 from bizspan.errors import SetupError
 from bizspan.money import Money
 
@@ -117,22 +117,22 @@ class Gauge:
 
     def _observation(self, pipeline: Pipeline, value: object, facts: object) -> Observation | None:
         attributes: Attributes = {}
-        dimensions: Attributes = {}
         if isinstance(facts, Mapping):
-            pipeline.facts.resolve(facts, attributes, dimensions)
+            pipeline.facts.resolve(facts, attributes)
+            dimensions = pipeline.totals.dimensions_of(attributes)
             for key in attributes.keys() - dimensions.keys():
                 pipeline.accounts.refuse_value(key, "no_dimension", "Only declared dimensions go onto metrics.")
-        fitted = pipeline.locked(lambda: pipeline.totals.fit(dimensions))
+        fitted = pipeline.locked(lambda: pipeline.totals.fit(attributes))
         if hasattr(value, "amount") and hasattr(value, "currency"):
             money = Money(value)  # type: ignore[call-arg]
-            number: object = money.minor_units / 10**money.exponent
+            told: int | float | None = money.minor_units / 10**money.exponent
             fitted[names.CURRENCY_KEYS[names.VALUE]] = money.currency
         else:
-            number, _ = coerce(value)
-        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            told = number(value)
+        if told is None:
             pipeline.accounts.refuse_value(self.name, "type", "Give a finite number or a Money.")
             return None
-        return Observation(number, fitted)
+        return Observation(told, fitted)
 
     def _observe(self, pipeline: Pipeline, options: CallbackOptions) -> Iterable[Observation]:
         if self._served is not pipeline or pipeline.pid != os.getpid():

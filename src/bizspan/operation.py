@@ -176,7 +176,7 @@ def start(
     pipeline: Pipeline,
     facts: Mapping[str, object],
     key: object,
-    prepared: tuple[Attributes, Attributes] | None = None,
+    prepared: Attributes | None = None,
 ) -> Run:
     """
     A run of this declaration, begun; one that does nothing where it can't be.

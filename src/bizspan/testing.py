@@ -258,7 +258,7 @@ class Capture:
     def _wanted(self, facts: Mapping[str, object]) -> dict[str, Value]:
         wanted: dict[str, Value] = {}
         # A table of its own: what a test asks for is not counted as told.
-        FactTable(self._pipeline.declared, Accounts(), self._pipeline.hasher).resolve(facts, wanted, {})
+        FactTable(self._pipeline.declared, Accounts(), self._pipeline.hasher).resolve(facts, wanted)
         return wanted
 
     def _sum(self, kind: str, currency: str, facts: Mapping[str, object]) -> Money:
