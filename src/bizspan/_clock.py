@@ -30,10 +30,6 @@ class Clock:
         self.monotonic_ns = monotonic_ns
 
 
-# A look-up instead of a format call for each id: a tenth of a microsecond of every operation.
-_LAST_DIGITS = tuple(f"{number:03x}" for number in range(4096))
-
-
 class Ids:
     """
     Ids that no other process makes: 80 random bits for the writer, then a counter.
@@ -42,12 +38,13 @@ class Ids:
         writer_id: 20 hex digits; random by default.
     """
 
-    __slots__ = ("_block", "_next", "writer_id")
+    __slots__ = ("_block", "_last_digits", "_next", "writer_id")
 
     def __init__(self, writer_id: str | None = None) -> None:
         self.writer_id = writer_id or os.urandom(10).hex()
         self._next = count(1).__next__
         self._block = (0, f"{self.writer_id}{0:09x}")
+        self._last_digits = tuple(f"{number:03x}" for number in range(4096))
 
     def new(self) -> str:
         """32 hex digits, unique, and in the order of their making within one writer."""
@@ -56,4 +53,5 @@ class Ids:
         if number >> 12 != block:
             block = number >> 12
             self._block = (block, digits := f"{self.writer_id}{block:09x}")
-        return digits + _LAST_DIGITS[number & 4095]
+        # A look-up instead of a format call: a tenth of a microsecond of every operation.
+        return digits + self._last_digits[number & 4095]

@@ -89,7 +89,7 @@ class Run:
         """Tell the tax beside the revenue. Arguments as for `revenue`."""
         self.tell(names.TAX, amount, currency, rounding)
 
-    def annotate(self, *, attributes: Mapping[str, Plain] | None = None, **facts: Plain) -> None:
+    def annotate(self, /, *, attributes: Mapping[str, Plain] | None = None, **facts: Plain) -> None:
         """
         Tell further facts; they win over everything that was told before.
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Settings:
     """
     What a pipeline is built from, again after each fork.
@@ -58,7 +58,7 @@ class Settings:
     isolated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Providers:
     """
     The providers to use; None means the API's global one, whichever it is then.

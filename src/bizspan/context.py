@@ -111,7 +111,7 @@ class context:  # noqa: N801 - reads as a verb at the call site, like contextlib
 
     __slots__ = ("_facts", "_outer", "_scope")
 
-    def __init__(self, *, attributes: Mapping[str, Plain] | None = None, **facts: Plain) -> None:
+    def __init__(self, /, *, attributes: Mapping[str, Plain] | None = None, **facts: Plain) -> None:
         self._facts: dict[str, object] = {**with_attributes(attributes), **facts}
         self._scope: Scope | None = None
         self._outer: Scope | Run | None = None

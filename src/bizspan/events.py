@@ -5,7 +5,6 @@ Events in one line: something that happened, money that went back, money that wa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel
@@ -134,16 +133,20 @@ def cost(
     )
 
 
-@dataclass(frozen=True, slots=True)
 class Rounded:
     """An amount with its own currency and rounding."""
 
-    amount: object
-    currency: object
-    rounding: str | None
+    __slots__ = ("amount", "currency", "rounding")
+
+    def __init__(self, amount: object, currency: object, rounding: str | None) -> None:
+        self.amount = amount
+        self.currency = currency
+        self.rounding = rounding
 
 
-@dataclass(frozen=True, slots=True)
+_NOTHING: Mapping[str, object] = {}
+
+
 class Told:
     """
     What one call told.
@@ -159,14 +162,28 @@ class Told:
         score: Of a feedback.
     """
 
-    name: object
-    more: Mapping[str, object]
-    facts: Mapping[str, object]
-    money: Mapping[str, object] = field(default_factory=dict[str, object])
-    text: Mapping[str, object] = field(default_factory=dict[str, object])
-    time: object = None
-    key: object = None
-    score: float | None = None
+    __slots__ = ("facts", "key", "money", "more", "name", "score", "text", "time")
+
+    def __init__(
+        self,
+        name: object,
+        more: Mapping[str, object],
+        facts: Mapping[str, object],
+        *,
+        money: Mapping[str, object] = _NOTHING,
+        text: Mapping[str, object] = _NOTHING,
+        time: object = None,
+        key: object = None,
+        score: float | None = None,
+    ) -> None:
+        self.name = name
+        self.more = more
+        self.facts = facts
+        self.money = money
+        self.text = text
+        self.time = time
+        self.key = key
+        self.score = score
 
 
 def tell(told: Told) -> None:

@@ -57,7 +57,7 @@ class Operation:
     if TYPE_CHECKING:
 
         def __init__(
-            self, name: str, *,
+            self, /, name: str, *,
             customer: Fact = None, segment: Fact = None, plan: Fact = None, tenant: Fact = None,
             community: Fact = None, country: Fact = None, region: Fact = None, continent: Fact = None,
             locality: Fact = None, channel: Fact = None, campaign: Fact = None, campaign_source: Fact = None,
@@ -71,7 +71,7 @@ class Operation:
     else:
 
         def __init__(
-            self, name, *, attributes=None, revenue=None, value=None, cost=None, tax=None, rejects=(), span="new",
+            self, /, name, *, attributes=None, revenue=None, value=None, cost=None, tax=None, rejects=(), span="new",
             idempotency_key=None, **facts,
         ):  # fmt: skip
             self._name = name
@@ -93,7 +93,11 @@ class Operation:
             raise SetupError(
                 f"This run of {self._name!r} was already entered; use `with declaration():` for each run."
             )
-        if self._money is not None or not _FUNCTIONS.isdisjoint(map(type, self._facts.values())):
+        try:
+            refuse = self._money is not None or not _FUNCTIONS.isdisjoint(map(type, self._facts.values()))
+        except Exception:  # a metaclass may bring a __hash__ of its own
+            refuse = True
+        if refuse:
             self._refuse_functions()
         pipeline = _active.current or _active.pipeline()
         if pipeline is None:
@@ -112,13 +116,13 @@ class Operation:
 
     def _refuse_functions(self) -> None:
         for name, value in self._facts.items():
-            if type(value) in _FUNCTIONS:
+            if _is_function(value):
                 raise SetupError(
                     f"{name}= is a function, and a block has no arguments to give it; pass its value instead."
                 )
         if self._money is not None:
             for kind, amount in self._money.items():
-                if type(amount) in _FUNCTIONS:
+                if _is_function(amount):
                     raise SetupError(f"{kind} is a function, and a block has no result; call op.revenue() instead.")
 
     # --- as a decorator, or declared once and used many times -----------------------------------------------------
@@ -169,6 +173,11 @@ class Operation:
 
 
 operation = Operation
+
+
+def _is_function(value: object) -> bool:
+    kind = type(value)
+    return kind is FunctionType or kind is MethodType or kind is BuiltinFunctionType
 
 
 def start(
