@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import threading
 from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Final
@@ -27,6 +28,8 @@ Recipe = Callable[[int], "Pipeline"]
 current: Pipeline | None = None
 _recipe: Recipe | None = None
 _generations = count()
+_starting = threading.RLock()
+_is_starting = False
 _EXIT_S: Final = 1.0
 # Called with each new process pipeline: gauges start here.
 on_start: list[Callable[[], None]] = []
@@ -40,11 +43,14 @@ def pipeline() -> Pipeline | None:
         return current
     if _recipe is None and not _signals.any_provider_is_set():
         return None
-    try:
-        return _start()
-    except Exception as error:
-        _guard.swallowed("starting", error)
-        return None
+    with _starting:
+        if _is_starting:  # told by a signal handler or a finalizer in the middle of the start
+            return None
+        try:
+            return current or _start()
+        except Exception as error:
+            _guard.swallowed("starting", error)
+            return None
 
 
 def install(recipe: Recipe) -> Pipeline:
@@ -96,8 +102,12 @@ def hasher_for(key: bytes | None, key_id: str, environment: str) -> Hasher | Non
 
 
 def _start() -> Pipeline:
-    global current
-    current = (_recipe or _join)(next(_generations))
+    global current, _is_starting
+    _is_starting = True
+    try:
+        current = (_recipe or _join)(next(_generations))
+    finally:
+        _is_starting = False
     # Again for each pipeline: it has to run before the exit of providers that were set in the meantime.
     atexit.unregister(_at_exit)
     atexit.register(_at_exit)
@@ -114,8 +124,9 @@ def _join(generation: int) -> Pipeline:
 
 def _forget_in_child() -> None:
     # Starts nothing: the child builds its own at first use, with its own writer, totals, locks and thread.
-    global current
+    global current, _starting, _is_starting
     current = None
+    _starting, _is_starting = threading.RLock(), False
     idle.refused = Tallies()
     _signals.drop_inherited()
 

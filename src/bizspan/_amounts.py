@@ -45,7 +45,13 @@ def with_amount(
     """
     if type(amount) is tuple and len(amount) == 2:
         amount, currency = amount
-    units, code = minor_units(amount, currency, rounding=rounding, negative=False)
+    try:
+        units, code = minor_units(amount, currency, rounding=rounding, negative=False)
+    except AmountError as error:
+        # A property of a foreign money object may raise one of its own; the reason goes onto the event.
+        if type(error.reason) is str and error.reason in _HINTS:
+            raise
+        raise AmountError("type", "the money object raised") from None
     if not lines:
         return ((kind, units, code),)
     for position, (known_kind, known_units, known_code) in enumerate(lines):

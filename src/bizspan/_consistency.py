@@ -13,7 +13,7 @@ from bizspan.money import EXPONENTS
 
 if TYPE_CHECKING:
     from bizspan._pipeline import Pipeline
-    from bizspan.testing import CapturedEvent
+    from bizspan._captured import CapturedEvent
 
 _ON_EVENTS_ONLY = frozenset({names.RECORD_UID, names.WRITER_ID, names.SEQUENCE})
 Set = frozenset[tuple[str, Any]]

@@ -19,7 +19,7 @@ from bizspan._facts import DIMENSION_LIMIT
 from bizspan._record import Record
 from bizspan._values import clean_name
 from bizspan.context import Scope, frame, with_attributes
-from bizspan.errors import AmountError
+from bizspan.errors import AmountError, type_name
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _ERROR = Status(StatusCode.ERROR)
 _NOTHING: Mapping[str, object] = {}
+_NEW = "new"  # interned, as the default is
 # On the hot path a global is half the price of a module's attribute.
 _NAME, _ID, _OUTCOME = names.OPERATION_NAME, names.OPERATION_ID, names.OPERATION_OUTCOME
 _OPERATION, _NOTES = names.EVENT_OPERATION, names.NOTES
@@ -108,7 +109,7 @@ class Run:
             reason: A short code, such as ``"card_declined"``.
         """
         if self._may("reject"):
-            self._outcome, self._reason = names.REJECTED, reason
+            self._outcome, self._reason = names.REJECTED, _code(reason)
 
     def fail(self, reason: str = "") -> None:
         """
@@ -118,14 +119,15 @@ class Run:
             reason: A short code, such as ``"gateway_timeout"``.
         """
         if self._may("fail"):
-            self._outcome, self._reason = names.FAILED, reason
+            self._outcome, self._reason = names.FAILED, _code(reason)
 
     # --- its life -------------------------------------------------------------------------------------------------
 
     @property
     def run(self) -> Run | None:
         """Itself while it is open, for `annotate()`; then the operation around it."""
-        return self if self._open or self._outer is None else self._outer.run
+        innermost = still_open(self)
+        return innermost if innermost is None or type(innermost) is Run else innermost.run
 
     def learn(self, facts: Mapping[str, object]) -> None:
         """Add facts from `bizspan.annotate()`: they win over context, and yield to the call's own."""
@@ -184,7 +186,7 @@ class Run:
 
     def _open_span(self, pipeline: Pipeline, mode: str) -> None:
         self._outer_context = outer = otel.get_current()
-        if mode == "current":
+        if mode is not _NEW and self._is_current(pipeline, mode):
             self._own_span = False
             self._context = outer
             self._span = span = trace.get_current_span(outer)
@@ -199,6 +201,12 @@ class Run:
         self._recording = span.is_recording()
         self._context = context = trace.set_span_in_context(span, outer)
         otel.attach(context)
+
+    def _is_current(self, pipeline: Pipeline, mode: object) -> bool:
+        if type(mode) is str and mode in ("new", "current"):
+            return mode == "current"
+        pipeline.accounts.refuse_value("span", "type", "Pass 'new' or 'current'.")
+        return False
 
     def leave(self) -> None:
         """
@@ -233,7 +241,7 @@ class Run:
         end: Attributes = {} if self._recording else attributes
         end[_OUTCOME] = outcome
         if reason:
-            end[names.OPERATION_REASON] = clean_name(reason, limit=DIMENSION_LIMIT) or "invalid"
+            end[names.OPERATION_REASON] = _code(reason)
         if error is not None:
             end[names.ERROR_TYPE] = error_type(error)
         if self._annotated:
@@ -309,14 +317,14 @@ class Run:
             self.leave()
             if error is None:
                 self.finish(self._outcome or names.SUCCESS, self._reason, None)
-            elif rejects and self._is_refusal(error, rejects):
+            elif self._is_refusal(error, rejects):
                 told = self._reason if self._outcome == names.REJECTED else None
-                self.finish(names.REJECTED, told or snake_case(type(error).__name__), error)
-            elif isinstance(error, Exception):
+                self.finish(names.REJECTED, told or snake_case(type_name(error)), error)
+            elif issubclass(type(error), Exception):
                 told = self._reason if self._outcome == names.FAILED else None
                 self.finish(names.FAILED, told, error)
             else:
-                self.finish(names.CANCELLED, snake_case(type(error).__name__), error)
+                self.finish(names.CANCELLED, snake_case(type_name(error)), error)
         except Exception as problem:
             self._lost("ending an operation", problem)
 
@@ -412,9 +420,22 @@ def error_type(error: BaseException) -> str:
     The class of an exception, with its module unless it is built in: ``error.type`` of the semantic conventions.
     """
     kind = type(error)
-    module = kind.__module__
-    name = kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
-    return name[:DIMENSION_LIMIT]
+    # Read past the metaclass, whose properties would be foreign code; a module may be named by anything.
+    name = _qualified_name(kind)
+    module = _module(kind)
+    if type(module) is str and module != "builtins":
+        name = f"{module}.{name}"
+    return clean_name(name, limit=DIMENSION_LIMIT) or "invalid"
+
+
+_qualified_name = type.__dict__["__qualname__"].__get__
+_module = type.__dict__["__module__"].__get__
+
+
+def _code(reason: object) -> str | None:
+    if reason is None or (type(reason) is str and not reason):
+        return None
+    return clean_name(reason, limit=DIMENSION_LIMIT) or "invalid"
 
 
 def snake_case(name: str) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from opentelemetry import trace
 
 from bizspan import _active, _guard
+from bizspan._values import coerce
 from bizspan.errors import SetupError
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 _FOREIGN_LIMIT = 1024
+_NAME_LIMIT = 200
+_MISSING: Any = object()
 
 
 class Scope:
@@ -193,15 +196,29 @@ def with_attributes(attributes: object) -> Mapping[str, object]:
     """
     if attributes is None:
         return {}
-    if type(attributes) is dict:
-        return dict(attributes)
     try:
-        if isinstance(attributes, Mapping):
+        if type(attributes) is dict:
+            told: dict[Any, object] = dict(attributes)
+        elif isinstance(attributes, Mapping):
             # Bounded, because a mapping of someone else's may never end.
-            return dict(islice(attributes.items(), _FOREIGN_LIMIT))
+            told = dict(islice(attributes.items(), _FOREIGN_LIMIT))
+        else:
+            told = {None: None}
+        if all([type(name) is str for name in told]):
+            return told
+        # A key of another type may bring a __hash__ and an __eq__ that raise.
+        named = {_named(name): value for name, value in told.items()}
+        if named.pop(None, _MISSING) is _MISSING:
+            return named
     except Exception:  # methods of foreign objects may raise anything
-        pass
+        named = {}
     pipeline = _active.current
     if pipeline is not None:
         pipeline.accounts.refuse_value("attributes", "type", "Pass a dict of names and values.")
-    return {}
+    return named
+
+
+def _named(name: object) -> str | None:
+    """The text of a name that is a str, an int or a member of an Enum; None for what names nothing."""
+    clean, _ = coerce(name, limit=_NAME_LIMIT)
+    return str(clean) if type(clean) is str or type(clean) is int else None

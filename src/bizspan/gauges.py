@@ -18,8 +18,6 @@ from bizspan.errors import SetupError
 from bizspan.money import Money
 
 if TYPE_CHECKING:
-    from opentelemetry.metrics import CallbackOptions
-
     from bizspan._pipeline import Pipeline
     from bizspan._types import Attributes
 
@@ -63,9 +61,10 @@ class Gauge:
         self._served = pipeline
         self._points = []
         self._stop = threading.Event()
+        name = self.name  # not self: a meter keeps the first callback of a name, and the gauge may be declared again
         pipeline.meter.create_observable_gauge(
             self.name,
-            callbacks=[lambda options: self._observe(pipeline, options)],
+            callbacks=[lambda options: _observe(name, pipeline)],
             unit=self.unit,
             description=self.description,
         )
@@ -134,7 +133,8 @@ class Gauge:
             return None
         return Observation(told, fitted)
 
-    def _observe(self, pipeline: Pipeline, options: CallbackOptions) -> Iterable[Observation]:
+    def observe(self, pipeline: Pipeline) -> Iterable[Observation]:
+        """The values of the last pull; nothing once they are too old."""
         if self._served is not pipeline or pipeline.pid != os.getpid():
             return []
         age_s = time.monotonic() - self._pulled_at
@@ -142,6 +142,11 @@ class Gauge:
 
 
 _gauges: dict[str, Gauge] = {}
+
+
+def _observe(name: str, pipeline: Pipeline) -> Iterable[Observation]:
+    declared = _gauges.get(name)
+    return [] if declared is None else declared.observe(pipeline)
 
 
 def gauge(

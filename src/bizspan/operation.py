@@ -216,6 +216,7 @@ def known_name(name: object) -> str | None:
         if known is not None:
             return known
     clean = clean_name(name)
-    if clean is not None and type(name) is str and len(_known_names) < 4096:
+    # Short ones only: what a caller makes up at each call may be a megabyte.
+    if clean is not None and type(name) is str and len(name) <= 256 and len(_known_names) < 4096:
         _known_names[name] = clean
     return clean

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from bizspan import _active, _guard, _signals, names
 from bizspan._accounts import Accounts
+from bizspan._captured import CapturedEvent, captured_event
 from bizspan._clock import Clock, Ids
 from bizspan._facts import FactTable, Hasher
 from bizspan._pipeline import Pipeline
@@ -45,59 +45,6 @@ class FixedClock(Clock):
     def tick(self, seconds: float) -> None:
         """Move forward."""
         self._now_ns += round(seconds * 1_000_000_000)
-
-
-@dataclass(frozen=True, slots=True)
-class CapturedEvent:
-    """
-    One event, as a log record would carry it.
-
-    Args:
-        name: The event's name; of an operation, the operation's.
-        event_name: ``business.operation`` for operations, else the same as `name`.
-        attributes: By attribute key.
-        time_ns: Nanoseconds since the epoch.
-        trace_id: Hex, 32 digits; zeros without a trace.
-        span_id: Hex, 16 digits; zeros without a span.
-    """
-
-    name: str
-    event_name: str
-    attributes: Mapping[str, Value]
-    time_ns: int
-    trace_id: str
-    span_id: str
-
-    @property
-    def uid(self) -> str:
-        """``log.record.uid``."""
-        return str(self.attributes[names.RECORD_UID])
-
-    @property
-    def outcome(self) -> str | None:
-        """Of an operation: success, rejected, failed or cancelled."""
-        return self._text(names.OPERATION_OUTCOME)
-
-    @property
-    def reason(self) -> str | None:
-        """Why the outcome is not success, as a code."""
-        return self._text(names.OPERATION_REASON)
-
-    @property
-    def revenue(self) -> Money | None:
-        """What was told as revenue, whatever the outcome."""
-        return self.money(names.REVENUE)
-
-    def money(self, kind: str) -> Money | None:
-        """The amount of one kind, such as ``business.refund``; None where none was told."""
-        units = self.attributes.get(names.MINOR_UNITS_KEYS[kind])
-        if not isinstance(units, int):
-            return None
-        return Money.from_minor(units, str(self.attributes[names.CURRENCY_KEYS[kind]]))
-
-    def _text(self, key: str) -> str | None:
-        value = self.attributes.get(key)
-        return None if value is None else str(value)
 
 
 class Capture:
@@ -252,7 +199,7 @@ class Capture:
     def _all(self, facts: Mapping[str, object]) -> list[CapturedEvent]:
         self._take()
         wanted = self._wanted(facts)
-        events = [_captured(record) for record in self._memory.logs() if names.RECORD_UID in record.attributes]
+        events = [captured_event(record) for record in self._memory.logs() if names.RECORD_UID in record.attributes]
         return [e for e in events if all(e.attributes.get(key) == value for key, value in wanted.items())]
 
     def _wanted(self, facts: Mapping[str, object]) -> dict[str, Value]:
@@ -272,19 +219,6 @@ class Capture:
                 seen.add(event.uid)
                 total += amount
         return total
-
-
-def _captured(record: Any) -> CapturedEvent:
-    attributes: dict[str, Value] = dict(record.attributes)
-    event_name = str(record.event_name)
-    return CapturedEvent(
-        name=str(attributes.get(names.OPERATION_NAME, event_name)),
-        event_name=event_name,
-        attributes=attributes,
-        time_ns=record.timestamp,
-        trace_id=f"{record.trace_id or 0:032x}",
-        span_id=f"{record.span_id or 0:016x}",
-    )
 
 
 @contextmanager

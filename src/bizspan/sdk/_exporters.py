@@ -5,9 +5,12 @@ Exporters from the ``OTEL_*`` variables, checked before the first byte is sent.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any, Final, Literal
+
+from opentelemetry.sdk.metrics.export import MetricReader
 
 from bizspan.errors import MissingExtra, SetupError
 
@@ -62,13 +65,50 @@ def _exporter(signal: Signal) -> Any:
             raise MissingExtra(f"the exporter {name!r}", _EXTRAS[name])
         raise SetupError(f"{variable}={name!r} is unknown; use otlp, console or none, or install its package.")
     try:
-        return found[0].load()()
+        make = found[0].load()
+        return make() if signal == "metrics" and issubclass(make, MetricReader) else PerProcess(make)
     except Exception as error:
         # The exporter's own text may repeat a header or a URL with credentials.
         raise SetupError(
             f"The {signal} exporter {name!r} refused its settings ({type(error).__name__});"
             " check the OTEL_EXPORTER_OTLP_* variables."
         ) from None
+
+
+class PerProcess:
+    """
+    An exporter that a forked child makes anew.
+
+    With its parent's, two processes would write into one connection, and the collector would read garbage.
+
+    Args:
+        make: Makes the exporter.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._pid = os.getpid()
+        self._exporter = make()
+        self._inherited: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._of_this_process(), name)
+
+    def _of_this_process(self) -> Any:
+        if self._pid != os.getpid():
+            # Kept, not closed: another thread of the parent may have held a lock of its connections.
+            self._inherited = self._exporter
+            self._exporter = self._make()
+            self._pid = os.getpid()
+        return self._exporter
+
+    def export(self, *args: Any, **kwargs: Any) -> Any:
+        """Export."""
+        return self._of_this_process().export(*args, **kwargs)
+
+    def shutdown(self, *args: Any, **kwargs: Any) -> Any:
+        """Shut down what this process has made."""
+        return self._exporter.shutdown(*args, **kwargs) if self._pid == os.getpid() else None
 
 
 def _variable(signal: Signal, name: str) -> tuple[str, str]:

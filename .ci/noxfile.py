@@ -1,0 +1,168 @@
+"""
+The one gate: every check of the project, cheap ones first.
+
+    uvx -c .ci/constraints.txt nox -f .ci/noxfile.py                    everything
+    uvx -c .ci/constraints.txt nox -f .ci/noxfile.py -s lint types      some of it
+    uvx -c .ci/constraints.txt nox -f .ci/noxfile.py -s tests -- --long  with the long loops
+
+All sessions run, also after one has failed; the exit code tells whether any did.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+from nox.command import CommandFailed
+
+GATE = Path(__file__).resolve().parent
+ROOT = GATE.parent
+PINNED = ("-c", str(GATE / "constraints.txt"))
+SUPPORTED = ("3.11", "3.12", "3.13")
+SUITE = ("-n", "2", "-m", "not bench")  # both cores; what is measured runs alone
+NO_TESTS_COLLECTED = 5
+
+# What is on the machine counts: a download would hide a missing interpreter, and fails on a closed network.
+os.environ["UV_PYTHON_DOWNLOADS"] = "never"
+# A VIRTUAL_ENV of the caller would be taken for the session's own by uv.
+os.environ.pop("VIRTUAL_ENV", None)
+
+nox.options.default_venv_backend = "uv"
+nox.options.download_python = "never"
+nox.options.envdir = str(ROOT / ".nox")
+nox.options.error_on_missing_interpreters = False
+nox.options.stop_on_first_error = False
+
+
+def show_pyenv_versions() -> None:
+    """Let pyenv's shims answer for every supported version, not for the chosen one alone."""
+    if "PYENV_VERSION" in os.environ or not shutil.which("pyenv"):
+        return
+    listed = subprocess.run(["pyenv", "versions", "--bare"], capture_output=True, text=True, check=False)
+    known = [version for version in listed.stdout.split() if version.rpartition(".")[0] in SUPPORTED]
+    if known:
+        os.environ["PYENV_VERSION"] = ":".join(known)
+
+
+def present(version: str) -> bool:
+    """Whether uv finds this interpreter on the machine."""
+    found = subprocess.run(
+        ["uv", "python", "find", "--no-project", version], capture_output=True, check=False
+    )
+    return found.returncode == 0
+
+
+show_pyenv_versions()
+PRESENT = [version for version in SUPPORTED if present(version)]
+# The interpreter of nox itself stands in on a machine that has only a newer one than we name.
+FIRST, *OTHERS = PRESENT or [f"{sys.version_info.major}.{sys.version_info.minor}"]
+for absent in sorted({*SUPPORTED} - {*PRESENT}):
+    print(f"gate: Python {absent} is not on this machine, its sessions are skipped", file=sys.stderr)
+
+
+def every(session: nox.Session, *commands: tuple[str, ...]) -> None:
+    """Run each command, also after one has failed; then fail if any did."""
+    failed: list[str] = []
+    for command in commands:
+        try:
+            session.run(*command)
+        except CommandFailed:
+            failed.append(" ".join(command[:2]))
+    if failed:
+        session.error(f"failed: {', '.join(failed)}")
+
+
+@nox.session(python=FIRST)
+def lint(session: nox.Session) -> None:
+    """Format and lint."""
+    session.chdir(ROOT)
+    session.install(*PINNED, "--group", "lint")
+    every(session, ("ruff", "format", "--check", "."), ("ruff", "check", "."))
+
+
+@nox.session(python=FIRST)
+def bare(session: nox.Session) -> None:
+    """The built wheel with the core's dependencies alone: it imports, and what needs no SDK works."""
+    session.chdir(ROOT)
+    out = Path(session.create_tmp()) / "wheel"
+    shutil.rmtree(out, ignore_errors=True)
+    # Built here: uv would take a cached wheel of this folder while pyproject.toml stays as it is.
+    session.run("uv", "build", "--quiet", "--wheel", "--out-dir", str(out), ".", external=True)
+    session.install(*PINNED, *map(str, out.glob("*.whl")))
+    session.run("python", "-c", "import bizspan")
+    session.install(*PINNED, "pytest")
+    session.run("pytest", "-m", "bare")
+
+
+@nox.session(python=FIRST)
+def docs(session: nox.Session) -> None:
+    """The documentation builds without a warning."""
+    session.chdir(ROOT)
+    session.install(*PINNED, "-e", ".[otlp]", "--group", "docs")
+    session.run("sphinx-build", "-W", "--keep-going", "-q", "-E", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session(python=FIRST)
+def types(session: nox.Session) -> None:
+    """mypy and pyright, both strict."""
+    session.chdir(ROOT)
+    session.install(*PINNED, "-e", ".[grpc]", "--group", "test", "--group", "types")
+    # Named settings: pyright would prefer a pyrightconfig.json that happens to lie in a folder above.
+    pyright = ("pyright", "--project", "pyproject.toml", "--pythonpath", f"{session.bin}/python")
+    every(session, ("mypy", "src", "tests"), pyright)
+
+
+@nox.session(python=FIRST)
+def tests(session: nox.Session) -> None:
+    """The full suite with the pinned versions and branch coverage."""
+    session.chdir(ROOT)
+    session.install(*PINNED, "-e", ".[grpc]", "--group", "test")
+    session.run("coverage", "erase")
+    every(
+        session,
+        ("coverage", "run", "-m", "pytest", *SUITE, *session.posargs),
+        ("coverage", "combine", "--quiet"),
+        ("coverage", "report"),
+    )
+
+
+@nox.session(python=FIRST)
+def bench(session: nox.Session) -> None:
+    """What is measured: alone on the machine, one test at a time."""
+    session.chdir(ROOT)
+    session.install(*PINNED, "-e", ".[grpc]", "--group", "test")
+    session.run("pytest", "-m", "bench", *session.posargs, success_codes=[0, NO_TESTS_COLLECTED])
+
+
+@nox.session(python=OTHERS or False)
+def others(session: nox.Session) -> None:
+    """The suite on the other Pythons, pinned versions."""
+    if not OTHERS:
+        session.skip(f"Python {FIRST} is the only supported one here")
+    session.chdir(ROOT)
+    session.install(*PINNED, "-e", ".[grpc]", "--group", "test")
+    session.run("pytest", *SUITE, *session.posargs)
+
+
+@nox.session(python=FIRST)
+def lowest(session: nox.Session) -> None:
+    """The suite with the lowest version of each direct dependency that the ranges allow."""
+    session.chdir(ROOT)
+    floor = Path(session.create_tmp()) / "lowest.txt"
+    options = ("--quiet", "--no-header", "--resolution", "lowest-direct", "--python", f"{session.bin}/python")
+    extras = ("--extra", "grpc", "--extra", "test")
+    session.run("uv", "pip", "compile", *options, *extras, "pyproject.toml", "-o", str(floor), external=True)
+    session.install("-c", str(floor), "-e", ".[grpc]", "--group", "test")
+    session.run("pytest", *SUITE, *session.posargs)
+
+
+@nox.session(python=PRESENT[-1] if PRESENT else FIRST)
+def newest(session: nox.Session) -> None:
+    """The suite with whatever is newest today, on the newest Python that is here."""
+    session.chdir(ROOT)
+    session.install("--upgrade", "-e", ".[grpc]", "--group", "test")
+    session.run("pytest", *SUITE, *session.posargs)

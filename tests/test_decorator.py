@@ -1,0 +1,488 @@
+"""Operations on functions: every kind of function, where values come from, and what stays as it was."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pytest
+
+import bizspan
+from bizspan import Money, SetupError
+from bizspan.context import frame
+from bizspan.testing import Capture
+
+
+@dataclass(frozen=True)
+class Order:
+    total: Money
+    plan: str = "pro"
+
+
+class CardDeclined(Exception):
+    pass
+
+
+class Shop:
+    segment = "retail"
+
+    @bizspan.operation("method", segment=lambda self, sku: f"{self.segment}-{sku}")
+    def method(self, sku: str) -> str:
+        return sku
+
+    @bizspan.operation("async method", segment=lambda self, sku: f"{self.segment}-{sku}")
+    async def async_method(self, sku: str) -> str:
+        await asyncio.sleep(0)
+        return sku
+
+    @classmethod
+    @bizspan.operation("under classmethod", segment=lambda cls, sku: f"{cls.segment}-{sku}")
+    def under_classmethod(cls, sku: str) -> str:
+        return sku
+
+    @bizspan.operation("over classmethod", segment=lambda cls, sku: f"{cls.segment}-{sku}")
+    @classmethod
+    def over_classmethod(cls, sku: str) -> str:
+        return sku
+
+    @staticmethod
+    @bizspan.operation("under staticmethod", segment=lambda sku: f"retail-{sku}")
+    def under_staticmethod(sku: str) -> str:
+        return sku
+
+    @bizspan.operation("over staticmethod", segment=lambda sku: f"retail-{sku}")
+    @staticmethod
+    def over_staticmethod(sku: str) -> str:
+        return sku
+
+
+@bizspan.operation("function", segment=lambda sku: f"retail-{sku}")
+def function(sku: str) -> str:
+    return sku
+
+
+@bizspan.operation("coroutine", segment=lambda sku: f"retail-{sku}")
+async def coroutine(sku: str) -> str:
+    await asyncio.sleep(0)
+    return sku
+
+
+SYNC: list[tuple[str, Callable[[str], str]]] = [
+    ("function", function),
+    ("method", Shop().method),
+    ("method", partial(Shop.method, Shop())),
+    ("under classmethod", Shop.under_classmethod),
+    ("under classmethod", Shop().under_classmethod),
+    ("over classmethod", Shop.over_classmethod),
+    ("over classmethod", Shop().over_classmethod),
+    ("under staticmethod", Shop.under_staticmethod),
+    ("under staticmethod", Shop().under_staticmethod),
+    ("over staticmethod", Shop.over_staticmethod),
+    ("over staticmethod", Shop().over_staticmethod),
+]
+
+
+@pytest.mark.parametrize(("name", "call"), SYNC)
+@pytest.mark.parametrize("by_name", [False, True])
+def test_each_kind_of_function_is_one_run_per_call(
+    capbiz: Capture, name: str, call: Any, by_name: bool
+) -> None:
+    """
+    Functions, methods, class and static methods in both orders of decoration, called through class and instance.
+    """
+    results = [call(sku=sku) if by_name else call(sku) for sku in ("a", "b")]
+
+    assert ["a", "b"] == results
+    assert ["retail-a", "retail-b"] == [
+        run.attributes["business.customer.segment"] for run in capbiz.operations(name, outcome="success")
+    ]
+    capbiz.assert_consistent()
+
+
+@pytest.mark.parametrize(("name", "call"), [("coroutine", coroutine), ("async method", Shop().async_method)])
+def test_a_coroutine_is_one_run_per_await(capbiz: Capture, name: str, call: Any) -> None:
+    """
+    The run lasts from the first step to the return; ten of them side by side stay apart.
+    """
+
+    async def main() -> list[str]:
+        return await asyncio.gather(*(call(f"{number}") for number in range(10)))
+
+    assert [str(number) for number in range(10)] == asyncio.run(main())
+    assert {f"retail-{number}" for number in range(10)} == {
+        run.attributes["business.customer.segment"] for run in capbiz.operations(name, outcome="success")
+    }
+
+
+def test_a_coroutine_that_is_never_awaited_is_no_run(capbiz: Capture) -> None:
+    """
+    Nothing happened, so nothing is recorded.
+    """
+    coroutine("a").close()
+
+    assert [] == capbiz.operations()
+
+
+def test_one_declaration_is_a_block_and_a_decorator(capbiz: Capture) -> None:
+    """
+    The same object runs blocks, through fresh runs, and decorates several functions.
+    """
+    checkout = bizspan.operation("checkout", channel="web")
+
+    @checkout
+    def first() -> int:
+        return 1
+
+    @checkout
+    def second() -> int:
+        return 2
+
+    with checkout(segment="gold"):
+        results = (first(), second(), first())
+    with checkout:
+        pass
+
+    assert (1, 2, 1) == results
+    assert 5 == len(capbiz.operations("checkout", channel="web", outcome="success"))
+
+
+def test_recursion_and_threads_are_runs_of_their_own(capbiz: Capture) -> None:
+    """
+    A function that calls itself nests its runs; eight threads at once lose none.
+    """
+
+    @bizspan.operation("countdown", order=lambda left: left)
+    def countdown(left: int) -> int:
+        return left if left == 0 else countdown(left - 1)
+
+    threads = [threading.Thread(target=countdown, args=(4,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [8] * 5 == [len(capbiz.operations("countdown", order=str(left))) for left in range(5)]
+    capbiz.assert_consistent()
+
+
+# --- where values come from ---------------------------------------------------------------------------------------
+
+
+def test_values_come_from_constants_arguments_and_the_result(capbiz: Capture) -> None:
+    """
+    A constant, an argument by name, one with a default, several at once, keyword-only, and the return value.
+    """
+
+    @bizspan.operation(
+        "checkout",
+        channel="web",
+        segment=lambda segment: segment,
+        country=lambda country: country,
+        order=lambda number, prefix: f"{prefix}-{number}",
+        product=lambda items: items[0],
+        campaign=lambda tags: tags["campaign"],
+        plan=lambda result: result.plan,
+        category=lambda result, segment: f"{segment}/{result.plan}",
+        revenue=lambda result: result.total,
+        cost=lambda number: (number, "EUR"),
+        value=Money("99.00", "EUR"),
+    )
+    def checkout(
+        segment: str, number: int, *items: str, prefix: str = "o", country: str = "DE", **tags: str
+    ) -> Order:
+        return Order(Money("42.00", "EUR"))
+
+    checkout("gold", 7, "mug", prefix="x", campaign="spring")
+
+    (run,) = capbiz.operations("checkout")
+    expected = {
+        "business.channel": "web",
+        "business.customer.segment": "gold",
+        "geo.country.iso_code": "DE",
+        "business.order.id": "x-7",
+        "business.product.id": "mug",
+        "business.campaign.name": "spring",
+        "business.plan": "pro",
+        "business.product.category": "gold/pro",
+        "business.revenue.minor_units": 4200,
+        "business.cost.minor_units": 700,
+        "business.value.minor_units": 9900,
+    }
+    assert expected == {key: run.attributes[key] for key in expected}
+    capbiz.assert_consistent()
+
+
+def test_argument_extractors_run_before_the_call(capbiz: Capture) -> None:
+    """
+    What the function does to its arguments afterwards does not change what is recorded.
+    """
+
+    @bizspan.operation("checkout", order=lambda cart: cart["order"], value=lambda cart: (cart["sum"], "EUR"))
+    def checkout(cart: dict[str, Any]) -> None:
+        cart.clear()
+
+    checkout({"order": "o-1", "sum": 5})
+
+    (run,) = capbiz.operations("checkout", order="o-1")
+    assert 500 == run.attributes["business.value.minor_units"]
+
+
+def test_an_extractor_of_the_result_does_not_run_when_the_function_raises(capbiz: Capture) -> None:
+    """
+    There is no result then.
+    """
+    seen: list[object] = []
+
+    @bizspan.operation("checkout", revenue=lambda result: seen.append(result))
+    def checkout() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        checkout()
+
+    assert [] == seen
+    assert 1 == len(capbiz.operations("checkout", outcome="failed"))
+
+
+def test_the_idempotency_key_may_come_from_an_argument(capbiz: Capture) -> None:
+    """
+    Row 19: the same key gives the same uid, and is counted once.
+    """
+
+    @bizspan.operation("pay", idempotency_key=lambda payment: payment, revenue=(5, "EUR"))
+    def pay(payment: str) -> None:
+        pass
+
+    pay("p-1")
+    pay("p-1")
+    pay("p-2")
+
+    first, again, other = (run.uid for run in capbiz.operations("pay"))
+    assert (first, True) == (again, first != other)
+    assert Money(10, "EUR") == capbiz.revenue("EUR")
+    assert 10.0 == capbiz.metric("business.revenue")
+
+
+def test_rejects_works_on_functions(capbiz: Capture) -> None:
+    """
+    A raised refusal is `rejected` and goes on to the caller.
+    """
+
+    @bizspan.operation("checkout", rejects=CardDeclined)
+    def checkout() -> None:
+        raise CardDeclined
+
+    with pytest.raises(CardDeclined):
+        checkout()
+
+    assert 1 == len(capbiz.operations("checkout", outcome="rejected", reason="card_declined"))
+
+
+# --- extractors that fail -----------------------------------------------------------------------------------------
+
+EXTRACTED = [
+    ("segment", "cart"), ("segment", "result"), ("revenue", "cart"), ("revenue", "result"), ("idempotency_key", "cart"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("keyword", "needs"), EXTRACTED)
+@pytest.mark.parametrize("error", [ValueError, StopIteration, RecursionError, MemoryError, AssertionError])
+def test_an_extractor_that_raises_costs_its_value_only(
+    capbiz: Capture, keyword: str, needs: str, error: type[Exception]
+) -> None:
+    """
+    Rows 40 and 41: the function's result is untouched, the event is kept, `extractor_failed` is counted.
+    """
+    capbiz.allow("extractor_failed", "type")
+
+    def of_cart(cart: object) -> None:
+        raise error
+
+    def of_result(result: object) -> None:
+        raise error
+
+    failing: dict[str, Any] = {keyword: of_cart if needs == "cart" else of_result}
+
+    @bizspan.operation("checkout", **failing)
+    def checkout(cart: int) -> int:
+        return cart + 1
+
+    assert 2 == checkout(1)
+    assert 1 == len(capbiz.operations("checkout", outcome="success"))
+    assert 1 == bizspan.diagnostics().values_refused["extractor_failed"]
+
+
+@pytest.mark.parametrize(("keyword", "needs"), EXTRACTED)
+@pytest.mark.parametrize("error", [asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_an_interrupt_in_an_extractor_goes_on_and_ends_the_operation_once(
+    capbiz: Capture, keyword: str, needs: str, error: type[BaseException]
+) -> None:
+    """
+    Row 42: outcome cancelled, once, and no context left behind.
+    """
+
+    def of_cart(cart: object) -> None:
+        raise error
+
+    def of_result(result: object) -> None:
+        raise error
+
+    failing: dict[str, Any] = {keyword: of_cart if needs == "cart" else of_result}
+
+    @bizspan.operation("checkout", **failing)
+    def checkout(cart: int) -> int:
+        return cart
+
+    with pytest.raises(error):
+        checkout(1)
+
+    assert ["cancelled"] == [run.outcome for run in capbiz.operations("checkout")]
+    assert frame.get() is None
+    capbiz.assert_consistent()
+
+
+def test_when_function_and_extractor_raise_the_functions_exception_wins(capbiz: Capture) -> None:
+    """
+    Row 44: the caller sees its own exception.
+    """
+    capbiz.allow("extractor_failed")
+    error = ValueError("business")
+
+    @bizspan.operation("checkout", segment=lambda cart: cart.missing)
+    def checkout(cart: object) -> None:
+        raise error
+
+    with pytest.raises(ValueError, match="business") as caught:
+        checkout(1)
+
+    assert error is caught.value
+    assert caught.value.__context__ is None
+    assert 1 == len(capbiz.operations("checkout", outcome="failed"))
+
+
+def test_a_call_with_wrong_arguments_raises_the_functions_own_type_error(capbiz: Capture) -> None:
+    """
+    The extractors' arguments are missing too, and nothing is said about them.
+    """
+
+    @bizspan.operation("checkout", segment=lambda cart: cart, value=lambda cart: cart)
+    def checkout(cart: object) -> None:
+        pass
+
+    wrong: Any = checkout
+    with pytest.raises(TypeError, match=r"checkout\(\) missing 1 required positional argument: 'cart'"):
+        wrong()
+
+    assert 1 == len(capbiz.operations("checkout", outcome="failed"))
+
+
+# --- set-up errors ------------------------------------------------------------------------------------------------
+
+
+def numbers() -> Iterator[int]:
+    yield 1
+
+
+async def async_numbers() -> AsyncIterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize("function", [numbers, async_numbers, staticmethod(numbers), classmethod(numbers)])
+def test_a_generator_is_refused_with_the_reason(function: Any) -> None:
+    """
+    Row 46: its body runs elsewhere than its call; the text says what to do instead.
+    """
+    with pytest.raises(SetupError, match=r"numbers is a generator; wrap the loop that uses it in operation\(\)"):
+        bizspan.operation("import")(function)
+
+
+async def of_sku(sku: str) -> str:
+    return sku
+
+
+def of_any(*sku: str) -> str:
+    return sku[0]
+
+
+def of_position(sku: str, /) -> str:
+    return sku
+
+
+@pytest.mark.parametrize(
+    ("declared", "text"),
+    [
+        ({"segment": lambda carts: carts}, "asks for 'carts', .* Did you mean 'cart'"),
+        ({"revenue": lambda results: results}, "asks for 'results'"),
+        ({"segment": of_sku}, "is a coroutine function; take the value in a plain function"),
+        ({"segment": of_any}, r"takes \*sku; name the arguments"),
+        ({"segment": of_position}, "by position only; drop the '/'"),
+        ({"idempotency_key": lambda result: result}, "can't use the result; take it from the arguments"),
+        ({"rejects": "CardDeclined"}, "rejects= takes exception classes, got 'CardDeclined'"),
+        ({"rejects": (ValueError, 3)}, "rejects= takes exception classes, got 3"),
+        ({"span": "old"}, "span='old' is unknown; use 'new' or 'current'"),
+    ],
+)
+def test_a_declaration_that_does_not_fit_is_a_set_up_error(declared: dict[str, Any], text: str) -> None:
+    """
+    Told at decoration, with what to write instead.
+    """
+
+    def checkout(cart: object) -> None:
+        pass
+
+    with pytest.raises(SetupError, match=text):
+        bizspan.operation("checkout", **declared)(checkout)
+
+
+@pytest.mark.parametrize("target", [Shop, 3, "checkout", property(len)])
+def test_what_is_no_function_is_refused(target: Any) -> None:
+    """
+    Classes and other things are a set-up error that names the alternative.
+    """
+    with pytest.raises(SetupError, match="decorate the method that does the work|use it as a block instead"):
+        bizspan.operation("checkout")(target)
+
+
+def test_a_parameter_named_result_is_refused() -> None:
+    """
+    `result` means the return value.
+    """
+
+    def tally(result: int) -> int:
+        return result
+
+    with pytest.raises(SetupError, match="tally has a parameter named 'result', .*rename it"):
+        bizspan.operation("tally")(tally)
+
+
+def test_a_nameless_operation_is_refused_at_decoration() -> None:
+    """
+    A block without a name only counts; a decoration can say so in time.
+    """
+    with pytest.raises(SetupError, match=r"needs a name, such as operation\('checkout'\)"):
+        bizspan.operation(" ")(lambda: None)
+
+
+def test_signature_name_and_doc_stay(capbiz: Capture) -> None:
+    """
+    What frameworks read of a function is what they read before.
+    """
+
+    def plain(cart: int, *, gift: bool = False) -> str:
+        """Place an order."""
+        return "done"
+
+    decorated = bizspan.operation("checkout")(plain)
+
+    assert inspect.signature(plain) == inspect.signature(decorated)
+    assert ("plain", "Place an order.", plain.__qualname__, plain.__module__, plain.__annotations__) == (
+        decorated.__name__, decorated.__doc__, decorated.__qualname__, decorated.__module__, decorated.__annotations__,
+    )  # fmt: skip
+    assert inspect.iscoroutinefunction(coroutine)
+    assert inspect.isfunction(decorated)
+    assert not inspect.iscoroutinefunction(decorated)
