@@ -271,7 +271,8 @@ def test_a_function_as_a_value_of_a_block_is_a_set_up_error(
     told: dict[str, Any] = {keyword: function}
 
     with pytest.raises(SetupError, match="is a function"):
-        bizspan.operation("checkout", **told).__enter__()
+        with bizspan.operation("checkout", **told):
+            pass
 
     assert [] == capbiz.operations()
     assert frame.get() is None

@@ -299,7 +299,8 @@ class Run:
     ) -> None:
         """Money in a second currency: an event of its own with the same operation id."""
         kind, units, code = line
-        attributes = {key: value for key, value in self.attributes.items() if not key.startswith(kind + ".")}
+        # Without the money that the operation's own event tells: it would count twice.
+        attributes = {key: value for key, value in self.attributes.items() if key not in names.MONEY_KEYS}
         write_amount(attributes, kind, units, code)
         lines = (line,) if outcome == names.SUCCESS or kind != names.REVENUE else ()
         pipeline.accept(

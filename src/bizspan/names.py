@@ -45,6 +45,11 @@ AMOUNT_KEYS: Final = {kind: f"{kind}.amount" for kind in MONEY_KINDS}
 MINOR_UNITS_KEYS: Final = {kind: f"{kind}.minor_units" for kind in MONEY_KINDS}
 CURRENCY_KEYS: Final = {kind: f"{kind}.currency" for kind in MONEY_KINDS}
 AMOUNT_INVALID_KEYS: Final = {kind: f"{kind}.invalid" for kind in MONEY_KINDS}
+MONEY_KEYS: Final = frozenset(
+    key
+    for keys in (AMOUNT_KEYS, MINOR_UNITS_KEYS, CURRENCY_KEYS, AMOUNT_INVALID_KEYS)
+    for key in keys.values()
+)
 REVENUE_BASIS: Final = "business.revenue.basis"
 REFUND_REASON: Final = "business.refund.reason"
 

@@ -177,7 +177,7 @@ operation = Operation
 
 def _is_function(value: object) -> bool:
     kind = type(value)
-    return kind is FunctionType or kind is MethodType or kind is BuiltinFunctionType
+    return kind is FunctionType or kind is MethodType or kind is BuiltinFunctionType or kind is partial
 
 
 def start(
