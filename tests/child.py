@@ -7,7 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -25,13 +25,13 @@ class Ended:
         code: Its exit code; below 0 the signal that killed it.
         out: What it wrote to its standard output.
         err: What it wrote to its standard error stream.
-        seconds: How long it ran.
+        at: When, in seconds of the monotonic clock, which all processes share.
     """
 
     code: int
     out: str
     err: str
-    seconds: float
+    at: float
 
 
 def environment(receiver: Receiver | None = None, **variables: str) -> dict[str, str]:
@@ -54,26 +54,31 @@ def environment(receiver: Receiver | None = None, **variables: str) -> dict[str,
 
 def run(code: str, receiver: Receiver | None = None, **variables: str) -> Ended:
     """
+    Run this program to its end, for 30 seconds at most; see `run_for`.
+    """
+    return run_for(BOUND_S, code, receiver, **variables)
+
+
+def run_for(bound_s: float, code: str, receiver: Receiver | None = None, **variables: str) -> Ended:
+    """
     Run this program to its end.
 
     Args:
+        bound_s: Seconds that it may run.
         code: Its source, indented as it likes.
         receiver: See `environment`.
         variables: See `environment`.
 
     Raises:
-        subprocess.TimeoutExpired: When it runs for more than 30 seconds; it is killed then.
+        subprocess.TimeoutExpired: When it runs for longer; it is killed then.
     """
     with started(code, receiver, **variables) as process:
-        began = time.monotonic()
-        out, err = process.communicate(timeout=BOUND_S)
-        return Ended(process.returncode, out, err, time.monotonic() - began)
+        out, err = process.communicate(timeout=bound_s)
+        return Ended(process.returncode, out, err, time.monotonic())
 
 
 @contextmanager
-def started(
-    code: str, receiver: Receiver | None = None, /, **variables: str
-) -> Iterator[subprocess.Popen[str]]:
+def started(code: str, receiver: Receiver | None = None, /, **variables: str) -> Generator[subprocess.Popen[str]]:
     """Start this program; it and what it forked end with the block at the latest."""
     env: Mapping[str, str] = environment(receiver, **variables)
     process = subprocess.Popen(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     InMemoryMetricReader,
+    Metric,
     MetricExporter,
     MetricExportResult,
     MetricReader,
@@ -26,8 +27,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import bizspan
 from bizspan import _active, _signals
 from bizspan._facts import Hasher
-from bizspan.sdk import Exporters, set_up
-from bizspan.sdk._memory import InMemoryLogRecordExporter
+from bizspan.sdk import Exporters, _memory, set_up
 from bizspan.vocabulary import Vocabulary, merged
 
 HASH_KEY = b"a-key-for-tests-0123456789abcdef"
@@ -47,6 +47,12 @@ def reader(wanted: AggregationTemporality = CUMULATIVE) -> InMemoryMetricReader:
     return InMemoryMetricReader(preferred_temporality=temporality(wanted))
 
 
+def log_exporter() -> Any:
+    """The SDK's exporter that keeps log records, whatever this version calls it."""
+    kind: Any = vars(_memory)["InMemoryLogRecordExporter"]
+    return kind()
+
+
 class Far(MetricExporter):
     """The far end of a metrics pipeline that bizspan builds: keeps what was exported; fails when told to."""
 
@@ -55,9 +61,7 @@ class Far(MetricExporter):
         self.exported: list[MetricsData] = []
         self.fails = False
 
-    def export(
-        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
-    ) -> MetricExportResult:
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
         """Keep it, or fail."""
         if self.fails:
             return MetricExportResult.FAILURE
@@ -74,20 +78,27 @@ class Far(MetricExporter):
 
 def points(data: MetricsData | None, name: str) -> list[Any]:
     """The points of one metric in one collection."""
-    resources = [] if data is None else data.resource_metrics
-    scopes = [scope for resource in resources for scope in resource.scope_metrics]
-    metrics = [metric for scope in scopes for metric in scope.metrics if metric.name == name]
-    return [point for metric in metrics for point in metric.data.data_points]
+    return [point for metric in metrics_of(data) if metric.name == name for point in metric.data.data_points]
+
+
+def metrics_of(data: MetricsData | None) -> list[Metric]:
+    """The metrics in one collection."""
+    if data is None:
+        return []
+    scopes = [scope for resource in data.resource_metrics for scope in resource.scope_metrics]
+    return [metric for scope in scopes for metric in scope.metrics]
+
+
+def size(point: Any) -> float:
+    """A point's value; of a histogram, its count."""
+    value: float = point.count if hasattr(point, "count") else point.value
+    return value
 
 
 def amounts(source: InMemoryMetricReader | Sequence[MetricsData], name: str) -> list[float]:
     """The values of one metric: of a collection made now, or of all that were exported, in their order."""
     collected = [source.get_metrics_data()] if isinstance(source, InMemoryMetricReader) else source
-    return [
-        getattr(point, "count", None) or getattr(point, "value", 0)
-        for data in collected
-        for point in points(data, name)
-    ]
+    return [size(point) for data in collected for point in points(data, name)]
 
 
 class Application:
@@ -96,7 +107,7 @@ class Application:
     def __init__(self, *readers: MetricReader) -> None:
         resource = Resource({"service.name": "app"})
         self._spans = InMemorySpanExporter()
-        self._logs: Any = InMemoryLogRecordExporter()
+        self._logs = log_exporter()
         self.tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self.tracer_provider.add_span_processor(SimpleSpanProcessor(self._spans))
         self.meter_provider = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
@@ -123,7 +134,7 @@ class Application:
 
 
 @contextmanager
-def joined(*readers: MetricReader, **options: Any) -> Iterator[Application]:
+def joined(*readers: MetricReader, **options: Any) -> Generator[Application]:
     """bizspan on an application's own providers, as `configure()` joins them."""
     application = Application(*readers)
     try:
@@ -134,10 +145,10 @@ def joined(*readers: MetricReader, **options: Any) -> Iterator[Application]:
 
 
 @contextmanager
-def built(far: Any, spans: Any = None, logs: Any = None, *vocabularies: Vocabulary) -> Iterator[Callable[[], bool]]:
+def built(far: Any, spans: Any = None, logs: Any = None, *vocabularies: Vocabulary) -> Generator[Callable[[], bool]]:
     """bizspan on providers of its own that end in these exporters; gives the flush."""
     settings = _signals.Settings(declared=merged(vocabularies), hasher=Hasher(HASH_KEY, "k1"))
-    logs = logs or InMemoryLogRecordExporter()
+    logs = logs or log_exporter()
     _, flush, undo = set_up(settings, (None, None, None), "shop", None, {}, Exporters(spans, far, logs))
     try:
         yield lambda: flush(5.0)

@@ -16,7 +16,7 @@ from bizspan import Money, _guard
 pytestmark = pytest.mark.bare
 
 
-class CardDeclined(Exception):
+class CardDeclined(Exception):  # noqa: N818 - named like what happened
     pass
 
 

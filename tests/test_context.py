@@ -83,7 +83,7 @@ def test_context_decorates_functions_and_coroutines(capbiz: Capture) -> None:
         return "done"
 
     async def main() -> list[str]:
-        return await asyncio.gather(waiting(), waiting())
+        return [*await asyncio.gather(waiting(), waiting())]
 
     assert (0, ["done", "done"]) == (plain(2), asyncio.run(main()))
     assert 3 == len(capbiz.events("plain", segment="gold"))
@@ -129,19 +129,20 @@ def test_a_scope_that_is_open_can_t_be_entered_again() -> None:
     assert frame.get() is None
 
 
-# --- what wins ----------------------------------------------------------------------------------------------------
+# --- what wins ----------------------------------------------------------------------------------------------
 
 
 def test_precedence_from_the_run_down_to_the_outer_context(capbiz: Capture) -> None:
     """
-    Told in the run > at the call > annotate > inner context > outer context: each wins where no stronger one told.
+    Told in the run > at the call > annotate > inner > outer context: each wins where no stronger one told.
     """
-    with bizspan.context(
-        segment="outer", plan="outer", channel="outer", feature="outer", category="outer"
-    ), bizspan.context(segment="inner", plan="inner", channel="inner", feature="inner"):
-        with bizspan.operation("checkout", segment="call", plan="call") as op:
-            bizspan.annotate(segment="annotate", plan="annotate", channel="annotate")
-            op.annotate(segment="run")
+    with (
+        bizspan.context(segment="outer", plan="outer", channel="outer", feature="outer", category="outer"),
+        bizspan.context(segment="inner", plan="inner", channel="inner", feature="inner"),
+        bizspan.operation("checkout", segment="call", plan="call") as op,
+    ):
+        bizspan.annotate(segment="annotate", plan="annotate", channel="annotate")
+        op.annotate(segment="run")
 
     (checkout,) = capbiz.operations("checkout")
     (point,) = capbiz.points("business.operation.duration")
@@ -184,7 +185,7 @@ def test_precedence_of_a_decorated_function(capbiz: Capture) -> None:
     assert 1 == len(capbiz.operations("checkout", segment="result", plan="argument", channel="annotate"))
 
 
-# --- learned late -------------------------------------------------------------------------------------------------
+# --- learned late -------------------------------------------------------------------------------------------
 
 
 def test_annotate_reaches_the_innermost_open_operation(capbiz: Capture) -> None:
@@ -245,7 +246,10 @@ def test_facts_are_on_spans_and_log_records_of_other_libraries(capbiz: Capture) 
     tracer = capbiz._memory.tracer_provider.get_tracer("other")
     logger = capbiz._memory.logger_provider.get_logger("other")
 
-    with bizspan.context(segment="gold", plan="pro"), tracer.start_as_current_span("db", attributes={PLAN: "own"}):
+    with (
+        bizspan.context(segment="gold", plan="pro"),
+        tracer.start_as_current_span("db", attributes={PLAN: "own"}),
+    ):
         logger.emit(severity_number=SeverityNumber.INFO, body="query", attributes={PLAN: "own"})
     with tracer.start_as_current_span("after"):
         pass
@@ -257,7 +261,7 @@ def test_facts_are_on_spans_and_log_records_of_other_libraries(capbiz: Capture) 
     assert SEGMENT not in capbiz.spans("after")[0].attributes
 
 
-# --- attributes= --------------------------------------------------------------------------------------------------
+# --- attributes= --------------------------------------------------------------------------------------------
 
 
 class Endless(Mapping[str, str]):
@@ -295,7 +299,7 @@ def test_attributes_takes_any_mapping(capbiz: Capture, mapping: Mapping[str, str
     assert 1 == len(capbiz.operations(segment="gold"))
 
 
-@pytest.mark.parametrize("wrong", [RaisingItems(a="b"), 3, "segment", [("segment", "gold")], object()], ids=repr)
+@pytest.mark.parametrize("wrong", [RaisingItems(a="b"), 3, "segment", [("segment", "gold")], object()])
 def test_attributes_that_is_no_readable_mapping_is_dropped_and_counted(capbiz: Capture, wrong: Any) -> None:
     """
     Row 30: nothing raises, the events are kept.

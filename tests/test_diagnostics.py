@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
@@ -85,7 +84,12 @@ def test_the_accounts_are_exported(capbiz: Capture) -> None:
         name: capbiz.metric(f"bizspan.{name}")
         for name in ("events.offered", "events.acknowledged", "events.handed_over", "events.pending")
     }
-    assert {"events.offered": 3, "events.acknowledged": 2, "events.handed_over": 2, "events.pending": 0} == metrics
+    assert {
+        "events.offered": 3,
+        "events.acknowledged": 2,
+        "events.handed_over": 2,
+        "events.pending": 0,
+    } == metrics
     reasons = [
         {point.attributes["bizspan.reason"]: point.value for point in capbiz.points(f"bizspan.{name}")}
         for name in ("events.refused", "values.refused")
@@ -122,33 +126,3 @@ def test_a_full_queue_refuses_the_newest_counts_it_and_keeps_the_metrics() -> No
 
 def _data(reader: InMemoryMetricReader) -> Any:
     return reader.get_metrics_data()
-
-
-@pytest.mark.bare
-def test_what_is_told_before_configure_is_counted_as_not_configured() -> None:
-    """
-    Offered and refused, so that nobody wonders where it went; nothing raises.
-    """
-    before = bizspan.diagnostics()
-    with bizspan.operation("checkout") as op:
-        op.revenue(1, "EUR")
-    bizspan.event("a")
-    after = bizspan.diagnostics()
-
-    assert not after.configured
-    assert 2 == after.refused["not_configured"] - before.refused.get("not_configured", 0)
-    assert 2 == after.offered - before.offered
-    assert identity(after)
-
-
-@pytest.mark.bare
-def test_without_a_logger_provider_events_are_refused_by_that_reason() -> None:
-    """
-    Metrics may still have somewhere to go.
-    """
-    with bizspan.configure(export="none"):
-        bizspan.event("a")
-        told = bizspan.diagnostics()
-
-    assert (0, 1) == (told.acknowledged, told.refused["no_logger_provider"])
-    assert identity(told)

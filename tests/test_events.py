@@ -119,7 +119,7 @@ def test_costs_of_operations_and_events_add_up(capbiz: Capture) -> None:
     capbiz.assert_consistent()
 
 
-# --- revenue on operations ----------------------------------------------------------------------------------------
+# --- revenue on operations ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("outcome", ["rejected", "failed", "cancelled"])
@@ -188,7 +188,7 @@ def test_a_second_currency_is_a_further_event_with_its_own_uid(capbiz: Capture) 
     capbiz.assert_consistent()
 
 
-# --- the same fact twice ------------------------------------------------------------------------------------------
+# --- the same fact twice ------------------------------------------------------------------------------------
 
 
 def test_the_same_key_gives_the_same_uid_and_counts_once(capbiz: Capture) -> None:
@@ -224,7 +224,7 @@ def test_the_same_key_under_another_name_is_another_fact(capbiz: Capture) -> Non
     assert 4 == capbiz.metric("business.events")
 
 
-# --- bad amounts --------------------------------------------------------------------------------------------------
+# --- bad amounts --------------------------------------------------------------------------------------------
 
 BAD_AMOUNTS = [
     (float("nan"), "EUR", "nonfinite"),
@@ -250,7 +250,7 @@ def test_a_bad_amount_is_refused_and_its_event_is_kept(
     capbiz: Capture, amount: Any, currency: Any, reason: str
 ) -> None:
     """
-    Rows 3, 4, 16 and 17: on operations, events, refunds and costs alike; the event says that an amount is missing.
+    Rows 3, 4, 16 and 17: on operations, events, refunds and costs; the event says that an amount is missing.
     """
     capbiz.allow(reason)
 
@@ -276,7 +276,9 @@ def test_a_bad_amount_is_refused_and_its_event_is_kept(
     capbiz.assert_consistent()
 
 
-@pytest.mark.parametrize(("amount", "currency", "minor"), [("-0.00", "EUR", 0), ("1.005", "BHD", 1005), (5, "eur", 500)])
+@pytest.mark.parametrize(
+    ("amount", "currency", "minor"), [("-0.00", "EUR", 0), ("1.005", "BHD", 1005), (5, "eur", 500)]
+)
 def test_edges_that_are_exact_are_kept(capbiz: Capture, amount: Any, currency: str, minor: int) -> None:
     """
     Rows 5, 16 and 17: minus zero is zero, BHD has three digits, a lower-case currency is known.
@@ -327,7 +329,7 @@ def test_rounding_is_explicit_at_the_call(capbiz: Capture) -> None:
     ]  # fmt: skip
 
 
-# --- names --------------------------------------------------------------------------------------------------------
+# --- names --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["", " ", None, 3, [], {}, "\x1b[0m", "business.operation", " business.refund "])

@@ -27,16 +27,18 @@ HOUSE: Final = (
     ("DOORS", "cli pytest_plugin"),
     ("DOORS", "testing"),
     ("DOORS", "_consistency"),
+    ("DOORS", "_captured"),
     ("FACADE", "__init__"),
     ("DOORS", "configure"),
-    ("THIRD", "feedback _binding"),
-    ("THIRD", "events"),
-    ("THIRD", "operation gauges diagnostics"),
+    ("THIRD", "operation feedback"),
+    ("THIRD", "events _binding gauges diagnostics"),
     ("SECOND", "_run"),
+    ("SECOND", "_recorder"),
     ("SECOND", "context"),
     ("SECOND", "_active"),
     ("SECOND", "_signals"),
     ("SECOND", "_pipeline"),
+    ("FIRST", "_codes"),
     ("FIRST", "_totals _facts _amounts _console"),
     ("FIRST", "_values _accounts _record _clock"),
     ("FIRST", "_guard _plain _wrapping"),
@@ -48,11 +50,7 @@ HOUSE: Final = (
 )
 
 # (importer, imported): why this one may look up or sideways.
-LISTED: Final = {
-    ("operation", "_binding"): "the decorator's half of the same object, loaded at the first decoration",
-    ("_consistency", "testing"): "a type alone: what it compares is what was captured",
-    ("context", "_run"): "a type alone: the frame names the run that it holds",
-}
+LISTED: Final[dict[tuple[str, str], str]] = {}
 
 # Loaded at the first decoration: imported in functions only, or by each other.
 LATE: Final = frozenset({"_wrapping", "_binding"})

@@ -16,7 +16,7 @@ from bizspan.context import frame
 from bizspan.testing import Capture
 
 
-class CardDeclined(Exception):
+class CardDeclined(Exception):  # noqa: N818 - named like what happened
     pass
 
 
@@ -24,7 +24,7 @@ class Expired(CardDeclined):
     pass
 
 
-class OutOfStock(Exception):
+class OutOfStock(Exception):  # noqa: N818 - named like what happened
     pass
 
 
@@ -82,7 +82,7 @@ def test_the_span_is_internal_and_named_after_the_operation(capbiz: Capture) -> 
     assert ("checkout", trace.SpanKind.INTERNAL) == (span.name, span.kind)
 
 
-# --- outcomes -----------------------------------------------------------------------------------------------------
+# --- outcomes -----------------------------------------------------------------------------------------------
 
 
 def test_a_refusal_is_rejected_with_its_reason_and_no_error_status(capbiz: Capture) -> None:
@@ -132,9 +132,7 @@ def test_an_exception_fails_the_operation_and_goes_on_untouched(capbiz: Capture,
         (GeneratorExit(), "generator_exit"),
     ],
 )
-def test_an_interrupt_cancels_the_operation_and_goes_on(
-    capbiz: Capture, error: BaseException, reason: str
-) -> None:
+def test_an_interrupt_cancels_the_operation_and_goes_on(capbiz: Capture, error: BaseException, reason: str) -> None:
     """
     Row 45: what is no Exception is a cancellation, and passes.
     """
@@ -157,7 +155,7 @@ def test_a_rejecting_exception_is_rejected_by_its_class_name(
     with pytest.raises(error), bizspan.operation("checkout", rejects=rejects):
         raise error
 
-    reason = {CardDeclined: "card_declined", Expired: "expired"}[error]
+    reason = "expired" if error is Expired else "card_declined"
     assert 1 == len(capbiz.operations("checkout", outcome="rejected", reason=reason))
 
 
@@ -207,7 +205,7 @@ def test_rejects_that_is_no_exception_class_never_hides_the_businesss_exception(
     assert 1 == len(capbiz.operations("checkout", outcome="failed"))
 
 
-# --- one run per entry --------------------------------------------------------------------------------------------
+# --- one run per entry --------------------------------------------------------------------------------------
 
 
 def test_entering_a_run_twice_is_a_set_up_error_that_says_so(capbiz: Capture) -> None:
@@ -258,21 +256,16 @@ def test_a_declaration_is_run_many_times_each_with_its_own_facts(capbiz: Capture
     ]
 
 
-@pytest.mark.parametrize(
-    "function", [lambda: "gold", len, "x".upper, functools.partial(str, "gold")], ids=repr
-)
+@pytest.mark.parametrize("function", [lambda: "gold", len, "x".upper, functools.partial(str, "gold")])
 @pytest.mark.parametrize("keyword", ["segment", "revenue"])
-def test_a_function_as_a_value_of_a_block_is_a_set_up_error(
-    capbiz: Capture, keyword: str, function: Any
-) -> None:
+def test_a_function_as_a_value_of_a_block_is_a_set_up_error(capbiz: Capture, keyword: str, function: Any) -> None:
     """
     A block has no arguments to give it; nothing is opened.
     """
     told: dict[str, Any] = {keyword: function}
 
-    with pytest.raises(SetupError, match="is a function"):
-        with bizspan.operation("checkout", **told):
-            pass
+    with pytest.raises(SetupError, match="is a function"), bizspan.operation("checkout", **told):
+        pass
 
     assert [] == capbiz.operations()
     assert frame.get() is None

@@ -19,7 +19,7 @@ from bizspan import Attribute, Money, SetupError, Vocabulary
 from bizspan.errors import AmountError, BizspanError
 from bizspan.testing import Capture, capture
 
-# --- 1. One call, three signals, one id ---------------------------------------------------------------------------
+# --- 1. One call, three signals, one id ---------------------------------------------------------------------
 
 
 def test_1_span_attributes_metric_points_and_a_log_based_event_come_from_one_record(capbiz: Capture) -> None:
@@ -96,7 +96,7 @@ def test_1_a_backdated_fact_counts_when_it_arrives(capbiz: Capture) -> None:
     assert 1_700_000_000_000_000_000 == capbiz.events("paid")[0].time_ns
 
 
-# --- 3. Exact money -----------------------------------------------------------------------------------------------
+# --- 3. Exact money -----------------------------------------------------------------------------------------
 
 
 def test_3_integer_minor_units_and_an_iso_4217_currency(capbiz: Capture) -> None:
@@ -181,7 +181,7 @@ def test_3_money_rounded_is_the_explicit_way(capbiz: Capture) -> None:
     assert Money("0.12", "EUR") == capbiz.revenue("EUR")
 
 
-# --- 4. Harmless --------------------------------------------------------------------------------------------------
+# --- 4. Harmless --------------------------------------------------------------------------------------------
 
 
 def _raise(*arguments: object, **named: object) -> Any:
@@ -214,16 +214,19 @@ def test_4_nothing_raises_into_business_code(broken: str, monkeypatch: pytest.Mo
 
     with capture(check=False) as told:
         BREAKAGES[broken](told._pipeline, monkeypatch)
-        with pytest.raises(ValueError, match="business") as caught:
-            with bizspan.context(segment="gold"), bizspan.operation("block", plan="pro") as op:
-                op.revenue(5, "EUR")
-                op.annotate(channel="web")
-                bizspan.annotate(feature="x")
-                bizspan.event("told", revenue=(1, "EUR"))
-                bizspan.refund(1, "EUR")
-                bizspan.cost(1, "EUR")
-                bizspan.feedback("nps", 9)
-                raise error
+        with (
+            pytest.raises(ValueError, match="business") as caught,
+            bizspan.context(segment="gold"),
+            bizspan.operation("block", plan="pro") as op,
+        ):
+            op.revenue(5, "EUR")
+            op.annotate(channel="web")
+            bizspan.annotate(feature="x")
+            bizspan.event("told", revenue=(1, "EUR"))
+            bizspan.refund(1, "EUR")
+            bizspan.cost(1, "EUR")
+            bizspan.feedback("nps", 9)
+            raise error
         results = (function(1), function(2))
         told._pipeline.take()
 
@@ -304,7 +307,9 @@ def test_4_what_may_raise_is_set_up(call: Callable[[], object]) -> None:
     assert isinstance(caught.value, BizspanError)
 
 
-@pytest.mark.parametrize("amount", [(0.1 + 0.2, "EUR"), ("x", "EUR"), (5, "XXQ"), (None, None), (5,), (5, "EUR", 1), ()])
+@pytest.mark.parametrize(
+    "amount", [(0.1 + 0.2, "EUR"), ("x", "EUR"), (5, "XXQ"), (None, None), (5,), (5, "EUR", 1), ()]
+)
 def test_4_recording_calls_take_amount_and_currency_and_never_raise(capbiz: Capture, amount: Any) -> None:
     """
     Where `Money(...)` would.
@@ -338,7 +343,7 @@ def test_4_bad_data_is_dropped_counted_and_said_once_with_the_fix(
     assert all("geo.country.iso_code" not in event.attributes for event in capbiz.events())
 
 
-# --- 5. Private by default ----------------------------------------------------------------------------------------
+# --- 5. Private by default ----------------------------------------------------------------------------------
 
 
 def test_5_nothing_is_recorded_that_was_not_named(capbiz: Capture) -> None:
@@ -354,7 +359,12 @@ def test_5_nothing_is_recorded_that_was_not_named(capbiz: Capture) -> None:
         checkout("4111-1111")
 
     (span,), (event,) = capbiz.spans(), capbiz.operations()
-    expected = {"business.operation.name", "business.operation.id", "business.operation.outcome", "error.type"}
+    expected = {
+        "business.operation.name",
+        "business.operation.id",
+        "business.operation.outcome",
+        "error.type",
+    }
     assert expected == set(span.attributes)
     assert {*expected, "log.record.uid", "bizspan.writer.id", "bizspan.seq"} == set(event.attributes)
     assert ((), None) == (tuple(span.events), span.status.description)
@@ -375,12 +385,12 @@ def test_5_personal_facts_are_keyed_hashed_or_dropped_before_anything_is_stored(
 
 
 @pytest.mark.usefixtures("production_guard")
-def test_5_redaction_fails_closed() -> None:
+def test_5_redaction_fails_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     When hashing itself fails, the value is nowhere; business code goes on.
     """
     with capture(check=False) as told:
-        told._pipeline.facts._hasher = _raise
+        monkeypatch.setattr(told._pipeline.facts, "_hasher", _raise)
         with bizspan.operation("checkout", customer="ada@example.org"):
             bizspan.event("told", customer="ada@example.org")
         with bizspan.context(customer="ada@example.org"), bizspan.operation("checkout") as op:
@@ -391,7 +401,7 @@ def test_5_redaction_fails_closed() -> None:
     assert "ada@example.org" not in stored
 
 
-# --- 6. Cheaper than doing it by hand -----------------------------------------------------------------------------
+# --- 6. Cheaper than doing it by hand -----------------------------------------------------------------------
 
 
 def test_6_less_than_half_of_the_application_threads_time_of_the_same_signals_by_hand() -> None:

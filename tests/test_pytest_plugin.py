@@ -19,7 +19,7 @@ def run(pytester: pytest.Pytester, code: str, *options: str) -> pytest.RunResult
 
 def test_an_invalid_value_fails_the_test_itself(pytester: pytest.Pytester) -> None:
     """
-    A failure rather than an error of the teardown, unless it was expected; a test's own failure is shown as it is.
+    A failure rather than an error of the teardown, unless it was expected; its own failure is shown as it is.
     """
     result = run(
         pytester,
@@ -108,7 +108,8 @@ def test_a_run_without_capbiz_never_loads_the_sdk(pytester: pytest.Pytester) -> 
 import sys
 
 def test_it():
-    assert [] == [name for name in sys.modules if name.startswith(("opentelemetry.sdk", "bizspan.testing", "wrapt"))]
+    unwanted = ("opentelemetry.sdk", "bizspan.testing", "wrapt")
+    assert [] == [name for name in sys.modules if name.startswith(unwanted)]
 """,
     )
 

@@ -16,7 +16,19 @@ import bizspan
 from bizspan import _active, _signals
 from bizspan.sdk._histograms import WithHistograms
 from bizspan.vocabulary import merged
-from tests.providers import CUMULATIVE, DELTA, Application, Far, amounts, built, joined, points, reader
+from tests.providers import (
+    CUMULATIVE,
+    DELTA,
+    Application,
+    Far,
+    amounts,
+    built,
+    joined,
+    metrics_of,
+    points,
+    reader,
+    size,
+)
 
 DURATION = "business.operation.duration"
 COUNTERS = ("business.revenue", "business.refund", "business.cost", "business.events")
@@ -29,12 +41,9 @@ def checkout(units: int = 1) -> None:
 
 def kinds(data: MetricsData | None) -> dict[str, AggregationTemporality]:
     """The temporality of each business metric in a collection."""
-    resources = [] if data is None else data.resource_metrics
     return {
         metric.name: getattr(metric.data, "aggregation_temporality", CUMULATIVE)
-        for resource in resources
-        for scope in resource.scope_metrics
-        for metric in scope.metrics
+        for metric in metrics_of(data)
         if metric.name.startswith("business.")
     }
 
@@ -171,7 +180,7 @@ def test_four_threads_are_exact(where: str, long: bool) -> None:
 
     def collect(data: Any) -> None:
         for name in summed:
-            summed[name] += sum(getattr(p, "count", None) or getattr(p, "value", 0) for p in points(data, name))
+            summed[name] += sum(size(point) for point in points(data, name))
 
     def keep_collecting() -> None:
         while not done.is_set():

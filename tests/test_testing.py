@@ -163,7 +163,7 @@ def test_an_unknown_gauge_is_named(capbiz: Capture) -> None:
         capbiz.gauge("stockk")
 
 
-# --- assert_consistent --------------------------------------------------------------------------------------------
+# --- assert_consistent --------------------------------------------------------------------------------------
 
 
 def _lose_a_span(told: Capture) -> None:
@@ -214,7 +214,7 @@ def test_assert_consistent_tells_what_disagrees(damage: object, text: str) -> No
             told.assert_consistent()
 
 
-# --- beside other set-up ------------------------------------------------------------------------------------------
+# --- beside other set-up ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ def test_beside_other_set_up_nothing_of_a_capture_leaks_out(
     application: tuple[TracerProvider, InMemorySpanExporter, InMemoryMetricReader],
 ) -> None:
     """
-    The application's providers see what is told outside of the capture, before and after; its vocabulary applies.
+    The application's providers see what is told outside of the capture, before and after.
     """
     tracer, spans, _ = application
     with bizspan.operation("before"):

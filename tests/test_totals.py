@@ -136,7 +136,7 @@ def test_a_product_of_dimensions_folds_the_widest_and_never_overflows(temporalit
     with joined(memory, export="none"):
         for plan, segment, channel in product(range(15), range(20), range(10)):
             facts = {"plan": f"p{plan}", "segment": f"s{segment}", "channel": f"c{channel}"}
-            bizspan.event("paid", revenue=("1.00", "EUR"), **facts)
+            bizspan.event("paid", revenue=("1.00", "EUR"), attributes=facts)
         collected = points(memory.get_metrics_data(), "business.revenue")
 
     assert 1_900 < len(collected) < SDK_LIMIT
@@ -165,7 +165,7 @@ def test_currencies_are_never_folded_into_one() -> None:
             units = choice.randrange(1, 1_000)
             told[code] += units
             facts = {"tenant": f"t{number % 190}", "plan": f"p{number % 47}", "country": ("DE", "FR")[number % 2]}
-            bizspan.event("paid", revenue=Money.from_minor(units, code), **facts)
+            bizspan.event("paid", revenue=Money.from_minor(units, code), attributes=facts)
         collected = points(memory.get_metrics_data(), "business.revenue")
 
     read = Counter[str]()
@@ -223,16 +223,16 @@ def test_totals_equal_the_sum_of_the_events(seed: int) -> None:
             money = Money.from_minor(choice.randrange(1, 100_000), choice.choice(["EUR", "USD", "JPY", "BHD"]))
             kind = choice.randrange(4)
             if kind == 0:
-                with bizspan.operation("checkout", idempotency_key=key, **facts) as op:
+                with bizspan.operation("checkout", idempotency_key=key, attributes=facts) as op:
                     op.revenue(money)
                     if choice.random() < 0.3:
                         op.reject("declined")
             elif kind == 1:
-                bizspan.refund(money, order=f"o{number}", **facts)
+                bizspan.refund(money, order=f"o{number}", attributes=facts)
             elif kind == 2:
-                bizspan.cost(money, **facts)
+                bizspan.cost(money, attributes=facts)
             else:
-                bizspan.event("invoice.paid", revenue=money, idempotency_key=key, **facts)
+                bizspan.event("invoice.paid", revenue=money, idempotency_key=key, attributes=facts)
             if not number % 100:
                 take()
         captured.assert_consistent()

@@ -19,7 +19,12 @@ SHOP = Vocabulary(
     "shop",
     [
         Attribute(
-            name="stage", allowed=["won", "lost"], dimension=True, budget=2, owner="sales", meaning="The deal's stage."
+            name="stage",
+            allowed=["won", "lost"],
+            dimension=True,
+            budget=2,
+            owner="sales",
+            meaning="The deal's stage.",
         ),
         Attribute(name="seats", type=int),
         Attribute(name="rating", type=float),
@@ -36,7 +41,7 @@ class Stage(Enum):
     WON = "won"
 
 
-# --- declarations -------------------------------------------------------------------------------------------------
+# --- declarations -------------------------------------------------------------------------------------------
 
 
 def test_a_declaration_holds_what_was_said() -> None:
@@ -91,8 +96,16 @@ def test_a_declaration_that_contradicts_itself_is_a_set_up_error(wrong: dict[str
         ("", [Attribute(name="a")], "prefix"),
         ("my shop", [Attribute(name="a")], "prefix"),
         ("shop", [Attribute(name="a"), Attribute(name="a")], "declared twice; rename one"),
-        ("shop", [Attribute(name="a", key="k.a"), Attribute(name="b", key="k.a")], "share the key 'k.a'; change one"),
-        ("shop", [Attribute(name="a", key="shop.b"), Attribute(name="c", key="shop.b.c")], "also the namespace of"),
+        (
+            "shop",
+            [Attribute(name="a", key="k.a"), Attribute(name="b", key="k.a")],
+            "share the key 'k.a'; change one",
+        ),
+        (
+            "shop",
+            [Attribute(name="a", key="shop.b"), Attribute(name="c", key="shop.b.c")],
+            "also the namespace of",
+        ),
         ("shop", [Attribute(name="a", key="otel.a")], "reserved or malformed"),
         ("shop", [Attribute(name="a", key="shop a")], "reserved or malformed"),
     ],
@@ -111,19 +124,21 @@ def test_a_vocabulary_that_clashes_with_the_standard_one_is_a_set_up_error() -> 
     """
     The standard keywords mean the same everywhere.
     """
-    with pytest.raises(SetupError, match="'segment' is declared twice"), capture(
-        vocabulary=Vocabulary("shop", [Attribute(name="segment")])
+    with (
+        pytest.raises(SetupError, match="'segment' is declared twice"),
+        capture(vocabulary=Vocabulary("shop", [Attribute(name="segment")])),
     ):
         pass
 
 
-# --- the standard vocabulary --------------------------------------------------------------------------------------
+# --- the standard vocabulary --------------------------------------------------------------------------------
 
 STANDARD_KEYS = {
     "customer": "enduser.pseudo.id", "segment": "business.customer.segment", "plan": "business.plan",
     "tenant": "business.tenant.id", "community": "business.community", "country": "geo.country.iso_code",
     "region": "geo.region.iso_code", "continent": "geo.continent.code", "locality": "geo.locality.name",
-    "channel": "business.channel", "campaign": "business.campaign.name", "campaign_source": "business.campaign.source",
+    "channel": "business.channel", "campaign": "business.campaign.name",
+    "campaign_source": "business.campaign.source",
     "campaign_medium": "business.campaign.medium", "campaign_content": "business.campaign.content",
     "campaign_term": "business.campaign.term", "order": "business.order.id", "product": "business.product.id",
     "category": "business.product.category", "feature": "business.feature", "traffic": "business.traffic",
@@ -157,10 +172,12 @@ def test_customer_is_the_personal_fact() -> None:
 @pytest.mark.parametrize(
     ("keyword", "value", "expected"),
     [
-        ("country", "DE", "DE"), ("country", "de", "DE"), ("region", "de-by", "DE-BY"), ("continent", "eu", "EU"),
+        ("country", "DE", "DE"), ("country", "de", "DE"), ("region", "de-by", "DE-BY"),
+        ("continent", "eu", "EU"),
         ("traffic", "bot", "bot"), ("order", 17, "17"), ("segment", Stage.WON, "won"), ("plan", "prö", "prö"),
         ("order", UUID(int=1), "00000000-0000-0000-0000-000000000001"),
-        ("order", Decimal("1.50"), "1.50"), ("order", datetime(2026, 1, 1, tzinfo=UTC), "2026-01-01T00:00:00Z"),
+        ("order", Decimal("1.50"), "1.50"),
+        ("order", datetime(2026, 1, 1, tzinfo=UTC), "2026-01-01T00:00:00Z"),
     ],
 )  # fmt: skip
 def test_a_standard_fact_takes_what_says_it(capbiz: Capture, keyword: str, value: Any, expected: str) -> None:
@@ -203,7 +220,7 @@ def test_a_value_that_does_not_fit_is_dropped_noted_and_said_once(
     assert text.startswith(f"bizspan: {keyword} was refused ({reason}). Tell ")
 
 
-# --- facts of your own --------------------------------------------------------------------------------------------
+# --- facts of your own --------------------------------------------------------------------------------------
 
 
 @shop
@@ -215,7 +232,13 @@ def test_own_facts_have_the_prefix_and_dimensions_reach_metrics(capbiz: Capture)
 
     (deal,) = capbiz.events("deal", stage="won")
     (point,) = capbiz.points("business.events")
-    own = {"shop.stage": "won", "shop.seats": 5, "shop.rating": 4.0, "shop.trial": True, "acme.pool.name": "p-1"}
+    own = {
+        "shop.stage": "won",
+        "shop.seats": 5,
+        "shop.rating": 4.0,
+        "shop.trial": True,
+        "acme.pool.name": "p-1",
+    }
     assert own == {key: deal.attributes[key] for key in own}
     assert {"business.event.name": "deal", "shop.stage": "won", "shop.trial": True} == dict(point.attributes)
     capbiz.assert_consistent()
@@ -258,7 +281,7 @@ def test_the_tail_of_one_dimension_becomes_other_for_it_alone(capbiz: Capture) -
     capbiz.assert_consistent()
 
 
-# --- undeclared ---------------------------------------------------------------------------------------------------
+# --- undeclared ---------------------------------------------------------------------------------------------
 
 
 def test_the_first_undeclared_name_is_said_once_with_did_you_mean(

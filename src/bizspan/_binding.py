@@ -6,28 +6,40 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from bizspan import _active, _guard
 from bizspan._accounts import NOT_CONFIGURED, idle
+from bizspan._run import Run, start
+from bizspan._values import known_name
 from bizspan._wrapping import Decorated, inner_function
-from bizspan.errors import SetupError
-from bizspan.operation import known_name, start
+from bizspan.errors import SetupError, type_name
 
 if TYPE_CHECKING:
     from bizspan._facts import FactTable
     from bizspan._pipeline import Pipeline
-    from bizspan._run import Run
     from bizspan._types import Attributes
-    from bizspan.operation import Operation
 
 Arguments = tuple[Any, ...]
 # From the call's positional and named arguments, and the result.
 Source = Callable[[Arguments, Mapping[str, Any], Any], Any]
 
 
-def decorate_operation(declared: Operation, function: Any) -> Any:
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What an operation declares; see `Operation`."""
+
+    name: object
+    facts: Mapping[str, object]
+    money: Mapping[str, object]
+    rejects: Any
+    span: str
+    key: object
+
+
+def decorate_operation(declared: Declared, function: Any) -> Any:
     """
     The function, each call of which is a run of this declaration.
 
@@ -36,7 +48,7 @@ def decorate_operation(declared: Operation, function: Any) -> Any:
     """
     inner = inner_function(function, "operation")
     plan = Plan(declared, inner)
-    rejects = declared._rejects
+    rejects = declared.rejects
 
     if inspect.iscoroutinefunction(inner):
 
@@ -82,43 +94,46 @@ class Plan:
     """
 
     __slots__ = (
-        "_after", "_before", "_constants", "_declared", "_key", "_money", "_money_after", "_money_before", "_of",
-        "_prepared",
+        "_after", "_before", "_constant_key", "_constants", "_key", "_money", "_money_after", "_money_before", "_name",
+        "_of", "_prepared", "_span",
     )  # fmt: skip
 
-    def __init__(self, declared: Operation, inner: Any) -> None:
-        if known_name(declared._name) is None:
+    def __init__(self, declared: Declared, inner: Any) -> None:
+        name = known_name(declared.name)
+        if name is None:
             raise SetupError("An operation needs a name, such as operation('checkout').")
-        if declared._span not in ("new", "current"):
-            raise SetupError(f"span={declared._span!r} is unknown; use 'new' or 'current'.")
-        _check_rejects(declared._rejects)
+        if declared.span not in ("new", "current"):
+            raise SetupError(f"span={declared.span!r} is unknown; use 'new' or 'current'.")
+        _check_rejects(declared.rejects)
         signature = inspect.signature(inner)
         if "result" in signature.parameters:
             raise SetupError(
                 f"{inner.__qualname__} has a parameter named 'result', which means the return value here; rename it."
             )
-        self._declared = declared
+        self._name = name
+        self._span = declared.span
+        self._constant_key = declared.key
         self._constants: dict[str, object] = {}
         self._before: list[tuple[str, Source]] = []
         self._after: list[tuple[str, Source]] = []
         self._money_before: list[tuple[str, Source]] = []
         self._money_after: list[tuple[str, Source]] = []
         self._money: dict[str, object] = {}
-        for name, value in declared._facts.items():
+        for fact, value in declared.facts.items():
             if not _is_extractor(value):
-                self._constants[name] = value
+                self._constants[fact] = value
                 continue
-            fetch, needs_result = fetcher(name, value, signature)
-            (self._after if needs_result else self._before).append((name, fetch))
-        for kind, value in (declared._money or {}).items():
+            fetch, needs_result = fetcher(fact, value, signature)
+            (self._after if needs_result else self._before).append((fact, fetch))
+        for kind, value in declared.money.items():
             if not _is_extractor(value):
                 self._money[kind] = value
                 continue
             fetch, needs_result = fetcher(kind, value, signature)
             (self._money_after if needs_result else self._money_before).append((kind, fetch))
         self._key: Source | None = None
-        if _is_extractor(declared._key):
-            self._key, needs_result = fetcher("idempotency_key", declared._key, signature)
+        if _is_extractor(declared.key):
+            self._key, needs_result = fetcher("idempotency_key", declared.key, signature)
             if needs_result:
                 raise SetupError("idempotency_key= can't use the result; take it from the arguments.")
         self._of: FactTable | None = None
@@ -134,10 +149,9 @@ class Plan:
             return None
         if self._of is not pipeline.facts:
             self._prepare(pipeline)
-        declared = self._declared
         given = args if instance is None else (instance, *args)
         facts: dict[str, object] = {}
-        key = declared._key
+        key = self._constant_key
         try:
             for name, fetch in self._before:
                 try:
@@ -148,9 +162,9 @@ class Plan:
                 key = _fetched(pipeline, "idempotency_key", self._key, given, kwargs)
         except BaseException as error:
             # Only a cancellation or an interrupt gets here: it goes on, and the operation is recorded once.
-            start(declared, pipeline, {}, None, self._prepared).ended(error, ())
+            start(pipeline, self._name, {}, self._prepared, self._span, None).ended(error, ())
             raise
-        run = start(declared, pipeline, facts, key, self._prepared)
+        run = start(pipeline, self._name, facts, self._prepared, self._span, key)
         if run.pipeline is None:
             return None
         if self._money or self._money_before:
@@ -178,7 +192,10 @@ class Plan:
             try:
                 if self._after:
                     run.take_result(
-                        {name: _fetched(pipeline, name, fetch, given, kwargs, result) for name, fetch in self._after}
+                        {
+                            name: _fetched(pipeline, name, fetch, given, kwargs, result)
+                            for name, fetch in self._after
+                        }
                     )
                 for kind, fetch in self._money_after:
                     try:
@@ -202,7 +219,12 @@ class Plan:
 
 
 def _fetched(
-    pipeline: Pipeline, name: str, fetch: Source, given: Arguments, kwargs: Mapping[str, Any], result: object = None
+    pipeline: Pipeline,
+    name: str,
+    fetch: Source,
+    given: Arguments,
+    kwargs: Mapping[str, Any],
+    result: object = None,
 ) -> object:
     """What an extractor gives; None where it raised, which is counted."""
     try:
@@ -213,8 +235,10 @@ def _fetched(
 
 
 def _failed(pipeline: Pipeline, name: str, error: Exception) -> None:
-    if not isinstance(error, _MissingArgument):  # then the call itself is about to raise TypeError
-        pipeline.accounts.refuse_value(name, "extractor_failed", f"Its function raised {type(error).__name__}.")
+    if not isinstance(error, _MissingArgumentError):  # then the call itself is about to raise TypeError
+        pipeline.accounts.refuse_value(
+            name, "extractor_failed", f"Its function raised {type(error).__name__}."
+        )
 
 
 def fetcher(name: str, extractor: Any, signature: inspect.Signature) -> tuple[Source, bool]:
@@ -233,17 +257,20 @@ def fetcher(name: str, extractor: Any, signature: inspect.Signature) -> tuple[So
     return _caller(extractor, sources, signature), "result" in sources
 
 
-class _MissingArgument(Exception):
+class _MissingArgumentError(Exception):
     """The call lacks an argument that an extractor asks for."""
 
 
 def _wanted(name: str, extractor: Any) -> Mapping[str, inspect.Parameter]:
-    if inspect.iscoroutinefunction(extractor):
-        raise SetupError(f"{name}= is a coroutine function; take the value in a plain function.")
     try:
+        is_coroutine = inspect.iscoroutinefunction(extractor)
         wanted = inspect.signature(extractor).parameters
-    except (TypeError, ValueError):
-        raise SetupError(f"{name}= has no readable parameters; use a lambda that names the arguments.") from None
+    except Exception:  # it may be any object that can be called, with properties of its own
+        raise SetupError(
+            f"{name}= has no readable parameters; use a lambda that names the arguments."
+        ) from None
+    if is_coroutine:
+        raise SetupError(f"{name}= is a coroutine function; take the value in a plain function.")
     for parameter in wanted.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise SetupError(f"{name}= takes *{parameter.name}; name the arguments that it needs.")
@@ -301,7 +328,7 @@ def _source(name: str, signature: inspect.Signature) -> Source:
         if name in kwargs:
             return kwargs[name]
         if parameter.default is parameter.empty:
-            raise _MissingArgument
+            raise _MissingArgumentError
         return parameter.default
 
     if parameter.kind is parameter.KEYWORD_ONLY:
@@ -314,11 +341,16 @@ def _source(name: str, signature: inspect.Signature) -> Source:
 
 
 def _is_extractor(value: object) -> bool:
-    return callable(value) and not isinstance(value, type)
+    # isinstance would ask the value for its class, which may raise.
+    return callable(value) and not issubclass(type(value), type)
 
 
 def _check_rejects(rejects: object) -> None:
-    kinds = rejects if isinstance(rejects, tuple) else (rejects,)
+    kinds: Any = rejects if type(rejects) is tuple else (rejects,)
     for kind in kinds:
-        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            raise SetupError(f"rejects= takes exception classes, got {kind!r}.")
+        # By its bases and by identity: a metaclass may answer for itself.
+        if not (issubclass(type(kind), type) and any(base is BaseException for base in _bases(kind))):
+            raise SetupError(f"rejects= takes exception classes, got {type_name(kind)}.")
+
+
+_bases = type.__dict__["__mro__"].__get__

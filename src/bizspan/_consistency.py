@@ -12,8 +12,8 @@ from bizspan import names
 from bizspan.money import EXPONENTS
 
 if TYPE_CHECKING:
-    from bizspan._pipeline import Pipeline
     from bizspan._captured import CapturedEvent
+    from bizspan._pipeline import Pipeline
 
 _ON_EVENTS_ONLY = frozenset({names.RECORD_UID, names.WRITER_ID, names.SEQUENCE})
 Set = frozenset[tuple[str, Any]]
@@ -88,10 +88,13 @@ def _money_differences(
             continue
         key = _named(event) | _kept(event, dimensions) | {(names.CURRENCY_KEYS[kind], amount.currency)}
         from_events[key] += amount.minor_units
-    from_metric = {
-        _set(point): round(point.value * 10 ** EXPONENTS[point.attributes[names.CURRENCY_KEYS[kind]]])
-        for point in metrics.get(kind, ())
-    }
+    from_metric: dict[Set, int] = {}
+    for point in metrics.get(kind, ()):
+        key = _set(point)
+        scale = 10 ** EXPONENTS[point.attributes[names.CURRENCY_KEYS[kind]]]
+        exact = from_events.get(key, 0)
+        # Beyond 2**53 minor units a double is the nearest one, and no more exact.
+        from_metric[key] = exact if exact / scale == point.value else round(point.value * scale)
     return _compared(kind, dict(from_events), from_metric)
 
 

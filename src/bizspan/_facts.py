@@ -137,9 +137,9 @@ class FactTable:
         if clean is None:
             return
         attributes[slot.key] = clean
-        if slot.attribute.dimension:
-            if type(value) is str and note is None and len(slot.memo) < _MEMO_LIMIT:
-                slot.memo[value] = clean
+        known = slot.memo
+        if slot.attribute.dimension and type(value) is str and note is None and len(known) < _MEMO_LIMIT:
+            known[value] = clean
 
     def _note(self, attribute: Attribute, note: str, attributes: Attributes) -> None:
         self.accounts.refuse_value(attribute.name, note, _hint(attribute, note))

@@ -225,6 +225,8 @@ def minor_units(
     else:
         try:
             minor = _from_other(amount, currency, rounding)
+            if type(minor) is not int:  # a subclass of Money with a property in the place of its slot
+                raise _refused("type", amount, currency)
         except AmountError:
             raise
         except Exception:  # methods of foreign objects may raise anything

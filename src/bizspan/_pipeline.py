@@ -16,7 +16,15 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from bizspan import _guard
-from bizspan._accounts import FORKED, INTERNAL_ERROR, NO_LOGGER_PROVIDER, QUEUE_FULL, SHUT_DOWN, Accounts, idle
+from bizspan._accounts import (
+    FORKED,
+    INTERNAL_ERROR,
+    NO_LOGGER_PROVIDER,
+    QUEUE_FULL,
+    SHUT_DOWN,
+    Accounts,
+    idle,
+)
 from bizspan._clock import Clock, Ids
 from bizspan._facts import FactTable, Hasher
 from bizspan._record import Record

@@ -112,7 +112,7 @@ class Sets(Generic[P]):
     __slots__ = ("_budgets", "_make", "points")
 
     def __init__(self, make: Callable[[Attributes], P], budgets: Budgets) -> None:
-        self._make = make
+        self._make: Callable[[Attributes], P] = make
         self._budgets = budgets
         self.points: dict[tuple[tuple[str, Value], ...], P] = {}
 
@@ -143,7 +143,7 @@ class Sets(Generic[P]):
         point = self.points.get(key)
         if point is None and len(self.points) >= _LAST_CEILING:
             # Which dimensions a record has is a product of its own: 2 to the power of their number.
-            folded = {name: value for name, value in folded.items() if not name in self._budgets.by_key}
+            folded = {name: value for name, value in folded.items() if name not in self._budgets.by_key}
             key = tuple(sorted(folded.items()))
             point = self.points.get(key)
         return point or self._add(key, folded)

@@ -259,3 +259,21 @@ def timestamp_ns(value: object) -> int | None:
     except Exception:  # a tzinfo is foreign code, and the years 1 and 9999 have no UTC everywhere
         return None
     return ns if ns is not None and 0 <= ns <= min(INT64_MAX, time.time_ns() + _DAY_NS) else None
+
+
+_known_names: dict[str, str] = {}
+
+
+def known_name(name: object) -> str | None:
+    """
+    The clean form of an operation's or event's name, remembered; None where there is none.
+    """
+    if type(name) is str:
+        known = _known_names.get(name)
+        if known is not None:
+            return known
+    clean = clean_name(name)
+    # Short ones only: what a caller makes up at each call may be a megabyte.
+    if clean is not None and type(name) is str and len(name) <= 256 and len(_known_names) < 4096:
+        _known_names[name] = clean
+    return clean

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from importlib import import_module
 from operator import attrgetter
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import wrapt
 
@@ -20,8 +20,14 @@ from bizspan.errors import SetupError
 F = TypeVar("F", bound=Callable[..., Any])
 Arguments = tuple[Any, ...]
 
+if TYPE_CHECKING:
+    _Bound = wrapt.BoundFunctionWrapper[..., Any]
+    _Function = wrapt.FunctionWrapper[..., Any]
+else:
+    _Bound, _Function = wrapt.BoundFunctionWrapper, wrapt.FunctionWrapper
 
-class BoundDecorated(wrapt.BoundFunctionWrapper):
+
+class BoundDecorated(_Bound):
     """A decorated method on its instance or class, which pickles and copies as a plain one does."""
 
     def __reduce_ex__(self, protocol: object) -> Any:
@@ -41,13 +47,13 @@ class BoundDecorated(wrapt.BoundFunctionWrapper):
         return self if owner is None else getattr(deepcopy(owner, memo), self.__wrapped__.__name__)
 
 
-class Decorated(wrapt.FunctionWrapper):
+class Decorated(_Function):
     """A decorated function that pickles and copies by its qualified name, as a plain function does."""
 
     __bound_function_wrapper__ = BoundDecorated
 
     def __reduce_ex__(self, protocol: object) -> str:
-        return cast("str", self.__wrapped__.__qualname__)
+        return self.__wrapped__.__qualname__
 
     def __copy__(self) -> Any:
         return self
@@ -67,7 +73,8 @@ def inner_function(function: Any, what: str) -> Any:
     Raises:
         SetupError: When it is no function, or one whose body runs elsewhere than its call.
     """
-    inner = function.__func__ if isinstance(function, (classmethod, staticmethod)) else function
+    wrappers: Any = (classmethod, staticmethod)
+    inner: Any = function.__func__ if isinstance(function, wrappers) else function
     name = getattr(inner, "__qualname__", repr(inner))
     if isinstance(inner, type):
         raise SetupError(f"{name} is a class; decorate the method that does the work.")

@@ -8,7 +8,7 @@ import atexit
 import os
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from bizspan import _active, _guard, _signals, names
 from bizspan._console import Receipts
@@ -186,11 +186,12 @@ def _configure_sdk(
     environment: str | None,
     resource_attributes: dict[str, str] | None,
 ) -> Configuration:
-    from importlib.util import find_spec
-
-    if find_spec("opentelemetry.sdk") is None:
-        raise MissingExtra('export="otlp" (export="console" prints receipts without it)', "otlp")
-    sdk: Any = import_module("bizspan.sdk")
+    try:
+        sdk: Any = import_module("bizspan.sdk")
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("opentelemetry"):
+            raise
+        raise MissingExtra('export="otlp" (export="console" prints receipts without it)', "otlp") from None
     pipeline, flush, undo = sdk.set_up(settings, given, service_name, environment, resource_attributes or {})
     return Configuration(pipeline, flush, undo)
 
@@ -204,13 +205,10 @@ def _settings(
     revenue_basis: str,
     capacity: int,
 ) -> Settings:
-    vocabularies = (vocabulary,) if isinstance(vocabulary, Vocabulary) else tuple(vocabulary)
-    for item in vocabularies:
-        if not isinstance(item, Vocabulary):
-            raise SetupError(f"vocabulary= takes Vocabulary objects, got {item!r}.")
+    vocabularies = _checked_vocabularies(vocabulary)
     if revenue_basis not in ("excl_tax", "incl_tax"):
         raise SetupError(f"revenue_basis={revenue_basis!r} is unknown; use 'excl_tax' or 'incl_tax'.")
-    if isinstance(capacity, bool) or not isinstance(capacity, int) or capacity < 1:
+    if not _is_whole(capacity) or capacity < 1:
         raise SetupError("capacity= must be a whole number above 0: how many events may wait.")
     declared = merged(vocabularies)
     key_id = key_id or os.environ.get(_KEY_ID_VARIABLE) or "k1"
@@ -224,8 +222,23 @@ def _settings(
     )
 
 
+def _checked_vocabularies(given: object) -> tuple[Vocabulary, ...]:
+    items: list[object] = [given]
+    if not isinstance(given, Vocabulary) and isinstance(given, Iterable):
+        items = list(cast("Iterable[object]", given))
+    vocabularies = tuple(item for item in items if isinstance(item, Vocabulary))
+    if len(vocabularies) < len(items):
+        raise SetupError(f"vocabulary= takes Vocabulary objects, got {given!r}.")
+    return vocabularies
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool)
+
+
 def _checked_exports(export: object) -> tuple[str, ...]:
-    exports = (export,) if isinstance(export, str) else tuple(export) if isinstance(export, (list, tuple)) else ()
+    several = cast("Sequence[object]", export) if isinstance(export, (list, tuple)) else ()
+    exports = (export,) if isinstance(export, str) else tuple(str(name) for name in several)
     if not exports or any(name not in _EXPORTS for name in exports):
         raise SetupError(f"export={export!r} is unknown; use 'otlp', 'console', 'none', or a list of them.")
     return exports

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from opentelemetry import trace
 
@@ -21,13 +21,32 @@ from bizspan.errors import SetupError
 if TYPE_CHECKING:
     from bizspan._facts import FactTable
     from bizspan._pipeline import Pipeline
-    from bizspan._run import Run
     from bizspan._types import Attributes, Plain
 
 F = TypeVar("F", bound=Callable[..., Any])
 _FOREIGN_LIMIT = 1024
 _NAME_LIMIT = 200
-_MISSING: Any = object()
+
+
+class OpenOperation(Protocol):
+    """What `annotate` and events need of the operation around them."""
+
+    id: str
+
+    def learn(self, facts: Mapping[str, object], /) -> None:
+        """Take facts that were learned late."""
+
+
+class Frame(Protocol):
+    """What is innermost: a scope or an operation."""
+
+    @property
+    def ambient(self) -> Scope | None:
+        """The scope in force."""
+
+    @property
+    def run(self) -> OpenOperation | None:
+        """The operation around."""
 
 
 class Scope:
@@ -42,7 +61,7 @@ class Scope:
 
     __slots__ = ("_resolved_by", "attributes", "facts", "late", "outer", "run")
 
-    def __init__(self, facts: Mapping[str, object], outer: Scope | None, run: Run | None) -> None:
+    def __init__(self, facts: Mapping[str, object], outer: Scope | None, run: OpenOperation | None) -> None:
         self.facts = facts
         self.outer = outer
         self.run = run
@@ -78,7 +97,7 @@ class Scope:
 
 
 # The innermost scope or operation of this thread or task.
-frame: ContextVar[Scope | Run | None] = ContextVar("bizspan", default=None)
+frame: ContextVar[Frame | None] = ContextVar("bizspan", default=None)
 
 
 def ambient_scope() -> Scope | None:
@@ -117,7 +136,7 @@ class context:  # noqa: N801 - reads as a verb at the call site, like contextlib
     def __init__(self, /, *, attributes: Mapping[str, Plain] | None = None, **facts: Plain) -> None:
         self._facts: dict[str, object] = {**with_attributes(attributes), **facts}
         self._scope: Scope | None = None
-        self._outer: Scope | Run | None = None
+        self._outer: Frame | None = None
 
     def __enter__(self) -> None:
         if self._scope is not None:
@@ -196,6 +215,7 @@ def with_attributes(attributes: object) -> Mapping[str, object]:
     """
     if attributes is None:
         return {}
+    named: dict[str, object] = {}
     try:
         if type(attributes) is dict:
             told: dict[Any, object] = dict(attributes)
@@ -204,11 +224,10 @@ def with_attributes(attributes: object) -> Mapping[str, object]:
             told = dict(islice(attributes.items(), _FOREIGN_LIMIT))
         else:
             told = {None: None}
-        if all([type(name) is str for name in told]):
-            return told
-        # A key of another type may bring a __hash__ and an __eq__ that raise.
-        named = {_named(name): value for name, value in told.items()}
-        if named.pop(None, _MISSING) is _MISSING:
+        names = [_named(name) for name in told]
+        # By position: a key of another type may bring a __hash__ and an __eq__ that raise.
+        named = {name: value for name, value in zip(names, told.values(), strict=True) if name is not None}
+        if None not in names:
             return named
     except Exception:  # methods of foreign objects may raise anything
         named = {}
@@ -220,5 +239,7 @@ def with_attributes(attributes: object) -> Mapping[str, object]:
 
 def _named(name: object) -> str | None:
     """The text of a name that is a str, an int or a member of an Enum; None for what names nothing."""
+    if type(name) is str:
+        return name
     clean, _ = coerce(name, limit=_NAME_LIMIT)
     return str(clean) if type(clean) is str or type(clean) is int else None

@@ -14,10 +14,9 @@ from bizspan._accounts import INTERNAL_ERROR, INVALID_NAME, NOT_CONFIGURED, idle
 from bizspan._amounts import Lines, refuse, with_amount, write_money
 from bizspan._facts import DIMENSION_LIMIT, add_note
 from bizspan._record import Record
-from bizspan._values import clean_name, timestamp_ns
-from bizspan.errors import AmountError
+from bizspan._values import clean_name, known_name, timestamp_ns
 from bizspan.context import frame, with_attributes
-from bizspan.operation import known_name
+from bizspan.errors import AmountError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -129,7 +128,9 @@ def cost(
     """
     money = {names.COST: Rounded(amount, currency, rounding)}
     tell(
-        Told(names.EVENT_COST, with_attributes(attributes), facts, money=money, time=time, key=idempotency_key)
+        Told(
+            names.EVENT_COST, with_attributes(attributes), facts, money=money, time=time, key=idempotency_key
+        )
     )
 
 
@@ -207,7 +208,9 @@ def _record(pipeline: Pipeline, told: Told) -> Record | None:
     name = known_name(told.name)
     if name is None:
         pipeline.accounts.refuse(INVALID_NAME)
-        pipeline.accounts.refuse_value("event name", "invalid", "Name the event with a short text of your own.")
+        pipeline.accounts.refuse_value(
+            "event name", "invalid", "Name the event with a short text of your own."
+        )
         return None
     attributes: Attributes = {}
     _add_ambient(pipeline, attributes)
@@ -241,7 +244,9 @@ def _happened(pipeline: Pipeline, time: object, attributes: Attributes) -> int:
     if happened is not None:
         return happened
     if time is not None:
-        pipeline.accounts.refuse_value("time", "time", "Tell an aware datetime, or nanoseconds since the epoch.")
+        pipeline.accounts.refuse_value(
+            "time", "time", "Tell an aware datetime, or nanoseconds since the epoch."
+        )
         add_note(attributes, "time:invalid")
     return pipeline.time_ns()
 

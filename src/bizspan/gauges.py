@@ -123,7 +123,7 @@ class Gauge:
                 pipeline.accounts.refuse_value(key, "no_dimension", "Only declared dimensions go onto metrics.")
         fitted = pipeline.locked(lambda: pipeline.totals.fit(attributes))
         if hasattr(value, "amount") and hasattr(value, "currency"):
-            money = Money(value)  # type: ignore[call-arg]
+            money = Money(value)
             told: int | float | None = money.minor_units / 10**money.exponent
             fitted[names.CURRENCY_KEYS[names.VALUE]] = money.currency
         else:

@@ -121,15 +121,16 @@ class Money(Exact):
         larger = _money(sign * (share + 1), self.currency) if rest else smaller
         return (larger,) * rest + (smaller,) * (count - rest)
 
-    def _theirs(self, other: object, verb: str) -> int | None:
-        if not isinstance(other, Money):
+    def _theirs(self, other: Any, verb: str) -> int | None:
+        if not issubclass(type(other), Money):  # isinstance would ask `other` for its class, which may raise
             return None
         if other.currency != self.currency:
             raise CurrencyMismatch(
                 f"{self.currency} and {other.currency} cannot be {verb}; keep one sum for each currency, "
                 "or convert to one currency before."
             )
-        return other.minor_units
+        theirs: int = other.minor_units
+        return theirs
 
     def __add__(self, other: Money) -> Money:
         theirs = self._theirs(other, "added")
@@ -163,9 +164,11 @@ class Money(Exact):
         return self.minor_units != 0
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Money):
+        if not issubclass(type(other), Money):
             return NotImplemented
-        return self.minor_units == other.minor_units and self.currency == other.currency
+        theirs: Any = other
+        same: bool = self.minor_units == theirs.minor_units and self.currency == theirs.currency
+        return same
 
     def __hash__(self) -> int:
         return hash((self.minor_units, self.currency))

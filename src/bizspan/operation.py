@@ -9,24 +9,21 @@ from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from bizspan import _active, _guard, names
-from bizspan._accounts import INTERNAL_ERROR, INVALID_NAME, NOT_CONFIGURED, idle
-from bizspan._run import Run
-from bizspan._values import clean_name
+from bizspan import _active, names
+from bizspan._accounts import INVALID_NAME, NOT_CONFIGURED, idle
+from bizspan._run import IDLE, Run, start
+from bizspan._values import known_name
 from bizspan.context import with_attributes
 from bizspan.errors import SetupError
 
 if TYPE_CHECKING:
-    from bizspan._pipeline import Pipeline
-    from bizspan._types import AmountFact, Attributes, Fact
+    from bizspan._types import AmountFact, Fact
 
 F = TypeVar("F", bound=Callable[..., Any])
 Rejects = type[BaseException] | tuple[type[BaseException], ...]
 
 _FUNCTIONS = frozenset((FunctionType, MethodType, BuiltinFunctionType, partial))
-_IDLE = Run(None, "")
 _MONEY = {"revenue": names.REVENUE, "value": names.VALUE, "cost": names.COST, "tax": names.TAX}
-_known_names: dict[str, str] = {}
 
 
 class Operation:
@@ -55,6 +52,13 @@ class Operation:
     __slots__ = ("_facts", "_key", "_money", "_name", "_prepared", "_rejects", "_run", "_span")
 
     if TYPE_CHECKING:
+        _name: str
+        _facts: Mapping[str, object]
+        _money: Mapping[str, object] | None
+        _rejects: Any
+        _span: str
+        _key: object
+        _run: Run | None
 
         def __init__(
             self, /, name: str, *,
@@ -102,16 +106,24 @@ class Operation:
         pipeline = _active.current or _active.pipeline()
         if pipeline is None:
             idle.refused.add(NOT_CONFIGURED)
-            self._run = run = _IDLE
+            self._run = run = IDLE
             return run
-        self._run = run = start(self, pipeline, self._facts, self._key)
+        name = known_name(self._name)
+        if name is None:
+            pipeline.accounts.refuse(INVALID_NAME)
+            pipeline.accounts.refuse_value(
+                "operation name", "invalid", "Name the operation with a short text."
+            )
+            self._run = run = IDLE
+            return run
+        self._run = run = start(pipeline, name, self._facts, None, self._span, self._key)
         if self._money is not None:
             run.tell_all(self._money)
         return run
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         run = self._run
-        if run is not None and run is not _IDLE:
+        if run is not None and run is not IDLE:
             run.ended(error, self._rejects)
 
     def _refuse_functions(self) -> None:
@@ -123,7 +135,9 @@ class Operation:
         if self._money is not None:
             for kind, amount in self._money.items():
                 if _is_function(amount):
-                    raise SetupError(f"{kind} is a function, and a block has no result; call op.revenue() instead.")
+                    raise SetupError(
+                        f"{kind} is a function, and a block has no result; call op.revenue() instead."
+                    )
 
     # --- as a decorator, or declared once and used many times -----------------------------------------------------
 
@@ -144,14 +158,17 @@ class Operation:
             tax: AmountFact = None, idempotency_key: Fact = None,
             attributes: Mapping[str, Fact] | None = None, **facts: Fact,
         ) -> Operation: ...  # fmt: skip
-        def __call__(self, function: Any = None, /, **facts: Any) -> Any: ...
+        def __call__(self, *function: Any, **facts: Any) -> Any: ...
     else:
 
         def __call__(self, function=None, /, *, attributes=None, idempotency_key=None, **facts):
             if function is not None:
-                from bizspan._binding import decorate_operation
+                from bizspan._binding import Declared, decorate_operation
 
-                return decorate_operation(self, function)
+                declared = Declared(
+                    self._name, self._facts, self._money or {}, self._rejects, self._span, self._key
+                )
+                return decorate_operation(declared, function)
             money = {_MONEY[kind]: facts.pop(kind) for kind in _MONEY if kind in facts}
             fresh = Operation.__new__(Operation)
             fresh._name = self._name
@@ -178,45 +195,3 @@ operation = Operation
 def _is_function(value: object) -> bool:
     kind = type(value)
     return kind is FunctionType or kind is MethodType or kind is BuiltinFunctionType or kind is partial
-
-
-def start(
-    declared: Operation,
-    pipeline: Pipeline,
-    facts: Mapping[str, object],
-    key: object,
-    prepared: Attributes | None = None,
-) -> Run:
-    """
-    A run of this declaration, begun; one that does nothing where it can't be.
-    """
-    name = _known_names.get(declared._name) if type(declared._name) is str else None
-    if name is None:
-        name = known_name(declared._name)
-    if name is None:
-        pipeline.accounts.refuse(INVALID_NAME)
-        pipeline.accounts.refuse_value("operation name", "invalid", "Name the operation with a short text.")
-        return _IDLE
-    run = Run(pipeline, name)
-    try:
-        run.begin(facts, prepared, declared._span, key)
-    except Exception as error:
-        pipeline.accounts.refuse(INTERNAL_ERROR)
-        _guard.swallowed("beginning an operation", error)
-        return _IDLE
-    return run
-
-
-def known_name(name: object) -> str | None:
-    """
-    The clean form of an operation's or event's name, remembered; None where there is none.
-    """
-    if type(name) is str:
-        known = _known_names.get(name)
-        if known is not None:
-            return known
-    clean = clean_name(name)
-    # Short ones only: what a caller makes up at each call may be a megabyte.
-    if clean is not None and type(name) is str and len(name) <= 256 and len(_known_names) < 4096:
-        _known_names[name] = clean
-    return clean

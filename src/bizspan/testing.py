@@ -26,6 +26,8 @@ from bizspan.vocabulary import Vocabulary, merged
 if TYPE_CHECKING:
     from bizspan._types import Plain, Value
 
+__all__ = ["START_NS", "Capture", "CapturedEvent", "FixedClock", "capture"]
+
 START_NS: Final = 1_767_225_600_000_000_000  # 2026-01-01T00:00:00Z
 _KEY: Final = b"bizspan-testing-key-0123456789ab"
 _WRITER: Final = "0" * 20
@@ -104,11 +106,12 @@ class Capture:
         A metric's value over all points that match: the sum of a counter's, the count of a histogram's.
         """
         wanted = self._wanted(facts)
-        return sum(
-            getattr(point, "count", None) or getattr(point, "value", 0)
-            for point in self.points(name)
-            if all((point.attributes or {}).get(key) == value for key, value in wanted.items())
-        )
+        total = 0.0
+        for point in self.points(name):
+            present = point.attributes or {}
+            if all(present.get(key) == value for key, value in wanted.items()):
+                total += point.count if hasattr(point, "count") else point.value
+        return total
 
     def points(self, name: str) -> list[Any]:
         """A metric's points (the SDK's), collected now."""
@@ -145,7 +148,7 @@ class Capture:
 
     def problems(self) -> list[str]:
         """
-        What bizspan refused or changed, and with ``strict`` each undeclared fact: ``"revenue (shop.py:12): precision"``.
+        What bizspan refused or changed, and with ``strict`` each undeclared fact: ``"revenue (a.py:12): precision"``.
         """
         self._take()
         accounts = self._pipeline.accounts

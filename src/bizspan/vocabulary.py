@@ -195,10 +195,10 @@ def _check_keys(attributes: Iterable[Attribute]) -> None:
 
 def _standard() -> Vocabulary:
     def fact(name: str, key: str, meaning: str, *, dimension: int = 0, personal: bool = False,
-             allowed: Iterable[str] | None = None, format: Format = "text") -> Attribute:  # fmt: skip
+             allowed: Iterable[str] | None = None, form: Format = "text") -> Attribute:  # fmt: skip
         return Attribute(
             name=name, key=key, meaning=meaning, dimension=bool(dimension), budget=dimension or 1,
-            personal=personal, allowed=allowed, format=format, owner="bizspan",
+            personal=personal, allowed=allowed, format=form, owner="bizspan",
         )  # fmt: skip
 
     facts = (
@@ -207,9 +207,9 @@ def _standard() -> Vocabulary:
         fact("plan", names.PLAN, "The subscription plan.", dimension=50),
         fact("tenant", names.TENANT, "The tenant that the customer belongs to.", dimension=200),
         fact("community", names.COMMUNITY, "The community that the customer belongs to.", dimension=50),
-        fact("country", names.COUNTRY, "ISO 3166-1 alpha-2.", dimension=len(COUNTRIES), format="country"),
-        fact("region", names.REGION, "ISO 3166-2.", dimension=200, format="region"),
-        fact("continent", names.CONTINENT, "Two letters.", dimension=len(CONTINENTS), format="continent"),
+        fact("country", names.COUNTRY, "ISO 3166-1 alpha-2.", dimension=len(COUNTRIES), form="country"),
+        fact("region", names.REGION, "ISO 3166-2.", dimension=200, form="region"),
+        fact("continent", names.CONTINENT, "Two letters.", dimension=len(CONTINENTS), form="continent"),
         fact("locality", names.LOCALITY, "The city or place."),
         fact("channel", names.CHANNEL, "How the customer came: web, app, partner.", dimension=30),
         fact("campaign", names.CAMPAIGN, "The campaign that led here.", dimension=100),

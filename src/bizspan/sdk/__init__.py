@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from opentelemetry import _logs, metrics, trace
+from opentelemetry.sdk.metrics.export import MetricReader
 
-from bizspan import _active, _guard, _signals
+from bizspan import _active, _signals
 from bizspan._pipeline import Pipeline
 from bizspan._run import abandon_open_runs
 from bizspan._signals import Providers, Settings
@@ -99,7 +100,7 @@ class Collected:
         for position, (is_set, getter) in enumerate(zip(_signals.providers_set(), getters, strict=True)):
             if self.providers[position] is None and is_set:
                 self.providers[position] = getter()
-        tracer, meter, logger = self.providers
+        tracer, _, logger = self.providers
         if tracer is not None:
             self._stamps.append(_providers.stamp_spans(tracer))
         if logger is not None:
@@ -117,7 +118,7 @@ class Collected:
         if meter is None:
             built = _providers.build_meter_provider(resource, exporters.metrics, lambda: _active.current)
             self.providers[1] = built
-            self.own_buckets = not isinstance(exporters.metrics, _providers.MetricReader)
+            self.own_buckets = not isinstance(exporters.metrics, MetricReader)
             self._built.append(built)
             self._globals.set_meter_provider(built)
         if logger is None:

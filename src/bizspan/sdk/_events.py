@@ -21,7 +21,7 @@ _MOST_ATTRIBUTES: Final = 128
 _Base: Any = getattr(sdk_logs, "ReadWriteLogRecord", object)
 
 
-class _Ready(_Base):
+class _Ready(_Base):  # type: ignore[misc] # the SDK's class, where it has one
     """A log record whose attributes are clean: the SDK's would copy and check each again, 8 us an event."""
 
     def __post_init__(self) -> None:

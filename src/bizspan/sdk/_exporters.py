@@ -7,8 +7,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from opentelemetry.sdk.metrics.export import MetricReader
 
@@ -65,8 +66,12 @@ def _exporter(signal: Signal) -> Any:
             raise MissingExtra(f"the exporter {name!r}", _EXTRAS[name])
         raise SetupError(f"{variable}={name!r} is unknown; use otlp, console or none, or install its package.")
     try:
-        make = found[0].load()
-        return make() if signal == "metrics" and issubclass(make, MetricReader) else PerProcess(make)
+        make: Any = found[0].load()
+        if isinstance(make, type) and issubclass(cast("type[object]", make), MetricReader):
+            return make()
+        return PerProcess(make)
+    except ImportError:
+        raise MissingExtra(f"the exporter {name!r}", _EXTRAS.get(name, "otlp")) from None
     except Exception as error:
         # The exporter's own text may repeat a header or a URL with credentials.
         raise SetupError(
@@ -86,6 +91,8 @@ class PerProcess:
     """
 
     def __init__(self, make: Callable[[], Any]) -> None:
+        # requests imports it within its first request: a child that is forked at that moment never gets the lock.
+        import_module("netrc")
         self._make = make
         self._pid = os.getpid()
         self._exporter = make()

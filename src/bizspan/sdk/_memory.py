@@ -91,7 +91,8 @@ class Memory:
         resource = Resource({"service.name": "test"})
         self.ids = FixedIds()
         self._spans = InMemorySpanExporter()
-        self._logs: Any = InMemoryLogRecordExporter()
+        make: Any = InMemoryLogRecordExporter
+        self._logs = make()
         self._metrics = InMemoryMetrics()
         self.tracer_provider = TracerProvider(
             sampler=ALWAYS_ON if sampled else ALWAYS_OFF,

@@ -75,7 +75,7 @@ class StampLogs(LogRecordProcessor):
 
 
 def _add_missing(record: Any, facts: Mapping[str, Any]) -> None:
-    present = record.attributes or {}
+    present: Mapping[str, Any] = record.attributes or {}
     missing = {key: value for key, value in facts.items() if key not in present}
     try:
         for key, value in missing.items():

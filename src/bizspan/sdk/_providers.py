@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
     from bizspan._pipeline import Pipeline
-    from bizspan.sdk._exporters import Exporters
 
 Stamp = StampSpans | StampLogs
 _stamps: WeakKeyDictionary[Any, Stamp] = WeakKeyDictionary()

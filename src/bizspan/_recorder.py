@@ -1,0 +1,264 @@
+"""
+From a run to its record: opens the span, becomes the current operation, and makes every signal at the end.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
+
+from opentelemetry import context as otel
+from opentelemetry import trace
+from opentelemetry.trace import Status, StatusCode
+
+from bizspan import names
+from bizspan._amounts import Lines, write_amount, write_money
+from bizspan._codes import code, error_type
+from bizspan._record import Record
+from bizspan.context import Frame, OpenOperation, frame
+
+if TYPE_CHECKING:
+
+    from bizspan._pipeline import Pipeline
+    from bizspan._types import Attributes
+
+_ERROR = Status(StatusCode.ERROR)
+_NOTHING: Mapping[str, object] = {}
+_NEW = "new"  # interned, as the default is
+# On the hot path a global is half the price of a module's attribute.
+_NAME, _ID, _OUTCOME = names.OPERATION_NAME, names.OPERATION_ID, names.OPERATION_OUTCOME
+_OPERATION, _NOTES = names.EVENT_OPERATION, names.NOTES
+
+
+class Recording:
+    """
+    An operation under way, as the pipeline sees it.
+
+    Args:
+        pipeline: Takes the record; None makes every call do nothing.
+        name: The operation's name.
+    """
+
+    __slots__ = (
+        "__weakref__", "_annotated", "_called", "_context", "_invalid", "_key", "_lines", "_open", "_outer",
+        "_outer_context", "_own_span", "_outcome", "_reason", "_recording", "_result", "_span", "_started_ns", "_ticks",
+        "_told", "ambient", "attributes", "id", "name", "pipeline",
+    )  # fmt: skip
+
+    def __init__(self, pipeline: Pipeline | None, name: str) -> None:
+        self.pipeline = pipeline
+        self._open = False
+        self._told: Mapping[str, object]
+        self._annotated: Mapping[str, object]
+        self.name = name
+        self.id = ""
+
+    @property
+    def run(self) -> OpenOperation | None:
+        """Itself while it is open, for `annotate()`; then the operation around it."""
+        innermost = still_open(self)
+        return innermost if innermost is None or isinstance(innermost, Recording) else innermost.run
+
+    def learn(self, facts: Mapping[str, object]) -> None:
+        """Add facts from `bizspan.annotate()`: they win over context, and yield to the call's own."""
+        self._annotated = {**self._annotated, **facts}
+
+    def begin(
+        self,
+        facts: Mapping[str, object],
+        prepared: Attributes | None,
+        span: str,
+        key: object,
+    ) -> None:
+        """
+        Open the span and become the current operation.
+
+        Args:
+            facts: Told at this call.
+            prepared: Attributes that are the same for every call.
+            span: ``"new"``, or ``"current"`` to write onto the span that is there.
+            key: The idempotency key, or None.
+        """
+        pipeline = self.pipeline
+        assert pipeline is not None
+        self._key = key
+        self._outcome: str | None = None
+        self._reason: str | None = None
+        self._lines: Lines = ()
+        self._invalid: dict[str, str] | None = None
+        self._told = self._annotated = _NOTHING
+        self._result: Attributes | None = None
+        self.id = run_id = pipeline.new_id()
+        outer = frame.get()
+        if outer is not None:
+            outer = still_open(outer)
+        self._outer = outer
+        attributes: Attributes = {_NAME: self.name, _ID: run_id}
+        # Without context, all attributes were told at the call: no second dictionary is needed to know which.
+        called = attributes
+        self.ambient = ambient = None if outer is None else outer.ambient
+        if ambient is not None:
+            ambient.resolve(pipeline)
+            attributes.update(ambient.attributes)
+            called = {}
+        if prepared:
+            called.update(prepared)
+        if facts:
+            pipeline.facts.resolve(facts, called)
+        if called is not attributes:
+            attributes.update(called)
+        self.attributes = attributes
+        self._called = called
+        self._started_ns = pipeline.time_ns()
+        self._open_span(pipeline, span)
+        frame.set(self)
+        self._open = True
+        self._ticks = pipeline.monotonic_ns()
+
+    def _open_span(self, pipeline: Pipeline, mode: str) -> None:
+        self._outer_context = outer = otel.get_current()
+        if mode is not _NEW and self._is_current(pipeline, mode):
+            self._own_span = False
+            self._context = outer
+            self._span = span = trace.get_current_span(outer)
+            self._recording = span.is_recording()
+            if self._recording:
+                span.set_attributes(self.attributes)
+            return
+        self._own_span = True
+        self._span = span = pipeline.start_span(
+            self.name, outer, attributes=self.attributes, start_time=self._started_ns
+        )
+        self._recording = span.is_recording()
+        self._context = context = trace.set_span_in_context(span, outer)
+        otel.attach(context)
+
+    def _is_current(self, pipeline: Pipeline, mode: object) -> bool:
+        if type(mode) is str and mode in ("new", "current"):
+            return mode == "current"
+        pipeline.accounts.refuse_value("span", "type", "Pass 'new' or 'current'.")
+        return False
+
+    def leave(self) -> None:
+        """
+        Stop being the current operation, in this thread or task, where it still is.
+
+        Restores what was there before, instead of using tokens: a token may only be used where it was made, and
+        generators and callbacks end elsewhere.
+        """
+        outer = self._outer
+        before = self._outer_context
+        # What was there before may have ended meanwhile: a generator's operation, when its caller opened this one.
+        while isinstance(outer, Recording) and not outer._open:
+            if before is outer._context:
+                before = outer._outer_context
+            outer = outer._outer
+        if frame.get() is self:
+            frame.set(outer)
+        if self._own_span and otel.get_current() is self._context:
+            otel.attach(before)
+
+    def finish(self, outcome: str, reason: str | None, error: BaseException | None) -> None:
+        """
+        Make the record, and every signal from it. The second time, nothing happens.
+        """
+        pipeline = self.pipeline
+        if not self._open or pipeline is None:
+            return
+        self._open = False  # before anything else, so that nothing can finish it twice
+        elapsed = pipeline.monotonic_ns() - self._ticks
+        attributes = self.attributes
+        # What a recording span still has to learn is kept apart; otherwise there is nobody to tell it to.
+        end: Attributes = {} if self._recording else attributes
+        end[_OUTCOME] = outcome
+        if reason:
+            end[names.OPERATION_REASON] = code(reason) or "invalid"
+        if error is not None:
+            end[names.ERROR_TYPE] = error_type(error)
+        if self._annotated:
+            self._merge_annotated(pipeline, end)
+        if self._result:
+            end.update(self._result)
+        if self._told:
+            pipeline.facts.resolve(self._told, end)
+        lines = further = self._lines
+        if lines:
+            lines, further = write_money(end, lines, pipeline.revenue_basis)
+        if self._invalid is not None:
+            end.update({names.AMOUNT_INVALID_KEYS[kind]: reason for kind, reason in self._invalid.items()})
+        ended_ns = self._started_ns + elapsed
+        if self._recording:
+            if _NOTES in end and _NOTES in attributes:
+                end[_NOTES] = (
+                    *cast("tuple[str, ...]", attributes[_NOTES]),
+                    *cast("tuple[str, ...]", end[_NOTES]),
+                )
+            self._close_span(end, outcome, ended_ns)
+            attributes.update(end)
+        uid = self.id if self._key is None else pipeline.uid_for(self.name, self._key)
+        pipeline.accept(
+            Record(
+                _OPERATION, self.name, uid, ended_ns, attributes, lines,
+                self._context, outcome, elapsed, None, self._key is not None,
+            )
+        )  # fmt: skip
+        for position, line in enumerate(further, 2):
+            self._accept_further(pipeline, line, f"{uid}-{position}", ended_ns, outcome)
+        self._span = trace.INVALID_SPAN
+
+    def _merge_annotated(self, pipeline: Pipeline, end: Attributes) -> None:
+        late: Attributes = {}
+        pipeline.facts.resolve(self._annotated, late)
+        called = self._called
+        end.update({key: value for key, value in late.items() if key not in called})
+
+    def take_result(self, facts: Mapping[str, object]) -> None:
+        """Take facts that extractors made of the result: they count as told at the call."""
+        if self._open and self.pipeline is not None:
+            self._result = {}
+            self.pipeline.facts.resolve(facts, self._result)
+            self._called.update(self._result)
+
+    def _close_span(self, end: Attributes, outcome: str, ended_ns: int) -> None:
+        span = self._span
+        if span.is_recording():
+            span.set_attributes(end)
+            if outcome == names.FAILED and self._own_span:
+                span.set_status(_ERROR)
+        if self._own_span:
+            span.end(ended_ns)
+
+    def _accept_further(
+        self, pipeline: Pipeline, line: tuple[str, int, str], uid: str, time_ns: int, outcome: str
+    ) -> None:
+        """Money in a second currency: an event of its own with the same operation id."""
+        kind, units, code = line
+        # Without the money that the operation's own event tells: it would count twice.
+        attributes = {key: value for key, value in self.attributes.items() if key not in names.MONEY_KEYS}
+        write_amount(attributes, kind, units, code)
+        lines = (line,) if outcome == names.SUCCESS or kind != names.REVENUE else ()
+        pipeline.accept(
+            Record(
+                names.EVENT_REVENUE if kind == names.REVENUE else names.EVENT_COST, self.name, uid, time_ns,
+                attributes, lines,
+                self._context, None, None, None, self._key is not None,
+            )
+        )  # fmt: skip
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was begun and not yet finished."""
+        return getattr(self, "_open", False)
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether it was begun here, not in the process that this one was forked from."""
+        return self.pipeline is not None and self.pipeline.pid == os.getpid()
+
+
+def still_open(outer: Frame | None) -> Frame | None:
+    """The innermost of these that has not ended: operations in generators may end out of order."""
+    while isinstance(outer, Recording) and not outer.is_open:
+        outer = outer._outer
+    return outer
