@@ -49,7 +49,9 @@ def environment(receiver: Receiver | None = None, **variables: str) -> dict[str,
     }
     if receiver is not None:
         kept["OTEL_EXPORTER_OTLP_ENDPOINT"] = receiver.http_endpoint
-    return {**kept, "PYTHONFAULTHANDLER": "1", "BIZSPAN_HASH_KEY": "k" * 32, **variables}
+    kept["PYTHONFAULTHANDLER"] = "1"
+    kept["PYTHONWARNINGS"] = "ignore::DeprecationWarning"  # 3.12 warns of each fork beside threads, the SDK's too
+    return {**kept, "BIZSPAN_HASH_KEY": "k" * 32, **variables}
 
 
 def run(code: str, receiver: Receiver | None = None, **variables: str) -> Ended:

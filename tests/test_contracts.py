@@ -161,7 +161,7 @@ def test_a_resource_may_compute_its_attributes() -> None:
     resource = ProcessResource({INSTANCE_ID: "i-1", "service.name": "shop"})
     merged = Resource({"a": "b"}).merge(resource)
     child = resource.merge(Resource({"a": "b"}))
-    resource._pid = 0
+    resource._process = (resource._process[0], 0)
 
     assert "i-1" == merged.attributes[INSTANCE_ID]
     assert isinstance(child, ProcessResource)

@@ -16,6 +16,9 @@ EXIT_BOUND_S = 2.5
 SLACK_S = 1.0  # for a busy machine: flushing is bounded, the interpreter goes down after it
 LEAVE = "    print(time.monotonic(), flush=True); sys.exit(7)"
 
+# What the exporters say of a collector that does not answer is theirs; older ones add a traceback.
+INTERPRETER_NOISE = ("Exception ignored", "Exception in thread", "Error in atexit", "Fatal Python error")
+
 BEGIN = """
     import atexit, gc, os, signal, sys, threading, time
     import bizspan
@@ -97,7 +100,7 @@ def test_an_exit_is_bounded_whatever_the_collector_does(behaviour: Behaviour, re
 
     assert 7 == ended.code
     assert ended.at - float(ended.out) < EXIT_BOUND_S + SLACK_S
-    assert "Traceback" not in ended.err
+    assert [] == [noise for noise in INTERPRETER_NOISE if noise in ended.err]
 
 
 def test_an_exit_is_bounded_where_nothing_listens() -> None:
@@ -111,7 +114,7 @@ def test_an_exit_is_bounded_where_nothing_listens() -> None:
 
     assert 7 == ended.code
     assert ended.at - float(ended.out) < EXIT_BOUND_S + SLACK_S
-    assert "Traceback" not in ended.err
+    assert [] == [noise for noise in INTERPRETER_NOISE if noise in ended.err]
 
 
 def test_a_black_hole_over_grpc_is_bounded_too() -> None:

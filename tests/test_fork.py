@@ -40,6 +40,7 @@ SET_UPS = {
     "joined": JOINED + "    bizspan.configure()\n",
     "joined by the API": JOINED,
 }
+PAIRS = [("built", "cumulative"), ("built", "delta"), ("joined", "delta"), ("joined by the API", "cumulative")]
 TELL = """
     import os, sys, threading, time
     def tell(times):
@@ -128,7 +129,7 @@ def test_a_child_counts_from_zero_and_its_parent_goes_on(set_up: str, temporalit
     assert 6 == len({(span["trace_id"], span["span_id"]) for span in receiver.spans("checkout")})
 
 
-@pytest.mark.parametrize("set_up", SET_UPS)
+@pytest.mark.parametrize(("set_up", "temporality"), PAIRS)
 def test_a_child_that_tells_nothing_repeats_nothing(set_up: str, temporality: str, receiver: Receiver) -> None:
     """
     The parent's points do not leave a second time under the child's name.
@@ -173,7 +174,7 @@ def test_each_process_has_an_instance_id_of_its_own(receiver: Receiver) -> None:
     assert {"shop"} == {str(span["origin"].resource["service.name"]) for span in receiver.spans()}
 
 
-@pytest.mark.parametrize("set_up", SET_UPS)
+@pytest.mark.parametrize(("set_up", "temporality"), PAIRS)
 def test_a_grandchild_counts_from_zero_too(set_up: str, temporality: str, receiver: Receiver) -> None:
     """
     A daemon's double fork: three writers, each with its own count.
@@ -244,7 +245,9 @@ def test_a_fork_while_threads_tell_and_collect_leaves_a_child_that_works(
     )
 
     parents = int(ended.out)
-    assert [7] * rounds + [parents] == told(receiver)
+    # Before SDK 1.40 or so the children of stock providers had no instance id, and their series were one.
+    children = rounds if all("service.instance.id" in e["origin"].resource for e in receiver.events()) else 1
+    assert [7] * children + [parents] == told(receiver)
     assert 7 * rounds + parents == len(set(uids(receiver))) == len(uids(receiver))
 
 

@@ -232,6 +232,31 @@ def test_a_gauge_that_hangs_holds_up_neither_the_collection_nor_other_gauges(
         release.set()
 
 
+def test_a_gauge_that_never_returns_is_counted_when_it_is_overdue(reader: InMemoryMetricReader) -> None:
+    """
+    Once, at a collection: the thread that hangs can't tell it any more.
+    """
+    release, hanging = threading.Event(), threading.Event()
+
+    @bizspan.gauge("hangs", every_s=0.1, timeout_s=0.001)
+    def hangs() -> int:
+        hanging.set()
+        release.wait(30)
+        return 1
+
+    assert hanging.wait(10)
+    declared = gauges.declared_gauges()["hangs"]
+    overdue = threading.Event()
+    try:
+        while declared._due_at is not None and not overdue.wait(0.002):
+            assert [] == values(reader, "hangs")
+        values(reader, "hangs")
+        counted = bizspan.diagnostics().values_refused
+    finally:
+        release.set()
+    assert {"gauge_timeout": 1} == counted
+
+
 def _served(name: str) -> Any:
     return gauges.declared_gauges()[name]._served
 

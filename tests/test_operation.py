@@ -302,3 +302,29 @@ def test_a_block_without_a_name_runs_and_is_refused_by_reason(capbiz: Capture, n
 
     assert done
     assert {"invalid_name": 1} == bizspan.diagnostics().refused
+
+
+def test_a_kept_declaration_takes_other_options_for_one_run(capbiz: Capture) -> None:
+    """
+    `rejects` and `span` of a fresh run stand beside its facts, and the declaration keeps its own.
+    """
+    checkout = bizspan.operation("checkout", segment="gold")
+    with pytest.raises(LookupError), checkout(rejects=LookupError, span="current"):
+        raise LookupError
+    with pytest.raises(LookupError), checkout():
+        raise LookupError
+
+    assert ["rejected", "failed"] == [operation.outcome for operation in capbiz.operations()]
+    assert 1 == len(capbiz.spans())
+
+
+def test_an_operations_event_knows_how_long_it_took(capbiz: Capture) -> None:
+    """
+    Seconds, as the metric has them; the span has its own times.
+    """
+    with bizspan.operation("checkout"):
+        capbiz.tick(1.5)
+
+    [operation] = capbiz.operations()
+    [point] = capbiz.points("business.operation.duration")
+    assert 1.5 == operation.attributes["business.operation.duration"] == point.sum

@@ -90,7 +90,7 @@ def all_names() -> dict[str, str]:
     for constant, value in vars(names).items():
         if constant.isupper() and isinstance(value, str):
             found[constant] = value
-        elif constant.endswith("_KEYS"):
+        elif constant.endswith("_KEYS") and isinstance(value, dict):
             found |= {f"{constant}[{kind}]": key for kind, key in value.items()}
     return found
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import cache
 from itertools import count
 
 
@@ -30,6 +31,11 @@ class Clock:
         self.monotonic_ns = monotonic_ns
 
 
+@cache
+def _last_digits() -> tuple[str, ...]:
+    return tuple(f"{number:03x}" for number in range(4096))
+
+
 class Ids:
     """
     Ids that no other process makes: 80 random bits for the writer, then a counter.
@@ -44,7 +50,7 @@ class Ids:
         self.writer_id = writer_id or os.urandom(10).hex()
         self._next = count(1).__next__
         self._block = (0, f"{self.writer_id}{0:09x}")
-        self._last_digits = tuple(f"{number:03x}" for number in range(4096))
+        self._last_digits = _last_digits()
 
     def new(self) -> str:
         """32 hex digits, unique, and in the order of their making within one writer."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bizspan._captured import CapturedEvent
     from bizspan._pipeline import Pipeline
 
-_ON_EVENTS_ONLY = frozenset({names.RECORD_UID, names.WRITER_ID, names.SEQUENCE})
+_ON_EVENTS_ONLY = frozenset({names.RECORD_UID, names.WRITER_ID, names.SEQUENCE, names.OPERATION_DURATION})
 Set = frozenset[tuple[str, Any]]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
@@ -101,6 +102,7 @@ class Providers:
         self.event_sink = event_sink or EventSink
 
 
+@cache
 def library_version() -> str:
     """bizspan's version, as installed."""
     from importlib.metadata import PackageNotFoundError, version  # takes 15 ms to import
@@ -109,6 +111,9 @@ def library_version() -> str:
         return version("bizspan")
     except PackageNotFoundError:
         return "0"
+
+
+_NANOS: Final = 1_000_000_000
 
 
 class EventSink:
@@ -135,6 +140,8 @@ class EventSink:
 
     def __call__(self, record: Record, sequence: int) -> None:
         attributes = record.attributes
+        if record.duration_ns is not None:
+            attributes[names.OPERATION_DURATION] = record.duration_ns / _NANOS
         attributes[names.RECORD_UID] = record.uid
         attributes[names.WRITER_ID] = self._writer_id
         attributes[names.SEQUENCE] = sequence

@@ -50,6 +50,7 @@ class Gauge:
         self._timeout_s = timeout_s
         self._points: list[Observation] = []
         self._pulled_at = 0.0
+        self._due_at: float | None = None
         self._served: Pipeline | None = None
         self._stop = threading.Event()
 
@@ -87,16 +88,25 @@ class Gauge:
         """
         Ask the function, and keep what it gives for the next collections.
         """
-        started = time.monotonic()
+        self._due_at = due_at = time.monotonic() + self._timeout_s
         try:
-            points = list(self._points_of(pipeline, self._function(), started + self._timeout_s))
+            points = list(self._points_of(pipeline, self._function(), due_at))
         except TimeoutError:
-            pipeline.accounts.refuse_value(self.name, "gauge_timeout", f"It took over {self._timeout_s:g} s.")
+            self.note_overdue(pipeline)
         except Exception as error:
             pipeline.accounts.refuse_value(self.name, "gauge_failed", f"It raised {type(error).__name__}.")
         else:
             self._points = points
             self._pulled_at = time.monotonic()
+        finally:
+            self._due_at = None
+
+    def note_overdue(self, pipeline: Pipeline) -> None:
+        """Count a pull that takes too long, once: here, because one that hangs never gets to do it itself."""
+        due_at = self._due_at
+        if due_at is not None and time.monotonic() > due_at:
+            self._due_at = None
+            pipeline.accounts.refuse_value(self.name, "gauge_timeout", f"It took over {self._timeout_s:g} s.")
 
     def _points_of(self, pipeline: Pipeline, given: object, deadline: float) -> Iterator[Observation]:
         sets: dict[tuple[Any, ...], Observation] = {}
@@ -137,6 +147,7 @@ class Gauge:
         """The values of the last pull; nothing once they are too old."""
         if self._served is not pipeline or pipeline.pid != os.getpid():
             return []
+        self.note_overdue(pipeline)
         age_s = time.monotonic() - self._pulled_at
         return [] if age_s > _STALE_AFTER_INTERVALS * self._every_s + self._timeout_s else self._points
 

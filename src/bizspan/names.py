@@ -30,6 +30,8 @@ EVENT_FEEDBACK: Final = "business.feedback"
 OPERATION_NAME: Final = "business.operation.name"
 OPERATION_ID: Final = "business.operation.id"
 OPERATION_OUTCOME: Final = "business.operation.outcome"
+# Seconds, on the event alone: the span has its own times, and the metric of this name its buckets.
+OPERATION_DURATION: Final = "business.operation.duration"
 OPERATION_REASON: Final = "business.operation.outcome_reason"
 EVENT_NAME: Final = "business.event.name"
 ERROR_TYPE: Final = "error.type"

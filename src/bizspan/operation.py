@@ -155,13 +155,15 @@ class Operation:
             order: Fact = None, product: Fact = None, category: Fact = None, feature: Fact = None,
             traffic: Fact = None, session: Fact = None, flag: Fact = None, variant: Fact = None,
             revenue: AmountFact = None, value: AmountFact = None, cost: AmountFact = None,
-            tax: AmountFact = None, idempotency_key: Fact = None,
-            attributes: Mapping[str, Fact] | None = None, **facts: Fact,
+            tax: AmountFact = None, rejects: Rejects | None = None, span: Literal["new", "current"] | None = None,
+            idempotency_key: Fact = None, attributes: Mapping[str, Fact] | None = None, **facts: Fact,
         ) -> Operation: ...  # fmt: skip
         def __call__(self, *function: Any, **facts: Any) -> Any: ...
     else:
 
-        def __call__(self, function=None, /, *, attributes=None, idempotency_key=None, **facts):
+        def __call__(
+            self, function=None, /, *, attributes=None, rejects=None, span=None, idempotency_key=None, **facts
+        ):
             if function is not None:
                 from bizspan._binding import Declared, decorate_operation
 
@@ -174,8 +176,8 @@ class Operation:
             fresh._name = self._name
             fresh._facts = {**self._facts, **with_attributes(attributes), **facts}
             fresh._money = {**(self._money or {}), **money} or None
-            fresh._rejects = self._rejects
-            fresh._span = self._span
+            fresh._rejects = self._rejects if rejects is None else rejects
+            fresh._span = self._span if span is None else span
             fresh._key = self._key if idempotency_key is None else idempotency_key
             fresh._run = None
             return fresh

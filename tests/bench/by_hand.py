@@ -73,8 +73,9 @@ class ByHand:
                 raise
             finally:
                 span.set_attributes(learned)
+                elapsed = time.perf_counter() - started
                 self._duration.record(
-                    time.perf_counter() - started,
+                    elapsed,
                     {**dimensions, "business.operation.outcome": learned["business.operation.outcome"]},
                 )
                 self._events.add(1, {**dimensions, "business.event.name": "business.operation"})
@@ -82,6 +83,6 @@ class ByHand:
                     event_name="business.operation",
                     timestamp=time.time_ns(),
                     severity_number=SeverityNumber.INFO,
-                    attributes={**known, **learned, "log.record.uid": uid},
+                    attributes={**known, **learned, "business.operation.duration": elapsed, "log.record.uid": uid},
                 )
         return total

@@ -7,12 +7,29 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4, uuid5
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.util.types import AttributeValue
 
 INSTANCE_ID = "service.instance.id"
+
+
+_forks = uuid4()
+
+
+def _process() -> tuple[UUID, int]:
+    """Tells processes apart: a process id alone comes back after its process has ended."""
+    return _forks, os.getpid()
+
+
+def _renew_in_child() -> None:
+    global _forks
+    _forks = uuid4()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_in_child)
 
 
 class ProcessResource(Resource):
@@ -25,15 +42,17 @@ class ProcessResource(Resource):
 
     def __init__(self, attributes: Mapping[str, AttributeValue], schema_url: str | None = None) -> None:
         super().__init__(attributes, schema_url)
-        self._pid = os.getpid()
+        self._process = _process()
 
     @property
     def attributes(self) -> Any:
         """The attributes, as they are in this process."""
-        if self._pid != os.getpid():
-            fresh = {**super().attributes, INSTANCE_ID: str(uuid4())}
+        process = _process()
+        if self._process != process:
+            # Computed, not drawn: several exporters of a child may ask for the first time at once.
+            fresh = {**super().attributes, INSTANCE_ID: str(uuid5(_forks, str(process)))}
             super().__init__(fresh, self.schema_url)
-            self._pid = os.getpid()
+            self._process = process
         return super().attributes
 
     def merge(self, other: Resource) -> ProcessResource:
