@@ -357,7 +357,7 @@ def facts_of(values: st.SearchStrategy[Thing]) -> st.SearchStrategy[Thing]:
         values = {name: MARKER if name == "customer" else thing.value for name, thing in told}
         return Thing(repr(dict(told)), values)
 
-    return st.lists(st.tuples(_keyword, values), max_size=3).map(facts)
+    return st.lists(st.tuples(_keyword, values), max_size=2).map(facts)
 
 
 def _with_odd_keys(items: list[tuple[Thing, Thing]]) -> Thing:
@@ -372,7 +372,7 @@ def _with_odd_keys(items: list[tuple[Thing, Thing]]) -> Thing:
 
 facts = facts_of(things)
 attributes = st.one_of(
-    st.just(Thing("None", None)), facts, anything, st.lists(st.tuples(things, things), max_size=3).map(_with_odd_keys)
+    st.just(Thing("None", None)), facts, anything, st.lists(st.tuples(things, things), max_size=2).map(_with_odd_keys)
 )
 names = st.one_of(
     st.sampled_from(["checkout", "checkout", "Ünïcode name", " padded ", "x" * 500, "business.refund", "a\ud800"]).map(plain),

@@ -150,14 +150,15 @@ class World:
         assert told == len(sent) - further + account.refused.get(INVALID_NAME, 0)
         if event_name is not None:
             assert told == self.of(event_name)
-        memory.metrics()
+        if "total_range" in account.values_refused:  # what no total can hold is on its event alone
+            memory.metrics()
+        else:
+            captured.assert_consistent()
         wire = encode_logs(sent).SerializeToString() + encode_spans(memory.spans()).SerializeToString()
         if memory._metrics.last is not None:
             wire += encode_metrics(memory._metrics.last).SerializeToString()
         assert MARKER.encode() not in wire
         assert MARKER not in self.receipts.getvalue()
-        if "total_range" not in account.values_refused:  # what no total can hold is on its event alone
-            captured.assert_consistent()
 
 
 @contextmanager
@@ -253,7 +254,7 @@ def test_a_block_takes_anything(
         around.verify(1, "business.operation" if is_plain(name) else None)
 
 
-@fuzz(3_000, mode=modes, calls=st.lists(our.calls, max_size=4), business=our.business)
+@fuzz(2_750, mode=modes, calls=st.lists(our.calls, max_size=4), business=our.business)
 def test_a_run_takes_anything(mode: str, calls: list[Call], business: Business) -> None:
     """
     Whatever is told inside a block, it runs to its end, and later calls on its run change nothing.
@@ -267,7 +268,7 @@ def test_a_run_takes_anything(mode: str, calls: list[Call], business: Business) 
 
 
 @fuzz(
-    1_500, mode=modes, facts=our.facts, more=our.facts, attributes=our.attributes, money=our.money_values, key=our.keys,
+    1_250, mode=modes, facts=our.facts, more=our.facts, attributes=our.attributes, money=our.money_values, key=our.keys,
     business=our.business,
 )  # fmt: skip
 def test_a_fresh_run_takes_anything(
@@ -315,7 +316,7 @@ def fits_coroutines(business: Business) -> bool:
 
 
 @fuzz(
-    1_500, mode=modes, facts=our.facts, attributes=our.attributes, money=our.money_values, rejects=our.rejects, key=our.keys,
+    1_250, mode=modes, facts=our.facts, attributes=our.attributes, money=our.money_values, rejects=our.rejects, key=our.keys,
     business=our.business, is_async=st.booleans(),
 )  # fmt: skip
 def test_a_decorated_function_takes_any_constants(
@@ -355,7 +356,7 @@ extractors = st.builds(
 
 
 @fuzz(
-    2_500, mode=modes, segment=extractors, order=extractors, custom=extractors, revenue=extractors, cost=extractors,
+    2_000, mode=modes, segment=extractors, order=extractors, custom=extractors, revenue=extractors, cost=extractors,
     customer=st.sampled_from([lambda cart: cart, lambda result: MARKER]), business=our.business, is_async=st.booleans(),
     keyed=st.booleans(),
 )  # fmt: skip
@@ -380,7 +381,7 @@ def test_a_decorated_function_takes_any_extractor(
 
 
 @fuzz(
-    1_500, mode=modes, facts=our.facts, attributes=our.attributes, inner=our.facts, late=our.facts, more=our.attributes,
+    1_250, mode=modes, facts=our.facts, attributes=our.attributes, inner=our.facts, late=our.facts, more=our.attributes,
     business=our.business, as_decorator=st.booleans(),
 )  # fmt: skip
 def test_context_and_annotate_take_anything(
@@ -459,7 +460,7 @@ def test_an_event_takes_anything(
 
 
 @fuzz(
-    1_250, mode=modes, verb=st.sampled_from([bizspan.refund, bizspan.cost]), amount=st.one_of(our.amounts, our.money_values),
+    1_500, mode=modes, verb=st.sampled_from([bizspan.refund, bizspan.cost]), amount=st.one_of(our.amounts, our.money_values),
     currency=our.currencies, rounding=our.roundings, time=our.times, key=our.keys, order=our.things, reason=our.things,
     facts=our.facts, attributes=our.attributes,
 )  # fmt: skip
@@ -507,7 +508,7 @@ def rows_of(values: list[Thing], told: list[Thing]) -> Any:
 
 
 @fuzz(
-    1_000, sampled=st.booleans(), given=st.one_of(our.anything, our.money_values), rows=st.lists(our.things, max_size=2),
+    750, sampled=st.booleans(), given=st.one_of(our.anything, our.money_values), rows=st.lists(our.things, max_size=2),
     told=st.lists(our.attributes, max_size=2), failing=st.one_of(st.none(), st.sampled_from(our.ERRORS)),
 )  # fmt: skip
 def test_gauges_may_give_anything(

@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import pytest
 
@@ -91,7 +91,8 @@ def all_names() -> dict[str, str]:
         if constant.isupper() and isinstance(value, str):
             found[constant] = value
         elif constant.endswith("_KEYS") and isinstance(value, dict):
-            found |= {f"{constant}[{kind}]": key for kind, key in value.items()}
+            table = cast("dict[str, str]", value)
+            found |= {f"{constant}[{kind}]": key for kind, key in table.items()}
     return found
 
 

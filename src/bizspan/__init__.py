@@ -1,6 +1,7 @@
 """
 Business telemetry for OpenTelemetry: one call turns a business operation into a span, metric points and an event.
 """
+
 from __future__ import annotations
 
 from bizspan._accounts import Diagnostics

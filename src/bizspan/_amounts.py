@@ -5,7 +5,7 @@ Money as callers tell it while the program runs: taken exactly, or refused, coun
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from bizspan import _guard, names
 from bizspan._record import AmountLine
@@ -34,17 +34,17 @@ _HINTS: Final = {
 Lines = tuple[AmountLine, ...]
 
 
-def with_amount(
-    lines: Lines, kind: str, amount: object, currency: object = None, rounding: str | None = None
-) -> Lines:
+def with_amount(lines: Lines, kind: str, amount: object, currency: object = None, rounding: str | None = None) -> Lines:
     """
     These lines with one amount more; a second one of the same kind and currency adds.
 
     Raises:
         AmountError: When the amount can't be taken exactly. Nothing else.
     """
-    if type(amount) is tuple and len(amount) == 2:
-        amount, currency = amount
+    if type(amount) is tuple:
+        pair = cast("tuple[object, ...]", amount)
+        if len(pair) == 2:
+            amount, currency = pair[0], pair[1]
     try:
         units, code = minor_units(amount, currency, rounding=rounding, negative=False)
     except AmountError as error:
@@ -116,10 +116,8 @@ def write_amount(attributes: Attributes, kind: str, units: int, code: str) -> No
 def _call_site() -> str:
     """The file and line outside of bizspan that told the amount."""
     try:
-        frame = sys._getframe(2)
-        while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(
-            ("bizspan", "wrapt")
-        ):
+        frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage] - the documented way to the caller
+        while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(("bizspan", "wrapt")):
             frame = frame.f_back
         return f"{frame.f_code.co_filename.rsplit('/', 1)[-1]}:{frame.f_lineno}"
     except Exception as error:

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bizspan import _active, _guard
 from bizspan._accounts import NOT_CONFIGURED, idle
@@ -180,9 +180,7 @@ class Plan:
             run.ended(error, ())
             raise
 
-    def end(
-        self, run: Run, instance: object, args: Arguments, kwargs: Mapping[str, Any], result: object
-    ) -> None:
+    def end(self, run: Run, instance: object, args: Arguments, kwargs: Mapping[str, Any], result: object) -> None:
         """
         Take the values that need the result, and end the run with success.
         """
@@ -192,10 +190,7 @@ class Plan:
             try:
                 if self._after:
                     run.take_result(
-                        {
-                            name: _fetched(pipeline, name, fetch, given, kwargs, result)
-                            for name, fetch in self._after
-                        }
+                        {name: _fetched(pipeline, name, fetch, given, kwargs, result) for name, fetch in self._after}
                     )
                 for kind, fetch in self._money_after:
                     try:
@@ -236,9 +231,7 @@ def _fetched(
 
 def _failed(pipeline: Pipeline, name: str, error: Exception) -> None:
     if not isinstance(error, _MissingArgumentError):  # then the call itself is about to raise TypeError
-        pipeline.accounts.refuse_value(
-            name, "extractor_failed", f"Its function raised {type(error).__name__}."
-        )
+        pipeline.accounts.refuse_value(name, "extractor_failed", f"Its function raised {type(error).__name__}.")
 
 
 def fetcher(name: str, extractor: Any, signature: inspect.Signature) -> tuple[Source, bool]:
@@ -266,9 +259,7 @@ def _wanted(name: str, extractor: Any) -> Mapping[str, inspect.Parameter]:
         is_coroutine = inspect.iscoroutinefunction(extractor)
         wanted = inspect.signature(extractor).parameters
     except Exception:  # it may be any object that can be called, with properties of its own
-        raise SetupError(
-            f"{name}= has no readable parameters; use a lambda that names the arguments."
-        ) from None
+        raise SetupError(f"{name}= has no readable parameters; use a lambda that names the arguments.") from None
     if is_coroutine:
         raise SetupError(f"{name}= is a coroutine function; take the value in a plain function.")
     for parameter in wanted.values():
@@ -346,7 +337,7 @@ def _is_extractor(value: object) -> bool:
 
 
 def _check_rejects(rejects: object) -> None:
-    kinds: Any = rejects if type(rejects) is tuple else (rejects,)
+    kinds = cast("tuple[Any, ...]", rejects) if type(rejects) is tuple else (rejects,)
     for kind in kinds:
         # By its bases and by identity: a metaclass may answer for itself.
         if not (issubclass(type(kind), type) and any(base is BaseException for base in _bases(kind))):

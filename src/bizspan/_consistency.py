@@ -60,9 +60,7 @@ def _span_differences(events: list[CapturedEvent], memory: Any) -> list[str]:
     return found
 
 
-def _count_differences(
-    events: list[CapturedEvent], metrics: dict[str, Any], dimensions: frozenset[str]
-) -> list[str]:
+def _count_differences(events: list[CapturedEvent], metrics: dict[str, Any], dimensions: frozenset[str]) -> list[str]:
     operations: Counter[Set] = Counter()
     counted: Counter[Set] = Counter()
     for event in events:

@@ -159,7 +159,7 @@ class FactTable:
             clean = float(clean)
         if type(clean) is not attribute.type:
             return None, "type"
-        if attribute.allowed is not None and clean not in attribute.allowed:
+        if attribute.allowed is not None and clean not in cast("frozenset[Value]", attribute.allowed):
             return None, "not_allowed"
         return clean, note
 
@@ -224,4 +224,3 @@ def _hint(attribute: Attribute, note: str) -> str:
     if note in ("truncated", "control", "surrogate"):
         return "The rest was kept."
     return f"Tell {attribute.type.__name__}."
-

@@ -19,7 +19,6 @@ from bizspan._record import Record
 from bizspan.context import Frame, OpenOperation, frame
 
 if TYPE_CHECKING:
-
     from bizspan._pipeline import Pipeline
     from bizspan._types import Attributes
 
@@ -260,5 +259,5 @@ class Recording:
 def still_open(outer: Frame | None) -> Frame | None:
     """The innermost of these that has not ended: operations in generators may end out of order."""
     while isinstance(outer, Recording) and not outer.is_open:
-        outer = outer._outer
+        outer = outer._outer  # pyright: ignore[reportPrivateUsage] - of the same kind
     return outer

@@ -43,9 +43,7 @@ class Run(Recording):
         """
         self.tell(names.REVENUE, amount, currency, rounding)
 
-    def cost(
-        self, amount: Amount | Number | None, currency: str | None = None, *, rounding: str | None = None
-    ) -> None:
+    def cost(self, amount: Amount | Number | None, currency: str | None = None, *, rounding: str | None = None) -> None:
         """Tell what the operation cost. It counts with every outcome; arguments as for `revenue`."""
         self.tell(names.COST, amount, currency, rounding)
 
@@ -55,9 +53,7 @@ class Run(Recording):
         """Tell what is at stake, whatever the outcome: revenue at risk. Arguments as for `revenue`."""
         self.tell(names.VALUE, amount, currency, rounding)
 
-    def tax(
-        self, amount: Amount | Number | None, currency: str | None = None, *, rounding: str | None = None
-    ) -> None:
+    def tax(self, amount: Amount | Number | None, currency: str | None = None, *, rounding: str | None = None) -> None:
         """Tell the tax beside the revenue. Arguments as for `revenue`."""
         self.tell(names.TAX, amount, currency, rounding)
 
@@ -118,9 +114,7 @@ class Run(Recording):
             return isinstance(error, rejects)
         except Exception:  # a block's rejects= is not checked before it is needed
             if self.pipeline is not None:
-                self.pipeline.accounts.refuse_value(
-                    "rejects", "type", "Pass an exception class, or a tuple of them."
-                )
+                self.pipeline.accounts.refuse_value("rejects", "type", "Pass an exception class, or a tuple of them.")
             return False
 
     def _lost(self, step: str, problem: Exception) -> None:

@@ -167,6 +167,7 @@ def _feedback_buckets(attributes: Attributes) -> Buckets:
 
 _DURATION_BOUNDARIES_NS: Final = tuple(round(bound * _NANOS) for bound in names.DURATION_BOUNDARIES_S)
 
+
 class Points:
     """The points that records of one name, outcome and set of dimensions add to."""
 
@@ -303,4 +304,3 @@ def _named(record: Record) -> Attributes:
     if record.event_name != record.name:  # an operation's, or of one of its further currencies
         return {names.OPERATION_NAME: record.name}
     return {names.EVENT_NAME: record.name}
-

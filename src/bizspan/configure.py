@@ -140,9 +140,7 @@ def configure(
         )  # fmt: skip
         return _current
     exports = _checked_exports(export)
-    settings = _settings(
-        exports, vocabulary, _checked_key(hash_key), hash_key_id, environment, revenue_basis, capacity
-    )
+    settings = _settings(exports, vocabulary, _checked_key(hash_key), hash_key_id, environment, revenue_basis, capacity)
     given = (tracer_provider, meter_provider, logger_provider)
     if _active.current is not None and _active.current.isolated:
         # A test captures: the application's set-up is checked, its vocabulary applies, and nothing is sent.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from opentelemetry import trace
 
@@ -140,9 +140,7 @@ class context:  # noqa: N801 - reads as a verb at the call site, like contextlib
 
     def __enter__(self) -> None:
         if self._scope is not None:
-            raise SetupError(
-                "This context() block is already open; make a new one with context(...) for each block."
-            )
+            raise SetupError("This context() block is already open; make a new one with context(...) for each block.")
         outer = frame.get()
         self._outer = outer
         if outer is None:
@@ -218,10 +216,10 @@ def with_attributes(attributes: object) -> Mapping[str, object]:
     named: dict[str, object] = {}
     try:
         if type(attributes) is dict:
-            told: dict[Any, object] = dict(attributes)
+            told: dict[Any, object] = dict(cast("dict[Any, object]", attributes))
         elif isinstance(attributes, Mapping):
             # Bounded, because a mapping of someone else's may never end.
-            told = dict(islice(attributes.items(), _FOREIGN_LIMIT))
+            told = dict(islice(cast("Mapping[Any, object]", attributes).items(), _FOREIGN_LIMIT))
         else:
             told = {None: None}
         names = [_named(name) for name in told]

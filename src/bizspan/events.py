@@ -127,11 +127,7 @@ def cost(
         facts: Facts by keyword.
     """
     money = {names.COST: Rounded(amount, currency, rounding)}
-    tell(
-        Told(
-            names.EVENT_COST, with_attributes(attributes), facts, money=money, time=time, key=idempotency_key
-        )
-    )
+    tell(Told(names.EVENT_COST, with_attributes(attributes), facts, money=money, time=time, key=idempotency_key))
 
 
 class Rounded:
@@ -208,9 +204,7 @@ def _record(pipeline: Pipeline, told: Told) -> Record | None:
     name = known_name(told.name)
     if name is None:
         pipeline.accounts.refuse(INVALID_NAME)
-        pipeline.accounts.refuse_value(
-            "event name", "invalid", "Name the event with a short text of your own."
-        )
+        pipeline.accounts.refuse_value("event name", "invalid", "Name the event with a short text of your own.")
         return None
     attributes: Attributes = {}
     _add_ambient(pipeline, attributes)
@@ -244,16 +238,12 @@ def _happened(pipeline: Pipeline, time: object, attributes: Attributes) -> int:
     if happened is not None:
         return happened
     if time is not None:
-        pipeline.accounts.refuse_value(
-            "time", "time", "Tell an aware datetime, or nanoseconds since the epoch."
-        )
+        pipeline.accounts.refuse_value("time", "time", "Tell an aware datetime, or nanoseconds since the epoch.")
         add_note(attributes, "time:invalid")
     return pipeline.time_ns()
 
 
-def _write_money(
-    pipeline: Pipeline, money: Mapping[str, object], attributes: Attributes
-) -> tuple[AmountLine, ...]:
+def _write_money(pipeline: Pipeline, money: Mapping[str, object], attributes: Attributes) -> tuple[AmountLine, ...]:
     lines: Lines = ()
     for kind, told in money.items():
         amount, currency, rounding = (

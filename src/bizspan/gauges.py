@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from opentelemetry.metrics import Observation
 
@@ -116,7 +116,8 @@ class Gauge:
             if len(sets) >= _SETS_LIMIT:
                 pipeline.accounts.refuse_value(self.name, "too_many", f"Give at most {_SETS_LIMIT} values.")
                 break
-            value, facts = row if isinstance(row, tuple) and len(row) == 2 else (row, {})
+            parts = _parts(row)
+            value, facts = (parts[0], parts[1]) if len(parts) == 2 else (row, None)
             observation = self._observation(pipeline, value, facts)
             if observation is not None:
                 sets[tuple(sorted((observation.attributes or {}).items()))] = observation
@@ -127,13 +128,13 @@ class Gauge:
     def _observation(self, pipeline: Pipeline, value: object, facts: object) -> Observation | None:
         attributes: Attributes = {}
         if isinstance(facts, Mapping):
-            pipeline.facts.resolve(facts, attributes)
+            pipeline.facts.resolve(cast("Mapping[str, object]", facts), attributes)
             dimensions = pipeline.totals.dimensions_of(attributes)
             for key in attributes.keys() - dimensions.keys():
                 pipeline.accounts.refuse_value(key, "no_dimension", "Only declared dimensions go onto metrics.")
         fitted = pipeline.locked(lambda: pipeline.totals.fit(attributes))
         if hasattr(value, "amount") and hasattr(value, "currency"):
-            money = Money(value)
+            money = Money(cast("Any", value))
             told: int | float | None = money.minor_units / 10**money.exponent
             fitted[names.CURRENCY_KEYS[names.VALUE]] = money.currency
         else:
@@ -231,8 +232,13 @@ def _is_number(value: object) -> bool:
 
 
 def _rows(given: object) -> Iterable[object]:
-    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Mapping):
+    parts = _parts(given)
+    if len(parts) == 2 and isinstance(parts[1], Mapping):
         return (given,)
     if isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping)):
-        return given
-    return (given,)
+        return cast("Iterable[object]", given)
+    return (cast("object", given),)
+
+
+def _parts(row: object) -> tuple[object, ...]:
+    return cast("tuple[object, ...]", row) if isinstance(row, tuple) else ()

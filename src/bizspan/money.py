@@ -25,9 +25,7 @@ __all__ = ["EXPONENTS", "INT64_MAX", "INT64_MIN", "Money", "minor_units"]
 
 def _money(minor: int, currency: str) -> Money:
     if not INT64_MIN <= minor <= INT64_MAX:
-        raise AmountError(
-            "range", f"The total is beyond 64-bit minor units of {currency}; keep smaller sums."
-        )
+        raise AmountError("range", f"The total is beyond 64-bit minor units of {currency}; keep smaller sums.")
     money = object.__new__(Money)
     object.__setattr__(money, "minor_units", minor)
     object.__setattr__(money, "currency", currency)

@@ -48,9 +48,7 @@ MINOR_UNITS_KEYS: Final = {kind: f"{kind}.minor_units" for kind in MONEY_KINDS}
 CURRENCY_KEYS: Final = {kind: f"{kind}.currency" for kind in MONEY_KINDS}
 AMOUNT_INVALID_KEYS: Final = {kind: f"{kind}.invalid" for kind in MONEY_KINDS}
 MONEY_KEYS: Final = frozenset(
-    key
-    for keys in (AMOUNT_KEYS, MINOR_UNITS_KEYS, CURRENCY_KEYS, AMOUNT_INVALID_KEYS)
-    for key in keys.values()
+    key for keys in (AMOUNT_KEYS, MINOR_UNITS_KEYS, CURRENCY_KEYS, AMOUNT_INVALID_KEYS) for key in keys.values()
 )
 REVENUE_BASIS: Final = "business.revenue.basis"
 REFUND_REASON: Final = "business.refund.reason"

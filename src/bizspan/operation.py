@@ -94,9 +94,7 @@ class Operation:
 
     def __enter__(self) -> Run:
         if self._run is not None:
-            raise SetupError(
-                f"This run of {self._name!r} was already entered; use `with declaration():` for each run."
-            )
+            raise SetupError(f"This run of {self._name!r} was already entered; use `with declaration():` for each run.")
         try:
             refuse = self._money is not None or not _FUNCTIONS.isdisjoint(map(type, self._facts.values()))
         except Exception:  # a metaclass may bring a __hash__ of its own
@@ -111,9 +109,7 @@ class Operation:
         name = known_name(self._name)
         if name is None:
             pipeline.accounts.refuse(INVALID_NAME)
-            pipeline.accounts.refuse_value(
-                "operation name", "invalid", "Name the operation with a short text."
-            )
+            pipeline.accounts.refuse_value("operation name", "invalid", "Name the operation with a short text.")
             self._run = run = IDLE
             return run
         self._run = run = start(pipeline, name, self._facts, None, self._span, self._key)
@@ -135,9 +131,7 @@ class Operation:
         if self._money is not None:
             for kind, amount in self._money.items():
                 if _is_function(amount):
-                    raise SetupError(
-                        f"{kind} is a function, and a block has no result; call op.revenue() instead."
-                    )
+                    raise SetupError(f"{kind} is a function, and a block has no result; call op.revenue() instead.")
 
     # --- as a decorator, or declared once and used many times -----------------------------------------------------
 
@@ -167,9 +161,7 @@ class Operation:
             if function is not None:
                 from bizspan._binding import Declared, decorate_operation
 
-                declared = Declared(
-                    self._name, self._facts, self._money or {}, self._rejects, self._span, self._key
-                )
+                declared = Declared(self._name, self._facts, self._money or {}, self._rejects, self._span, self._key)
                 return decorate_operation(declared, function)
             money = {_MONEY[kind]: facts.pop(kind) for kind in _MONEY if kind in facts}
             fresh = Operation.__new__(Operation)

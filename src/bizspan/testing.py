@@ -7,7 +7,7 @@ Needs the OpenTelemetry SDK: ``pip install "bizspan[otlp]"``. With pytest, use t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
@@ -108,7 +108,7 @@ class Capture:
         wanted = self._wanted(facts)
         total = 0.0
         for point in self.points(name):
-            present = point.attributes or {}
+            present: Mapping[str, object] = point.attributes or {}
             if all(present.get(key) == value for key, value in wanted.items()):
                 total += point.count if hasattr(point, "count") else point.value
         return total
@@ -116,12 +116,7 @@ class Capture:
     def points(self, name: str) -> list[Any]:
         """A metric's points (the SDK's), collected now."""
         self._take()
-        return [
-            point
-            for metric in self._memory.metrics()
-            if metric.name == name
-            for point in metric.data.data_points
-        ]
+        return [point for metric in self._memory.metrics() if metric.name == name for point in metric.data.data_points]
 
     def gauge(self, name: str, **facts: Plain) -> float | None:
         """
@@ -134,7 +129,8 @@ class Capture:
         gauges[name].pull(self._pipeline)
         wanted = self._wanted(facts)
         for point in self.points(name):
-            if all((point.attributes or {}).get(key) == value for key, value in wanted.items()):
+            present: Mapping[str, object] = point.attributes or {}
+            if all(present.get(key) == value for key, value in wanted.items()):
                 return float(point.value)
         return None
 
@@ -231,7 +227,7 @@ def capture(
     strict: bool = False,
     sampled: bool = True,
     check: bool = True,
-) -> Iterator[Capture]:
+) -> Generator[Capture]:
     """
     Capture everything that bizspan is told in this process, in memory, beside any other OpenTelemetry set-up.
 
@@ -261,9 +257,7 @@ def capture(
         memory.shutdown()
 
 
-def _in_memory(
-    vocabulary: Vocabulary | Iterable[Vocabulary] | None, sampled: bool
-) -> tuple[Pipeline, Any, FixedClock]:
+def _in_memory(vocabulary: Vocabulary | Iterable[Vocabulary] | None, sampled: bool) -> tuple[Pipeline, Any, FixedClock]:
     from bizspan.sdk._memory import Memory
 
     configured = _active.current
@@ -290,7 +284,7 @@ def _in_memory(
 
 
 @contextmanager
-def _sdk_enabled() -> Iterator[None]:
+def _sdk_enabled() -> Generator[None]:
     # Test runs often set OTEL_SDK_DISABLED so that nothing leaves them; nothing leaves a capture either.
     disabled = os.environ.pop("OTEL_SDK_DISABLED", None)
     try:

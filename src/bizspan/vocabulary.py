@@ -9,7 +9,7 @@ with a key before anything is stored.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from bizspan import names
@@ -59,17 +59,13 @@ class Attribute:
 
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and self.name.isidentifier() and len(self.name) <= _NAME_LIMIT):
-            raise SetupError(
-                f"Attribute name {self.name!r} is not a keyword; use an identifier such as 'deal_stage'."
-            )
+            raise SetupError(f"Attribute name {self.name!r} is not a keyword; use an identifier such as 'deal_stage'.")
         if self.name in OPTION_NAMES:
             raise SetupError(f"Attribute name {self.name!r} is an option of operation(); choose another name.")
         if self.type not in (str, int, float, bool):
             raise SetupError(f"Attribute {self.name!r}: type must be str, int, float or bool.")
         if self.personal and self.dimension:
-            raise SetupError(
-                f"Attribute {self.name!r} is personal, so it can't be a dimension; drop one of the two."
-            )
+            raise SetupError(f"Attribute {self.name!r} is personal, so it can't be a dimension; drop one of the two.")
         if self.personal and self.type is not str:
             raise SetupError(f"Attribute {self.name!r} is personal, so its type must be str.")
         if self.dimension and self.type is float:
@@ -166,8 +162,7 @@ def _keyed(attribute: Attribute, prefix: str) -> Attribute:
         if not _is_key(attribute.key) or attribute.key.split(".")[0] in ("otel", "bizspan", "app"):
             raise SetupError(f"Attribute {attribute.name!r}: key {attribute.key!r} is reserved or malformed.")
         return attribute
-    values = {name: getattr(attribute, name) for name in Attribute.__slots__}
-    return Attribute(**{**values, "key": f"{prefix}.{attribute.name}"})
+    return replace(attribute, key=f"{prefix}.{attribute.name}")
 
 
 def _index(vocabulary: Vocabulary) -> dict[str, Attribute]:

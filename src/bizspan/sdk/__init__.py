@@ -53,9 +53,7 @@ def set_up(
     collected = Collected(given)
     if not _providers.is_disabled():
         try:
-            collected.complete(
-                lambda: build_resource(service_name, environment, resource_attributes), exporters
-            )
+            collected.complete(lambda: build_resource(service_name, environment, resource_attributes), exporters)
         except BaseException:
             collected.workers.ensure()
             collected.end(_UNDO_S)

@@ -46,9 +46,7 @@ class Workers:
         tasks: SimpleQueue[tuple[Task, SimpleQueue[bool]] | None] = SimpleQueue()
         try:
             for number in range(self._size):
-                threading.Thread(
-                    target=_work, args=(tasks,), name=f"bizspan-flush-{number}", daemon=True
-                ).start()
+                threading.Thread(target=_work, args=(tasks,), name=f"bizspan-flush-{number}", daemon=True).start()
         except RuntimeError:  # Python 3.12 starts no threads at exit: a child that told nothing has none
             return
         self._tasks = tasks

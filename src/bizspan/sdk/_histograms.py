@@ -63,9 +63,7 @@ class WithHistograms(MetricExporter):
         self._since_ns = 0
         self._seen: dict[int, _Seen] = {}
 
-    def export(
-        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
-    ) -> MetricExportResult:
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
         """Export, with the histograms added."""
         seen: dict[int, _Seen] = {}
         now = time.time_ns()
@@ -73,7 +71,7 @@ class WithHistograms(MetricExporter):
             metrics_data = self._added(metrics_data, now, seen)
         except Exception as error:
             _guard.swallowed("adding histograms", error)
-        result = self._inner.export(metrics_data, timeout_millis=timeout_millis, **kwargs)
+        result = self._inner.export(metrics_data, timeout_millis=timeout_millis, **kwargs)  # pyright: ignore[reportUnknownMemberType]
         if result is MetricExportResult.SUCCESS and self._temporality is AggregationTemporality.DELTA:
             self._seen.update(seen)
             self._since_ns = now
@@ -152,7 +150,7 @@ class WithHistograms(MetricExporter):
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """Shut the real exporter down."""
-        self._inner.shutdown(timeout_millis, **kwargs)
+        self._inner.shutdown(timeout_millis, **kwargs)  # pyright: ignore[reportUnknownMemberType]
 
 
 def _extended(scope: ScopeMetrics, metrics: list[Metric]) -> ScopeMetrics:

@@ -31,7 +31,9 @@ from bizspan.sdk._providers import stamp_logs, stamp_spans
 try:  # renamed in SDK 1.39
     from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
 except ImportError:  # pragma: no cover - the lowest dependencies
-    from opentelemetry.sdk._logs.export import InMemoryLogExporter as InMemoryLogRecordExporter
+    from opentelemetry.sdk._logs.export import (  # pyright: ignore[reportDeprecated]
+        InMemoryLogExporter as InMemoryLogRecordExporter,
+    )
 
 if TYPE_CHECKING:
     from bizspan._pipeline import Pipeline
@@ -63,9 +65,7 @@ class InMemoryMetrics(MetricExporter):
         super().__init__()
         self.last: MetricsData | None = None
 
-    def export(
-        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
-    ) -> MetricExportResult:
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
         """Keep it."""
         self.last = metrics_data
         return MetricExportResult.SUCCESS
@@ -102,9 +102,7 @@ class Memory:
         )
         stamp_spans(self.tracer_provider)
         self.tracer_provider.add_span_processor(SimpleSpanProcessor(self._spans))
-        reader = PeriodicExportingMetricReader(
-            WithHistograms(self._metrics, pipeline), export_interval_millis=math.inf
-        )
+        reader = PeriodicExportingMetricReader(WithHistograms(self._metrics, pipeline), export_interval_millis=math.inf)
         self.meter_provider = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
         self.logger_provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
         stamp_logs(self.logger_provider)
@@ -126,10 +124,7 @@ class Memory:
         if data is None:
             return []
         return [
-            metric
-            for resource in data.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
+            metric for resource in data.resource_metrics for scope in resource.scope_metrics for metric in scope.metrics
         ]
 
     def shutdown(self) -> None:

@@ -39,9 +39,7 @@ def build_tracer_provider(resource: Resource, exporter: Any) -> TracerProvider:
     return provider
 
 
-def build_meter_provider(
-    resource: Resource, exporter: Any, pipeline: Callable[[], Pipeline | None]
-) -> MeterProvider:
+def build_meter_provider(resource: Resource, exporter: Any, pipeline: Callable[[], Pipeline | None]) -> MeterProvider:
     """A meter provider with one reader, whose exporter takes the histograms from the pipeline's totals."""
     readers: list[MetricReader] = []
     if isinstance(exporter, MetricReader):

@@ -61,9 +61,7 @@ class ProcessResource(Resource):
         return ProcessResource(attributes, self.schema_url or other.schema_url)
 
 
-def build_resource(
-    service_name: str | None, environment: str | None, more: Mapping[str, str]
-) -> ProcessResource:
+def build_resource(service_name: str | None, environment: str | None, more: Mapping[str, str]) -> ProcessResource:
     """
     The detected resource (``OTEL_RESOURCE_ATTRIBUTES``, ``OTEL_SERVICE_NAME``), with what was told in code on top.
 
