@@ -5,7 +5,7 @@ Money as callers tell it while the program runs: taken exactly, or refused, coun
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from bizspan import _guard, names
 from bizspan._record import AmountLine
@@ -41,10 +41,9 @@ def with_amount(lines: Lines, kind: str, amount: object, currency: object = None
     Raises:
         AmountError: When the amount can't be taken exactly. Nothing else.
     """
-    if type(amount) is tuple:
-        pair = cast("tuple[object, ...]", amount)
-        if len(pair) == 2:
-            amount, currency = pair[0], pair[1]
+    pair: Any = amount
+    if type(pair) is tuple and len(pair) == 2:  # pyright: ignore[reportUnknownArgumentType]
+        amount, currency = cast("tuple[object, object]", pair)
     try:
         units, code = minor_units(amount, currency, rounding=rounding, negative=False)
     except AmountError as error:

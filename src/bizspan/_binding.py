@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from bizspan import _active, _guard
 from bizspan._accounts import NOT_CONFIGURED, idle
@@ -337,7 +337,9 @@ def _is_extractor(value: object) -> bool:
 
 
 def _check_rejects(rejects: object) -> None:
-    kinds = cast("tuple[Any, ...]", rejects) if type(rejects) is tuple else (rejects,)
+    given: Any = rejects
+    kinds: Any = given if type(given) is tuple else (given,)  # pyright: ignore[reportUnknownVariableType]
+    kind: Any
     for kind in kinds:
         # By its bases and by identity: a metaclass may answer for itself.
         if not (issubclass(type(kind), type) and any(base is BaseException for base in _bases(kind))):

@@ -24,6 +24,18 @@ DIMENSION_LIMIT = 256
 TEXT_LIMIT = 8192
 FACTS_LIMIT = 64
 _MEMO_LIMIT = 4096
+_NO_FACTS = frozenset(
+    {
+        names.OPERATION_NAME,
+        names.OPERATION_ID,
+        names.OPERATION_OUTCOME,
+        names.OPERATION_REASON,
+        names.ERROR_TYPE,
+        names.NOTES,
+        names.DROPPED_FACTS,
+    }
+)
+_KEPT = ("truncated", "control", "surrogate")
 
 
 _GENERATED_KEY = (
@@ -126,14 +138,34 @@ class FactTable:
 
     def _first(self, facts: Mapping[str, object], attributes: Attributes) -> dict[str, object]:
         first = dict(list(facts.items())[:FACTS_LIMIT])
-        attributes[names.DROPPED_FACTS] = len(facts) - FACTS_LIMIT
-        self.accounts.refuse_value("facts", "too_many", f"Tell at most {FACTS_LIMIT} facts at once.")
+        self._dropped(len(facts) - FACTS_LIMIT, attributes)
         return first
+
+    def drop_surplus(self, attributes: Attributes, end: Attributes) -> None:
+        """
+        Take out of `end` what is beyond 64 facts on one record: an SDK would drop the oldest attributes instead, and
+        those are the operation's name and id.
+
+        Args:
+            attributes: What is there already, within the bound.
+            end: What is added; may be the same dictionary.
+        """
+        facts = [key for key in {**attributes, **end} if key not in _NO_FACTS]
+        surplus = facts[FACTS_LIMIT:]
+        for key in surplus:
+            end.pop(key, None)
+        if surplus:
+            self._dropped(len(surplus), end)
+
+    def _dropped(self, number: int, attributes: Attributes) -> None:
+        before = cast("int", attributes.get(names.DROPPED_FACTS, 0))
+        attributes[names.DROPPED_FACTS] = before + number
+        self.accounts.refuse_value("facts", "too_many", f"Tell at most {FACTS_LIMIT} facts at once.")
 
     def _slow(self, slot: Slot, value: object, attributes: Attributes) -> None:
         clean, note = self.accept(slot.attribute, value)
         if note is not None:
-            self._note(slot.attribute, note, attributes)
+            self._note(slot.attribute, note, value, attributes)
         if clean is None:
             return
         attributes[slot.key] = clean
@@ -141,9 +173,9 @@ class FactTable:
         if slot.attribute.dimension and type(value) is str and note is None and len(known) < _MEMO_LIMIT:
             known[value] = clean
 
-    def _note(self, attribute: Attribute, note: str, attributes: Attributes) -> None:
+    def _note(self, attribute: Attribute, note: str, value: object, attributes: Attributes) -> None:
         self.accounts.refuse_value(attribute.name, note, _hint(attribute, note))
-        add_note(attributes, f"{attribute.name}:{note}")
+        add_note(attributes, _on_record(attribute.name, note, value))
 
     def accept(self, attribute: Attribute, value: object) -> tuple[Value | None, str | None]:
         """
@@ -197,10 +229,17 @@ class FactTable:
         self.accounts.note_undeclared(clean, list(self.slots))
         good, note = coerce(value, limit=TEXT_LIMIT)
         if note is not None:
-            self.accounts.refuse_value(clean, note, "Tell text, a number or a boolean.")
-            add_note(attributes, f"{clean}:{note}")
+            hint = "The rest was kept." if note in _KEPT else "Tell text, a number or a boolean."
+            self.accounts.refuse_value(clean, note, hint)
+            add_note(attributes, _on_record(clean, note, value))
         if good is not None:
             attributes[names.CUSTOM_PREFIX + clean] = good
+
+
+def _on_record(name: str, note: str, value: object) -> str:
+    if note == "truncated" and issubclass(type(value), str):
+        return f"{name}:{note}:{str.__len__(cast('str', value))}"  # how long it was
+    return f"{name}:{note}"
 
 
 def add_note(attributes: Attributes, note: str) -> None:
@@ -221,6 +260,6 @@ def _hint(attribute: Attribute, note: str) -> str:
         return "Tell a region as ISO 3166-2, for example 'DE-BY'."
     if note == "not_allowed" and attribute.allowed is not None:
         return f"Tell one of {sorted(map(str, attribute.allowed))}."
-    if note in ("truncated", "control", "surrogate"):
+    if note in _KEPT:
         return "The rest was kept."
     return f"Tell {attribute.type.__name__}."

@@ -15,6 +15,7 @@ from opentelemetry.trace import Status, StatusCode
 from bizspan import names
 from bizspan._amounts import Lines, write_amount, write_money
 from bizspan._codes import code, error_type
+from bizspan._facts import FACTS_LIMIT
 from bizspan._record import Record
 from bizspan.context import Frame, OpenOperation, frame
 
@@ -107,6 +108,8 @@ class Recording:
             pipeline.facts.resolve(facts, called)
         if called is not attributes:
             attributes.update(called)
+        if len(attributes) > FACTS_LIMIT:
+            pipeline.facts.drop_surplus(attributes, attributes)
         self.attributes = attributes
         self._called = called
         self._started_ns = pipeline.time_ns()
@@ -167,6 +170,8 @@ class Recording:
             return
         self._open = False  # before anything else, so that nothing can finish it twice
         elapsed = pipeline.monotonic_ns() - self._ticks
+        if elapsed < 0:
+            elapsed = 0
         attributes = self.attributes
         # What a recording span still has to learn is kept apart; otherwise there is nobody to tell it to.
         end: Attributes = {} if self._recording else attributes
@@ -181,6 +186,8 @@ class Recording:
             end.update(self._result)
         if self._told:
             pipeline.facts.resolve(self._told, end)
+        if len(attributes) + len(end) > FACTS_LIMIT:
+            pipeline.facts.drop_surplus(attributes, end)
         lines = further = self._lines
         if lines:
             lines, further = write_money(end, lines, pipeline.revenue_basis)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from opentelemetry import trace
 
 from bizspan import _active, _guard
+from bizspan._facts import FACTS_LIMIT
 from bizspan._values import coerce
 from bizspan.errors import SetupError
 
@@ -78,17 +79,28 @@ class Scope:
         """
         This scope with its attributes filled in for this pipeline; done once.
         """
-        if self._resolved_by is pipeline.facts:
+        facts = pipeline.facts
+        if self._resolved_by is facts:
             return self
-        attributes: Attributes = {}
-        if self.outer is not None:
-            attributes.update(self.outer.resolve(pipeline).attributes)
-        pipeline.facts.resolve(self.facts, attributes)
-        if self.late:
-            pipeline.facts.resolve(self.late, attributes)
-        self.attributes = attributes
-        self._resolved_by = pipeline.facts
+        # A loop, because scopes may be nested deeper than Python's stack.
+        waiting = [self]
+        outer = self.outer
+        while outer is not None and outer._resolved_by is not facts:
+            waiting.append(outer)
+            outer = outer.outer
+        for scope in reversed(waiting):
+            scope._fill(facts)
         return self
+
+    def _fill(self, facts: FactTable) -> None:
+        attributes: Attributes = {} if self.outer is None else {**self.outer.attributes}
+        facts.resolve(self.facts, attributes)
+        if self.late:
+            facts.resolve(self.late, attributes)
+        if len(attributes) > FACTS_LIMIT:
+            facts.drop_surplus(attributes, attributes)
+        self.attributes = attributes
+        self._resolved_by = facts
 
     def learn(self, facts: Mapping[str, object]) -> None:
         """Add facts that were learned after the scope began."""

@@ -12,7 +12,7 @@ from opentelemetry import context as otel
 from bizspan import _active, _guard, names
 from bizspan._accounts import INTERNAL_ERROR, INVALID_NAME, NOT_CONFIGURED, idle
 from bizspan._amounts import Lines, refuse, with_amount, write_money
-from bizspan._facts import DIMENSION_LIMIT, add_note
+from bizspan._facts import DIMENSION_LIMIT, FACTS_LIMIT, add_note
 from bizspan._record import Record
 from bizspan._values import clean_name, known_name, timestamp_ns
 from bizspan.context import frame, with_attributes
@@ -209,6 +209,8 @@ def _record(pipeline: Pipeline, told: Told) -> Record | None:
     attributes: Attributes = {}
     _add_ambient(pipeline, attributes)
     pipeline.facts.resolve({**told.more, **told.facts}, attributes)
+    if len(attributes) > FACTS_LIMIT:
+        pipeline.facts.drop_surplus(attributes, attributes)
     for key, text in told.text.items():
         clean = clean_name(text, limit=DIMENSION_LIMIT)
         if clean is not None:

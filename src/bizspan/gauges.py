@@ -231,13 +231,11 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _rows(given: object) -> Iterable[object]:
+def _rows(given: Any) -> Iterable[Any]:
     parts = _parts(given)
-    if len(parts) == 2 and isinstance(parts[1], Mapping):
-        return (given,)
-    if isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping)):
-        return cast("Iterable[object]", given)
-    return (cast("object", given),)
+    single = len(parts) == 2 and isinstance(parts[1], Mapping)
+    several = isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping))
+    return cast("Iterable[Any]", given if several and not single else (given,))
 
 
 def _parts(row: object) -> tuple[object, ...]:

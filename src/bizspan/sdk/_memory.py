@@ -31,8 +31,8 @@ from bizspan.sdk._providers import stamp_logs, stamp_spans
 try:  # renamed in SDK 1.39
     from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
 except ImportError:  # pragma: no cover - the lowest dependencies
-    from opentelemetry.sdk._logs.export import (  # pyright: ignore[reportDeprecated]
-        InMemoryLogExporter as InMemoryLogRecordExporter,
+    from opentelemetry.sdk._logs.export import (
+        InMemoryLogExporter as InMemoryLogRecordExporter,  # pyright: ignore[reportDeprecated]
     )
 
 if TYPE_CHECKING:
