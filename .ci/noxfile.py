@@ -52,9 +52,7 @@ def show_pyenv_versions() -> None:
 
 def present(version: str) -> bool:
     """Whether uv finds this interpreter on the machine."""
-    found = subprocess.run(
-        ["uv", "python", "find", "--no-project", version], capture_output=True, check=False
-    )
+    found = subprocess.run(["uv", "python", "find", "--no-project", version], capture_output=True, check=False)
     return found.returncode == 0
 
 

@@ -26,9 +26,7 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 
 # A folder may wait for its first page, and Sphinx gives this warning no type to suppress it by.
-logging.getLogger("sphinx.sphinx.directives.other").addFilter(
-    lambda record: "toctree glob" not in str(record.msg)
-)
+logging.getLogger("sphinx.sphinx.directives.other").addFilter(lambda record: "toctree glob" not in str(record.msg))
 
 html_theme = "furo"
 html_title = "bizspan"

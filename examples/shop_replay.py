@@ -149,12 +149,8 @@ def wait_until_arrived(receiver: Receiver, purchases: list[Purchase]) -> None:
 
 def main() -> int:
     """Return 0 when everything agrees, else 1."""
-    parser = argparse.ArgumentParser(
-        description="Replay a real shop, and compare what arrives with its file."
-    )
-    parser.add_argument(
-        "--protocol", choices=["http", "grpc"], default="http", help="which OTLP; default: http"
-    )
+    parser = argparse.ArgumentParser(description="Replay a real shop, and compare what arrives with its file.")
+    parser.add_argument("--protocol", choices=["http", "grpc"], default="http", help="which OTLP; default: http")
     parser.add_argument("--no-rotel", action="store_true", help="send to the receiver itself")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N purchases")
     options = parser.parse_args()

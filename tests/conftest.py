@@ -9,9 +9,7 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--long", action="store_true", help="also run what takes minutes, and the long forms of loops"
-    )
+    parser.addoption("--long", action="store_true", help="also run what takes minutes, and the long forms of loops")
 
 
 def pytest_configure(config: pytest.Config) -> None:

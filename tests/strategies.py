@@ -403,7 +403,10 @@ money_values = st.one_of(
     things,
 )
 times = st.one_of(
-    st.integers(-(2**64), 2**65).map(plain), st.datetimes().map(plain), st.sampled_from([MARKER, -1, 1.5]).map(plain), anything
+    st.integers(-(2**64), 2**65).map(plain),
+    st.datetimes().map(plain),
+    st.sampled_from([MARKER, -1, 1.5]).map(plain),
+    anything,
 )
 roundings = st.one_of(st.sampled_from([None, None, "half_even", "up"]).map(plain), things)
 spans = st.one_of(st.sampled_from(["new", "new", "current", "old"]).map(plain), things)

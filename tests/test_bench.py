@@ -83,17 +83,13 @@ def test_an_operation_makes_few_calls(quick_report: dict[str, Any], state: str) 
     """
     calls = quick_report["states"][state]["calls"]
 
-    over = {
-        name: calls[name]["app"] for name, limit in CALLS_AT_MOST[state].items() if calls[name]["app"] > limit
-    }
+    over = {name: calls[name]["app"] for name, limit in CALLS_AT_MOST[state].items() if calls[name]["app"] > limit}
 
     assert {} == over
 
 
 @pytest.mark.bench
-@pytest.mark.skipif(
-    SDK < (1, 45), reason="an older SDK makes H itself cheaper; the calls are gated all the same"
-)
+@pytest.mark.skipif(SDK < (1, 45), reason="an older SDK makes H itself cheaper; the calls are gated all the same")
 def test_an_operation_costs_a_part_of_the_same_by_hand(quick_report: dict[str, Any]) -> None:
     """
     CPU in parts of the hand-written version stays near the targets; if not, a second run decides.
@@ -192,8 +188,6 @@ class KeptMetrics(NullMetrics):
         super().__init__()
         self.collected: list[MetricsData] = []
 
-    def export(
-        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: object
-    ) -> MetricExportResult:
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: object) -> MetricExportResult:
         self.collected.append(metrics_data)
         return MetricExportResult.SUCCESS

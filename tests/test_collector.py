@@ -33,9 +33,7 @@ if TYPE_CHECKING:  # it was called LogExporter in the oldest SDK that we support
 
 Protocol = Literal["http", "grpc"]
 
-needs_rotel = pytest.mark.skipif(
-    not Rotel.available(), reason=f"no native collector to test with: {Rotel.why_not()}"
-)
+needs_rotel = pytest.mark.skipif(not Rotel.available(), reason=f"no native collector to test with: {Rotel.why_not()}")
 
 
 def exporters(endpoint: str, protocol: Protocol) -> tuple[SpanExporter, LogRecordExporter, MetricExporter]:

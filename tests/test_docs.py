@@ -94,9 +94,7 @@ def blocks_of(markdown: str) -> Iterator[Block]:
             continue
         marks, indent = opening["marks"], len(opening["indent"])
         start = at = at + 1
-        while at < len(lines) and not (
-            lines[at].strip().startswith(marks) and not lines[at].strip().strip(marks[0])
-        ):
+        while at < len(lines) and not (lines[at].strip().startswith(marks) and not lines[at].strip().strip(marks[0])):
             at += 1
         text = "\n".join(line[min(indent, len(line) - len(line.lstrip())) :] for line in lines[start:at])
         yield Block(start, opening["info"].strip(), text + "\n", before)
@@ -114,9 +112,7 @@ def pages() -> list[Path]:
 
 
 def examples() -> list[Path]:
-    return [
-        example for example in sorted((ROOT / "examples").glob("*.py")) if not example.name.startswith("_")
-    ]
+    return [example for example in sorted((ROOT / "examples").glob("*.py")) if not example.name.startswith("_")]
 
 
 def named(path: Path) -> str:
@@ -131,11 +127,7 @@ def normalised(text: str) -> str:
 
 def clean_environment() -> dict[str, str]:
     """Ours without what would change the story: OpenTelemetry's settings, and coverage, which slows it."""
-    ours = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("OTEL_", "COVERAGE_", "BIZSPAN_"))
-    }
+    ours = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "COVERAGE_", "BIZSPAN_"))}
     return {**ours, "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", "NO_COLOR": "1"}
 
 
@@ -156,9 +148,7 @@ def expected_outputs(page: str, blocks: list[Block]) -> dict[int, Block]:
             executed += 1
         elif block.is_python:
             reason = block.info.partition("no-run")[2].strip(" :")
-            assert reason or NO_RUN.fullmatch(block.before), (
-                f"{where}: say why it is not run: ```python no-run: reason"
-            )
+            assert reason or NO_RUN.fullmatch(block.before), f"{where}: say why it is not run: ```python no-run: reason"
             compile(block.text, where, "exec", dont_inherit=True)
         if block.is_python:
             last_ran = block.is_run

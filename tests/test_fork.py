@@ -210,7 +210,7 @@ def test_a_fork_while_threads_tell_and_collect_leaves_a_child_that_works(
     """
     Whatever locks other threads hold at that moment, each child tells, flushes and ends.
     """
-    rounds = 40 if long else 3
+    rounds = 20 if long else 3
     ended = forked(
         f"""
     stop = threading.Event()

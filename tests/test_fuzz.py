@@ -320,7 +320,14 @@ def fits_coroutines(business: Business) -> bool:
     business=our.business, is_async=st.booleans(),
 )  # fmt: skip
 def test_a_decorated_function_takes_any_constants(
-    mode: str, facts: Thing, attributes: Thing, money: Thing, rejects: Thing, key: Thing, business: Business, is_async: bool
+    mode: str,
+    facts: Thing,
+    attributes: Thing,
+    money: Thing,
+    rejects: Thing,
+    key: Thing,
+    business: Business,
+    is_async: bool,
 ) -> None:
     """
     Decoration takes constants of any kind or says what is wrong; then each call runs.
@@ -415,9 +422,7 @@ def test_context_and_annotate_take_anything(
 
 
 @fuzz(500, mode=modes, facts=our.facts, late=our.facts, more=our.attributes)
-def test_annotating_a_span_of_another_library_takes_anything(
-    mode: str, facts: Thing, late: Thing, more: Thing
-) -> None:
+def test_annotating_a_span_of_another_library_takes_anything(mode: str, facts: Thing, late: Thing, more: Thing) -> None:
     """
     Facts for the current span of any library can be encoded with it.
     """

@@ -186,9 +186,7 @@ def wrong_direction(module: str, place: str, imported: str, each: Import) -> str
         if place != "DOORS":
             return f"imports the room {there}; only a door may."
         return (
-            None
-            if each.in_function or each.for_types
-            else f"imports the room {there} at the top; do it in a function."
+            None if each.in_function or each.for_types else f"imports the room {there} at the top; do it in a function."
         )
     if place in ROOMS:
         return f"a room may import the core, not {imported}." if there in ("DOORS", "FACADE") else None
@@ -224,9 +222,7 @@ def test_every_import_points_down() -> None:
     found = modules()
     known = frozenset(found).union(ROOMS, *(names.split() for _, names in HOUSE))  # planned ones as well
 
-    assert [] == [
-        said for name, path in found.items() for said in complaints(name, path.read_text("utf-8"), known)
-    ]
+    assert [] == [said for name, path in found.items() for said in complaints(name, path.read_text("utf-8"), known)]
 
 
 KNOWN: Final = frozenset(

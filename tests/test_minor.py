@@ -230,9 +230,7 @@ def test_another_rounding_is_refused(rounding: Any) -> None:
 def test_the_decimal_context_of_the_application_changes_nothing(amount: Any) -> None:
     """Five digits, every trap set: same result, same text, and the context stays as it was."""
     every_trap = list(decimal.Context().flags)
-    with decimal.localcontext(
-        decimal.Context(prec=5, rounding=decimal.ROUND_UP, capitals=0, traps=every_trap)
-    ):
+    with decimal.localcontext(decimal.Context(prec=5, rounding=decimal.ROUND_UP, capitals=0, traps=every_trap)):
         money = Money(amount, "EUR")
 
         assert (12345678, "123456.78 EUR") == (money.minor_units, str(money))
@@ -333,9 +331,7 @@ def test_every_price_that_a_float_can_write_is_accepted(minor: int, code: str) -
     st.none() | st.text() | CODES | st.integers() | st.builds(Raising),
     st.sampled_from([None, "half_even", "x"]),
 )
-def test_arbitrary_objects_only_ever_raise_amount_errors(
-    amount: object, currency: object, rounding: Any
-) -> None:
+def test_arbitrary_objects_only_ever_raise_amount_errors(amount: object, currency: object, rounding: Any) -> None:
     """The recording calls rest on it: one kind of refusal, with a reason to count."""
     try:
         minor, code = minor_units(amount, currency, rounding=rounding)

@@ -109,9 +109,7 @@ def test_arithmetic_is_the_one_of_amounts() -> None:
     assert (True, True, True, True) == (money < money * 2, money <= money, money * 2 > money, money >= money)
 
 
-@pytest.mark.parametrize(
-    "meet", [operator.add, operator.sub, operator.lt, operator.le, operator.gt, operator.ge]
-)
+@pytest.mark.parametrize("meet", [operator.add, operator.sub, operator.lt, operator.le, operator.gt, operator.ge])
 def test_two_currencies_never_meet(meet: Callable[[Money, Money], object]) -> None:
     """Row 18: the error says to keep two sums. Only equality has an answer: no."""
     with pytest.raises(CurrencyMismatch, match=r"EUR and USD cannot be .*; keep one sum for each currency"):

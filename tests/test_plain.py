@@ -79,9 +79,7 @@ def test_what_cannot_be_kept_is_dropped_with_a_word(value: object, note: str) ->
         ("family 👨‍👩‍👧", "family 👨‍👩‍👧", None),
     ],
 )  # fmt: skip
-def test_text_is_cleaned_of_what_breaks_batches_and_terminals(
-    text: str, expected: str, note: str | None
-) -> None:
+def test_text_is_cleaned_of_what_breaks_batches_and_terminals(text: str, expected: str, note: str | None) -> None:
     """Rows 20 and 21; joined emoji are no control characters."""
     assert (expected, note) == coerce(text)
     assert (expected, note) == coerce(Text(text))

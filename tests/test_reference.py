@@ -59,9 +59,7 @@ def test_every_public_name_is_in_the_api_page() -> None:
     """
     Each name of `bizspan.__all__` has an entry, and no entry names something else.
     """
-    entries = re.findall(
-        r"^\.\. (?:auto)?(?:class|function|exception):: bizspan\.(\w+)", page("api"), re.MULTILINE
-    )
+    entries = re.findall(r"^\.\. (?:auto)?(?:class|function|exception):: bizspan\.(\w+)", page("api"), re.MULTILINE)
 
     assert sorted(bizspan.__all__) == sorted(name for name in entries if name not in ("_run", "testing"))
 
@@ -74,9 +72,7 @@ def test_what_a_run_offers_is_in_the_api_page_with_its_parameters() -> None:
     told = ("revenue", "cost", "value", "tax", "annotate", "reject", "fail")
 
     assert {
-        name: [
-            parameter for parameter in inspect.signature(getattr(Run, name)).parameters if parameter != "self"
-        ]
+        name: [parameter for parameter in inspect.signature(getattr(Run, name)).parameters if parameter != "self"]
         for name in told
     } == {name: re.findall(r"(\w+)(?:=[^,]*)?(?:,|$)", listed) for name, listed in shown.items()}
 
@@ -103,9 +99,7 @@ def test_every_name_that_leaves_the_process_is_in_the_reference() -> None:
     shown = {*coded(page("signals")), *coded(page("vocabulary"))}
     # The page gives the money keys once, for revenue, and names the kinds.
     other_kinds = [kind for kind in names.MONEY_KINDS if kind != names.REVENUE]
-    told_by_kind = {
-        f"{kind}.{end}" for kind in other_kinds for end in ("amount", "minor_units", "currency", "invalid")
-    }
+    told_by_kind = {f"{kind}.{end}" for kind in other_kinds for end in ("amount", "minor_units", "currency", "invalid")}
     spoken_of = {names.CUSTOM_PREFIX, names.SCHEMA_URL, names.OTHER}  # in running text
 
     missing = {value for value in all_names().values() if value not in shown | told_by_kind | spoken_of}

@@ -29,9 +29,7 @@ EVERYTHING = (
     ("event and span, one id", "7,264", "7,264 ✓"),
 )
 
-needs_rotel = pytest.mark.skipif(
-    not Rotel.available(), reason=f"no native collector to test with: {Rotel.why_not()}"
-)
+needs_rotel = pytest.mark.skipif(not Rotel.available(), reason=f"no native collector to test with: {Rotel.why_not()}")
 
 
 def replay(*options: str) -> str:

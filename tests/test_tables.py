@@ -63,9 +63,7 @@ def test_exponents_are_those_of_minor_units_and_not_of_display(code: str, expone
     assert exponent == EXPONENTS[code]
 
 
-@pytest.mark.parametrize(
-    "code", ["HRK", "ZWL", "ANG", "BGN", "SLL", "CUC", "DEM", "XAU", "XDR", "XTS", "XXX", "CHE"]
-)
+@pytest.mark.parametrize("code", ["HRK", "ZWL", "ANG", "BGN", "SLL", "CUC", "DEM", "XAU", "XDR", "XTS", "XXX", "CHE"])
 def test_withdrawn_currencies_and_what_is_no_money_are_left_out(code: str) -> None:
     """A price in a withdrawn currency, a metal or a fund is a mistake."""
     assert code not in EXPONENTS

@@ -171,7 +171,9 @@ def currency_code(currency: object) -> str:
 
 def _taken_apart(amount: object, currency: object) -> tuple[object, str]:
     if currency is None and isinstance(amount, Exact):
-        return amount, amount.currency
+        known: object = amount.currency
+        # Checked, because Mock(spec=Money) passes for one, and its currency for nothing.
+        return amount, known if type(known) is str and known in EXPONENTS else currency_code(known)
     if currency is not None or isinstance(amount, (bool, int, float, str, Decimal)):
         return amount, currency_code(currency)
     other: Any = amount

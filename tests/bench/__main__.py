@@ -52,9 +52,7 @@ def measure_all(*, rounds: int, operations: int, parts: Sequence[str] = PARTS) -
         parts: Which of `PARTS`.
     """
     # No SDK comes first: it is the state before anything set a provider, and providers cannot be unset.
-    states = {
-        state: compare(state, rounds=rounds, operations=operations) for state in STATES if "states" in parts
-    }
+    states = {state: compare(state, rounds=rounds, operations=operations) for state in STATES if "states" in parts}
     metrics: dict[str, list[Cost]] = {}
     if "totals" in parts:
         pair = [neighbours.prometheus(), ours.totals_alone()]
@@ -85,9 +83,7 @@ def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15, help="interleaved rounds (default: %(default)s)")
-    parser.add_argument(
-        "--operations", type=int, default=2000, help="operations per round (default: %(default)s)"
-    )
+    parser.add_argument("--operations", type=int, default=2000, help="operations per round (default: %(default)s)")
     parser.add_argument("--part", action="append", choices=PARTS, help="measure this part only; repeatable")
     parser.add_argument("--json", action="store_true", help="print JSON rather than tables")
     options = parser.parse_args()

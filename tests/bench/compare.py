@@ -43,9 +43,7 @@ class Comparison:
             room: Multiplies the targets; above 1 for a machine whose clock is not trusted.
         """
         target, worst = TARGETS[self.state], self.worst()
-        return worst.app_us <= room * target.app and (
-            target.total is None or worst.total_us <= room * target.total
-        )
+        return worst.app_us <= room * target.app and (target.total is None or worst.total_us <= room * target.total)
 
 
 @contextmanager

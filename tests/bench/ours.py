@@ -67,9 +67,7 @@ def pipeline(state: str, exporters: Exporters | None = None) -> Generator[tuple[
         return
     wanted = exporters or Exporters()
     # What configure() does, without touching the process's global providers.
-    made = build_providers(
-        state, replace(wanted, metrics=WithHistograms(wanted.metrics, lambda: _active.current))
-    )
+    made = build_providers(state, replace(wanted, metrics=WithHistograms(wanted.metrics, lambda: _active.current)))
     stamp_spans(made.tracer)
     stamp_logs(made.logger)
     ours = _signals.build(
@@ -104,9 +102,7 @@ def totals_alone() -> Subject:
     def run() -> None:
         dimensions: Attributes = {SEGMENT_KEY: SEGMENT, COUNTRY_KEY: COUNTRY}
         amounts = ((REVENUE, 4200, "EUR"),)
-        intake.append(
-            Record(EVENT_OPERATION, "checkout", "", 0, dimensions, amounts, None, SUCCESS, ELAPSED_NS)
-        )
+        intake.append(Record(EVENT_OPERATION, "checkout", "", 0, dimensions, amounts, None, SUCCESS, ELAPSED_NS))
 
     def flush() -> None:
         while intake:

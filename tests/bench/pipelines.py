@@ -55,9 +55,7 @@ class NullLogs:
 class NullMetrics(MetricExporter):
     """Takes collected metrics and does nothing."""
 
-    def export(
-        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: object
-    ) -> MetricExportResult:
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: object) -> MetricExportResult:
         return MetricExportResult.SUCCESS
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
@@ -112,9 +110,7 @@ def build_providers(state: str, exporters: Exporters) -> Providers:
     meter = MeterProvider(metric_readers=[reader], shutdown_on_exit=False)
     logger = LoggerProvider(shutdown_on_exit=False)
     logger.add_log_record_processor(
-        BatchLogRecordProcessor(
-            cast("Any", exporters.logs), max_queue_size=QUEUE_SIZE, schedule_delay_millis=NEVER_MS
-        )
+        BatchLogRecordProcessor(cast("Any", exporters.logs), max_queue_size=QUEUE_SIZE, schedule_delay_millis=NEVER_MS)
     )
     return Providers(tracer, meter, logger)
 
@@ -140,9 +136,7 @@ def signals(state: str, exporters: Exporters | None = None) -> Signals:
     """
     name = "shop"
     if state == NO_SDK:
-        return Signals(
-            trace.get_tracer(name), metrics.get_meter(name), _logs.get_logger(name), _nothing, _nothing
-        )
+        return Signals(trace.get_tracer(name), metrics.get_meter(name), _logs.get_logger(name), _nothing, _nothing)
     made = build_providers(state, exporters or Exporters())
     return Signals(
         made.tracer.get_tracer(name),

@@ -26,9 +26,7 @@ def comparison_table(comparison: Comparison) -> str:
     target, worst = TARGETS[comparison.state], comparison.worst()
     lines.append(f"{'target, app thread':22}{'<=':>9}{target.app:7.3f}  {verdict(worst.app_us, target.app)}")
     if target.total is not None:
-        lines.append(
-            f"{'target, total':22}{'<=':>27}{target.total:7.3f}  {verdict(worst.total_us, target.total)}"
-        )
+        lines.append(f"{'target, total':22}{'<=':>27}{target.total:7.3f}  {verdict(worst.total_us, target.total)}")
     return "\n".join(lines)
 
 

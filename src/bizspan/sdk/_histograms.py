@@ -56,7 +56,7 @@ class WithHistograms(MetricExporter):
     def __init__(self, inner: MetricExporter, pipeline: Callable[[], Pipeline | None]) -> None:
         temporality: dict[type, AggregationTemporality] = getattr(inner, "_preferred_temporality", None) or {}
         super().__init__(temporality, getattr(inner, "_preferred_aggregation", None))
-        self._inner = inner
+        self._inner: Any = inner  # the SDK leaves its keyword arguments untyped
         self._pipeline = pipeline
         self._temporality = temporality.get(HistogramInstrument, AggregationTemporality.CUMULATIVE)
         self._of: Pipeline | None = None
@@ -71,7 +71,7 @@ class WithHistograms(MetricExporter):
             metrics_data = self._added(metrics_data, now, seen)
         except Exception as error:
             _guard.swallowed("adding histograms", error)
-        result = self._inner.export(metrics_data, timeout_millis=timeout_millis, **kwargs)  # pyright: ignore[reportUnknownMemberType]
+        result: MetricExportResult = self._inner.export(metrics_data, timeout_millis=timeout_millis, **kwargs)  # pyright: ignore[reportUnknownMemberType]
         if result is MetricExportResult.SUCCESS and self._temporality is AggregationTemporality.DELTA:
             self._seen.update(seen)
             self._since_ns = now
@@ -146,7 +146,8 @@ class WithHistograms(MetricExporter):
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Flush the real exporter."""
-        return self._inner.force_flush(timeout_millis)
+        flushed: bool = self._inner.force_flush(timeout_millis)
+        return flushed
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """Shut the real exporter down."""
