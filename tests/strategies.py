@@ -6,12 +6,13 @@ import asyncio
 import enum
 import itertools
 import sys
-from collections import Counter, OrderedDict, UserDict, defaultdict, deque, namedtuple
+from collections import Counter, OrderedDict, UserDict, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from pathlib import PurePosixPath
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
@@ -39,7 +40,7 @@ class Thing:
         return self.label
 
 
-class Unspeakable(Exception):
+class UnspeakableError(Exception):
     """An error whose text cannot be read."""
 
     def __str__(self) -> str:
@@ -58,13 +59,18 @@ ERRORS: tuple[Callable[[], Exception], ...] = (
     lambda: MemoryError(MARKER),
     lambda: AmountError(MARKER, MARKER),
     lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, MARKER),
-    lambda: Unspeakable(MARKER),
+    lambda: UnspeakableError(MARKER),
 )
 
 
 def class_name(value: object) -> str:
     """The name of a value's class, whatever its metaclass says."""
     return str(vars(type)["__name__"].__get__(type(value)))
+
+
+def class_of(value: object) -> type[object]:
+    """The class of a value, without asking the value."""
+    return type(value)
 
 
 def raising(error: Callable[[], BaseException]) -> Any:
@@ -78,16 +84,22 @@ def raising(error: Callable[[], BaseException]) -> Any:
 
 def giving(value: object) -> Any:
     """A method that gives this."""
-    return lambda *args, **named: value
+
+    def method(*args: object, **named: object) -> Any:
+        return value
+
+    return method
 
 
-METHODS = """
+_METHODS = """
     __str__ __repr__ __format__ __eq__ __ne__ __lt__ __gt__ __hash__ __bool__ __len__ __iter__ __next__
     __getitem__ __contains__ __getattr__ __getattribute__ __index__ __int__ __float__ __bytes__ __fspath__
     __call__ __abs__ __neg__ __add__ __radd__ __mul__ __round__ __reduce_ex__ __dir__ __sizeof__
     keys items encode isoformat utcoffset as_integer_ratio
-""".split()
-PROPERTIES = "__class__ __dict__ amount currency code value numerator denominator _value_ name".split()
+"""
+METHODS = tuple(_METHODS.split())
+MONEY_PROPERTIES = ("amount", "currency", "code", "value", "numerator", "denominator")
+PROPERTIES = ("__class__", "__dict__", "_value_", "name", *MONEY_PROPERTIES)
 _LIES: dict[str, object] = {
     "__str__": giving(MARKER), "__repr__": giving(MARKER), "__format__": giving(MARKER), "__eq__": giving(True),
     "__ne__": giving(MARKER), "__hash__": giving(hash("segment")), "__bool__": giving(False), "__len__": giving(10**30),
@@ -97,12 +109,12 @@ _LIES: dict[str, object] = {
     "items": giving(itertools.repeat(("k", "v"))), "keys": giving(itertools.repeat("k")),
     "encode": giving(MARKER), "isoformat": giving(MARKER), "utcoffset": giving(MARKER),
     "as_integer_ratio": giving((1, 0)),
-    **{name: property(giving(MARKER)) for name in "amount currency code value numerator denominator".split()},
+    **{name: property(giving(MARKER)) for name in MONEY_PROPERTIES},
 }  # fmt: skip
 
 
 def _class(name: str, bases: tuple[type, ...], members: dict[str, Any]) -> Any:
-    members.setdefault("__hash__", bases[0].__hash__ or object.__hash__)
+    members.setdefault("__hash__", bases[0].__dict__.get("__hash__") or object.__hash__)
     return type(name, bases, members)
 
 
@@ -121,30 +133,20 @@ def _hostile_classes() -> list[Any]:
     return found
 
 
-class Minding(type):
-    """A class that minds being asked about itself."""
-
-    __eq__ = raising(ERRORS[0])
-    __hash__ = raising(ERRORS[1])
-    __instancecheck__ = raising(ERRORS[2])
-    __subclasscheck__ = raising(ERRORS[3])
-    __call__ = type.__call__
-    __name__ = property(raising(ERRORS[4]))  # type: ignore[assignment]
-    __module__ = property(raising(ERRORS[6]))  # type: ignore[assignment]
-    __str__ = raising(ERRORS[7])
-    __repr__ = raising(ERRORS[8])
-
-
+_MINDING: dict[str, Any] = {
+    **{
+        name: raising(error) for name, error in zip(("__eq__", "__hash__", "__str__", "__repr__"), ERRORS, strict=False)
+    },
+    "__name__": property(raising(ERRORS[4])),
+    "__module__": property(raising(ERRORS[6])),
+    "__instancecheck__": raising(ERRORS[2]),
+}
+# A class that minds being asked about itself. Raising an error asks the error's class whether it is a subclass, so
+# that a `raise` of one that minds this too would end elsewhere.
+Minding: Any = type("Minding", (type,), {**_MINDING, "__subclasscheck__": raising(ERRORS[3])})
+MindingErrors: Any = type("MindingErrors", (type,), _MINDING)
 Minded: Any = Minding("Minded", (), {})
 MindedText: Any = Minding("MindedText", (str,), {})
-
-
-class MindingErrors(Minding):
-    """Raising such an error asks its class itself, so that a `raise` would end elsewhere."""
-
-    __subclasscheck__ = type.__subclasscheck__
-
-
 MindedError: Any = MindingErrors("MindedError", (Exception,), {})
 MindedBase: Any = MindingErrors("MindedBase", (BaseException,), {})
 
@@ -165,7 +167,7 @@ def _subclasses() -> list[tuple[str, Callable[[], Any]]]:
             ("Lying", {name: lie for name, lie in _LIES.items() if name not in PROPERTIES}),
         ):
             kind = _class(f"{label}{base.__name__}", (base,), members)
-            found.append((kind.__name__, lambda k=kind, b=base, a=arguments: _made(k, b, a)))
+            found.append((f"{label}{base.__name__}", partial(_made, kind, base, arguments)))
     return found
 
 
@@ -173,7 +175,7 @@ def _made(kind: Any, base: Any, arguments: tuple[Any, ...]) -> Any:
     value = base.__new__(kind, *arguments)
     if base in (dict, list, set, OrderedDict, UserDict):
         try:
-            base.__init__(value, *arguments)
+            type.__getattribute__(base, "__init__")(value, *arguments)
         except Exception:  # its own methods took part in filling it
             return value
     return value
@@ -233,11 +235,12 @@ class Duck:
         self.currency = currency
 
 
-class ForgedMoney(Money):
-    """A subclass of ours that lies about what it holds."""
-
-    minor_units = property(giving(MARKER))  # type: ignore[assignment]
-    currency = property(raising(ERRORS[0]))  # type: ignore[assignment]
+# A subclass of ours that lies about what it holds.
+ForgedMoney: Any = type(
+    "ForgedMoney",
+    (Money,),
+    {"minor_units": property(giving(MARKER)), "currency": property(raising(ERRORS[0]))},
+)
 
 
 def _cyclic_list() -> Any:
@@ -263,7 +266,12 @@ async def _coroutine_function() -> None:
     """Nobody calls it."""
 
 
-Point = namedtuple("Point", "x y")  # noqa: PYI024 - the untyped form is what is meant
+class Point(NamedTuple):
+    """A named tuple that is no price."""
+
+    x: int
+    y: int
+
 
 _ODD: list[tuple[str, Callable[[], Any]]] = [
     ("None", lambda: None), ("...", lambda: ...), ("NotImplemented", lambda: NotImplemented),
@@ -271,7 +279,8 @@ _ODD: list[tuple[str, Callable[[], Any]]] = [
     ("a generator", lambda: (n for n in itertools.count())), ("an endless iterator", lambda: itertools.repeat(MARKER)),
     ("a range", lambda: range(10**12)), ("Mock()", Mock), ("MagicMock()", MagicMock),
     ("Mock(spec=Money)", lambda: Mock(spec=Money)), ("an exception", lambda: ValueError(MARKER)),
-    ("bytes", lambda: MARKER.encode()), ("bytearray", lambda: bytearray(b"x")), ("memoryview", lambda: memoryview(b"x")),
+    ("bytes", lambda: MARKER.encode()),
+    ("bytearray", lambda: bytearray(b"x")), ("memoryview", lambda: memoryview(b"x")),
     ("numpy.float64", lambda: numpy.float64("19.99")), ("numpy.int64", lambda: numpy.int64(7)),
     ("numpy.nan", lambda: numpy.float32("nan")), ("numpy.array", lambda: numpy.array([1, 2])),
     ("numpy.bool", lambda: numpy.bool_(True)), ("numpy.datetime64", lambda: numpy.datetime64("2026-01-01")),
@@ -288,8 +297,10 @@ _ODD: list[tuple[str, Callable[[], Any]]] = [
     ("odd keys", lambda: {1: 1, None: 2, (1,): 3, b"k": 4, "\ud800": 5}), ("mixed set", lambda: {1, "a", None}),
     ("mappingproxy", lambda: MappingProxyType({"segment": "gold"})), ("UserDict", lambda: UserDict(segment="gold")),
     ("namespace", lambda: SimpleNamespace(amount=1, currency="EUR", code=MARKER)), ("Point", lambda: Point(1, 2)),
-    ("naive datetime", lambda: datetime(2026, 1, 1)), ("year 1", lambda: datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=9)))),
-    ("year 9999", lambda: datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-9)))), ("date", lambda: date(2026, 1, 1)),
+    ("naive datetime", lambda: datetime(2026, 1, 1)),
+    ("year 1", lambda: datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=9)))),
+    ("year 9999", lambda: datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-9)))),
+    ("date", lambda: date(2026, 1, 1)),
     ("raising time zone", lambda: datetime(2026, 1, 1, tzinfo=BrokenZone(raising(ERRORS[0])))),
     ("lying time zone", lambda: datetime(2026, 1, 1, tzinfo=BrokenZone(giving(MARKER)))),
     ("timedelta", lambda: timedelta(days=1)), ("UUID", lambda: UUID(int=7)), ("Path", lambda: PurePosixPath("a/b")),
@@ -342,12 +353,12 @@ things = st.one_of(_odd, _odd, _scalars, _odd, _small)
 functions = st.sampled_from(_FUNCTIONS).map(_thing)
 anything = st.one_of(_odd, _odd, _scalars, _odd, _small, functions)
 
-KEYWORDS = (
-    "segment", "country", "order", "customer", "traffic", "region", "plan", "segmnt", "level", "count", "ratio", "stage",
-    "geo.country.iso_code", "business.order.id", "otel.status", "", " ", "\ud800", "a b", "x" * 300,
+KEYWORDS: tuple[str, ...] = (
+    "segment", "country", "order", "customer", "traffic", "region", "plan", "segmnt", "level", "count", "ratio",
+    "stage", "geo.country.iso_code", "business.order.id", "otel.status", "", " ", "\ud800", "a b", "x" * 300,
     "\x1b[31m", "result", "self", "é",
 )  # fmt: skip
-_keyword = st.sampled_from(KEYWORDS)
+_keyword: st.SearchStrategy[str] = st.sampled_from(KEYWORDS)
 
 
 def facts_of(values: st.SearchStrategy[Thing]) -> st.SearchStrategy[Thing]:
@@ -357,7 +368,8 @@ def facts_of(values: st.SearchStrategy[Thing]) -> st.SearchStrategy[Thing]:
         values = {name: MARKER if name == "customer" else thing.value for name, thing in told}
         return Thing(repr(dict(told)), values)
 
-    return st.lists(st.tuples(_keyword, values), max_size=2).map(facts)
+    pairs: st.SearchStrategy[list[tuple[str, Thing]]] = st.lists(st.tuples(_keyword, values), max_size=2)
+    return pairs.map(facts)
 
 
 def _with_odd_keys(items: list[tuple[Thing, Thing]]) -> Thing:
@@ -366,7 +378,7 @@ def _with_odd_keys(items: list[tuple[Thing, Thing]]) -> Thing:
         try:
             found[key.value] = value.value
         except Exception:  # it has no hash, or minds being compared
-            continue
+            found["left out"] = key.label
     return Thing(repr(dict(items)), found)
 
 
@@ -375,7 +387,7 @@ attributes = st.one_of(
     st.just(Thing("None", None)), facts, anything, st.lists(st.tuples(things, things), max_size=2).map(_with_odd_keys)
 )
 names = st.one_of(
-    st.sampled_from(["checkout", "checkout", "Ünïcode name", " padded ", "x" * 500, "business.refund", "a\ud800"]).map(plain),
+    st.sampled_from(["checkout", "checkout", "Ünïcode", " padded ", "x" * 500, "business.cost"]).map(plain),
     anything,
 )  # fmt: skip
 
@@ -412,21 +424,20 @@ roundings = st.one_of(st.sampled_from([None, None, "half_even", "up"]).map(plain
 spans = st.one_of(st.sampled_from(["new", "new", "current", "old"]).map(plain), things)
 
 
-class CardDeclined(Exception):
+class CardDeclined(Exception):  # noqa: N818 - as shops call it
     """A business refusal."""
 
 
-class Lying(Exception):
-    """An error that pretends to be another one."""
-
-    __class__ = property(raising(ERRORS[0]))  # type: ignore[assignment]
+# An error that minds being asked for its class.
+LyingError: Any = type("LyingError", (Exception,), {"__class__": property(raising(ERRORS[0]))})
 
 
 _OddlyNamed: Any = type("OddlyNamed", (Exception,), {"__module__": 7, "__qualname__": "a\ud800\x1b[31m"})
 
 _BUSINESS_ERRORS: tuple[tuple[str, Callable[[], BaseException]], ...] = (
     *[(f"error {n}", error) for n, error in enumerate(ERRORS)],
-    ("CardDeclined", lambda: CardDeclined(MARKER)), ("Lying", Lying), ("OddlyNamed", lambda: _OddlyNamed(MARKER)),
+    ("CardDeclined", lambda: CardDeclined(MARKER)), ("LyingError", LyingError),
+    ("OddlyNamed", lambda: _OddlyNamed(MARKER)),
     ("MindedError", lambda: MindedError(MARKER)), ("MindedBase", lambda: MindedBase(MARKER)),
     ("KeyboardInterrupt", lambda: KeyboardInterrupt(MARKER)), ("SystemExit", lambda: SystemExit(MARKER)),
     ("GeneratorExit", lambda: GeneratorExit(MARKER)), ("CancelledError", lambda: asyncio.CancelledError(MARKER)),

@@ -18,8 +18,8 @@ from bizspan import names
 from bizspan._clock import Ids
 from bizspan._record import Record
 from bizspan._signals import EventSink
-from bizspan.sdk._events import ReadyEventSink
 from bizspan.sdk import _memory
+from bizspan.sdk._events import ReadyEventSink
 
 BURST = 7_000  # the SDK's batch processor keeps 2,048
 

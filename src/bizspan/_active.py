@@ -33,6 +33,8 @@ _is_starting = False
 _EXIT_S: Final = 1.0
 # Called with each new process pipeline: gauges start here.
 on_start: list[Callable[[], None]] = []
+# Called when the process's pipeline is taken away: gauges stop here.
+on_remove: list[Callable[[], None]] = []
 
 
 def pipeline() -> Pipeline | None:
@@ -66,6 +68,8 @@ def remove() -> None:
     """Back to the unconfigured state."""
     global _recipe, current
     _recipe = current = None
+    for stop in on_remove:
+        stop()
 
 
 def swap(temporary: Pipeline | None) -> Pipeline | None:

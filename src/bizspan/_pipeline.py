@@ -71,6 +71,7 @@ class Pipeline:
         late_sinks: Asked while there are no sinks: providers may be set after the first record.
         revenue_basis: ``excl_tax`` or ``incl_tax``.
         isolated: Accounts for itself alone, not for what this process told before: for tests.
+        generation: Tells its instruments from those of earlier pipelines on the same provider.
     """
 
     def __init__(
@@ -90,8 +91,10 @@ class Pipeline:
         late_sinks: Callable[[], tuple[Sink, ...]] | None = None,
         revenue_basis: str = "excl_tax",
         isolated: bool = False,
+        generation: int = 0,
     ) -> None:
         self.isolated = isolated
+        self.generation = generation
         self.pid = os.getpid()
         self.accounts = Accounts()
         clock = clock or Clock()

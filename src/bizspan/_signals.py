@@ -176,7 +176,7 @@ def build(settings: Settings, providers: Providers, generation: int = 0) -> Pipe
             a provider hands out an instrument of one scope once, and a forked child's must not be its parent's.
     """
     version = library_version()
-    scope = {"bizspan.generation": generation} if generation else None
+    scope = {names.GENERATION: generation} if generation else None
     tracers = providers.tracer or trace.get_tracer_provider()
     meters = providers.meter or metrics.get_meter_provider()
     meter = meters.get_meter(names.SCOPE, version, settings.schema_url, scope)
@@ -208,6 +208,7 @@ def build(settings: Settings, providers: Providers, generation: int = 0) -> Pipe
         immediate=bool(settings.consoles),
         revenue_basis=settings.revenue_basis,
         isolated=settings.isolated,
+        generation=generation,
         **replays,
     )
     _register(meter, pipeline)

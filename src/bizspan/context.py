@@ -83,7 +83,7 @@ class Scope:
         if self._resolved_by is facts:
             return self
         # A loop, because scopes may be nested deeper than Python's stack.
-        waiting = [self]
+        waiting: list[Scope] = [self]
         outer = self.outer
         while outer is not None and outer._resolved_by is not facts:
             waiting.append(outer)

@@ -75,7 +75,7 @@ class Gauge:
             ).start()
 
     def retire(self) -> None:
-        """Stop pulling, and give nothing more: another gauge took the name."""
+        """Stop pulling, and give nothing more, until a pipeline is served again."""
         self._served = None
         self._stop.set()
 
@@ -224,7 +224,13 @@ def _serve_all() -> None:
             _guard.swallowed("starting a gauge", error)
 
 
+def _stop_all() -> None:
+    for declared in list(_gauges.values()):
+        declared.retire()
+
+
 _active.on_start.append(_serve_all)
+_active.on_remove.append(_stop_all)
 
 
 def _is_number(value: object) -> bool:

@@ -17,6 +17,8 @@ RECORD_UID: Final = "log.record.uid"  # semantic conventions, "General logs attr
 WRITER_ID: Final = "bizspan.writer.id"
 SEQUENCE: Final = "bizspan.seq"
 NOTES: Final = "bizspan.notes"
+# On the metrics' scope, of every pipeline of a process but its first.
+GENERATION: Final = "bizspan.generation"
 DROPPED_FACTS: Final = "bizspan.dropped_facts"
 
 EVENT_OPERATION: Final = "business.operation"

@@ -90,7 +90,13 @@ class WithHistograms(MetricExporter):
         return replace(
             data,
             resource_metrics=[
-                replace(resource, scope_metrics=[_extended(scope, metrics) for scope in resource.scope_metrics])
+                replace(
+                    resource,
+                    scope_metrics=[
+                        _extended(scope, metrics) if _is_of(pipeline, scope) else scope
+                        for scope in resource.scope_metrics
+                    ],
+                )
                 for resource in data.resource_metrics
             ],
         )
@@ -154,7 +160,11 @@ class WithHistograms(MetricExporter):
         self._inner.shutdown(timeout_millis, **kwargs)  # pyright: ignore[reportUnknownMemberType]
 
 
+def _is_of(pipeline: Pipeline, metrics: ScopeMetrics) -> bool:
+    # An earlier pipeline of the process may stand beside: its counters are its own, and have their own generation.
+    scope = metrics.scope
+    return scope.name == names.SCOPE and (scope.attributes or {}).get(names.GENERATION, 0) == pipeline.generation
+
+
 def _extended(scope: ScopeMetrics, metrics: list[Metric]) -> ScopeMetrics:
-    if scope.scope.name != names.SCOPE:
-        return scope
     return replace(scope, metrics=[*scope.metrics, *metrics])

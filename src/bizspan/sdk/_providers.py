@@ -139,6 +139,10 @@ class Globals:
                 continue
             setattr(home, variable, None)
             once._done = False
+            # What the metrics API hands out while no provider is set goes on to the one that was set last.
+            proxy = f"_PROXY{variable}"
+            if hasattr(home, proxy):
+                setattr(home, proxy, type(getattr(home, proxy))())
         self._set.clear()
 
 
