@@ -7,7 +7,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +30,8 @@ _recipe: Recipe | None = None
 _generations = count()
 _starting = threading.RLock()
 _is_starting = False
+# The semantic conventions' key, and the one that it replaced.
+_ENVIRONMENT_KEYS: Final = ("deployment.environment.name", "deployment.environment")
 _EXIT_S: Final = 1.0
 # Called with each new process pipeline: gauges start here.
 on_start: list[Callable[[], None]] = []
@@ -81,19 +83,28 @@ def swap(temporary: Pipeline | None) -> Pipeline | None:
     return previous
 
 
-def environment_name(explicit: str | None = None) -> str:
+def environment_name(
+    explicit: str | None = None, resource_attributes: Mapping[str, str] | None = None, providers: Iterable[object] = ()
+) -> str:
     """
-    ``deployment.environment.name``: as given, else from ``OTEL_RESOURCE_ATTRIBUTES``, else of the tracer provider.
+    ``deployment.environment.name``: as given, else of the resource: as given, from ``OTEL_RESOURCE_ATTRIBUTES``, or of
+    the first provider that knows it.
     """
     if explicit is not None:
         return explicit
+    for key in _ENVIRONMENT_KEYS:
+        if key in (resource_attributes or {}):
+            return str((resource_attributes or {})[key])
     for pair in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","):
         key, _, value = pair.partition("=")
-        if key.strip() in ("deployment.environment.name", "deployment.environment"):
+        if key.strip() in _ENVIRONMENT_KEYS:
             return value.strip()
-    resource = getattr(trace.get_tracer_provider(), "resource", None)
-    attributes = getattr(resource, "attributes", {})
-    return str(attributes.get("deployment.environment.name", ""))
+    for provider in (*providers, trace.get_tracer_provider()):
+        attributes = getattr(getattr(provider, "resource", None), "attributes", None) or {}
+        for name in _ENVIRONMENT_KEYS:
+            if name in attributes:
+                return str(attributes[name])
+    return ""
 
 
 def hasher_for(key: bytes | None, key_id: str, environment: str) -> Hasher | None:
@@ -102,7 +113,7 @@ def hasher_for(key: bytes | None, key_id: str, environment: str) -> Hasher | Non
     """
     if key is not None:
         return Hasher(key, key_id)
-    return None if environment == "production" else Hasher()
+    return None if environment.strip().casefold() == "production" else Hasher()
 
 
 def _start() -> Pipeline:

@@ -8,13 +8,14 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from bizspan import _active, _guard
 from bizspan._accounts import NOT_CONFIGURED, idle
 from bizspan._run import Run, start
 from bizspan._values import known_name
-from bizspan._wrapping import Decorated, inner_function
+from bizspan._wrapping import Decorated, inner_function, is_coroutine_function
 from bizspan.errors import SetupError, type_name
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 Arguments = tuple[Any, ...]
 # From the call's positional and named arguments, and the result.
 Source = Callable[[Arguments, Mapping[str, Any], Any], Any]
+
+
+_DEFERRED = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ def decorate_operation(declared: Declared, function: Any) -> Any:
     plan = Plan(declared, inner)
     rejects = declared.rejects
 
-    if inspect.iscoroutinefunction(inner):
+    if is_coroutine_function(inner):
 
         async def call_async(wrapped: Any, instance: Any, args: Arguments, kwargs: dict[str, Any]) -> Any:
             run = plan.begin(instance, args, kwargs)
@@ -75,6 +79,8 @@ def decorate_operation(declared: Declared, function: Any) -> Any:
         except BaseException as error:
             run.ended(error, rejects)
             raise
+        if type(result) in _DEFERRED:
+            return plan.deferred(run, instance, args, kwargs, result, rejects)
         plan.end(run, instance, args, kwargs, result)
         return result
 
@@ -202,6 +208,37 @@ class Plan:
                 run.ended(error, ())
                 raise
         run.ended(None, ())
+
+    def deferred(
+        self, run: Run, instance: object, args: Arguments, kwargs: Mapping[str, Any], result: Any, rejects: Any
+    ) -> Any:
+        """
+        For a result whose work is still to come, although the function did not look like it.
+
+        A coroutine (of a plain wrapper around a coroutine function) is awaited inside the operation. A generator can't
+        be: the operation ends with the call, and that is counted.
+        """
+        if type(result) is not CoroutineType:
+            pipeline = run.pipeline
+            if pipeline is not None:
+                pipeline.accounts.refuse_value(
+                    self._name, "generator", "Its work comes after the call; wrap the loop that uses it in operation()."
+                )
+            self.end(run, instance, args, kwargs, result)
+            return result
+        run.leave()
+
+        async def awaited() -> Any:
+            run.resume()
+            try:
+                value = await result
+            except BaseException as error:
+                run.ended(error, rejects)
+                raise
+            self.end(run, instance, args, kwargs, value)
+            return value
+
+        return awaited()
 
     def _prepare(self, pipeline: Pipeline) -> None:
         attributes: Attributes = {}

@@ -202,16 +202,33 @@ class Recording:
                 )
             self._close_span(end, outcome, ended_ns)
             attributes.update(end)
-        uid = self.id if self._key is None else pipeline.uid_for(self.name, self._key)
+        uid = self.id if self._key is None else self._keyed_uid(pipeline, outcome)
+        # Made before the first is accepted: from then on its attributes are the consumer's.
+        more = [
+            self._further(line, f"{uid}-{position}", ended_ns, outcome) for position, line in enumerate(further, 2)
+        ] if further else ()  # fmt: skip
         pipeline.accept(
             Record(
                 _OPERATION, self.name, uid, ended_ns, attributes, lines,
                 self._context, outcome, elapsed, None, self._key is not None,
             )
         )  # fmt: skip
-        for position, line in enumerate(further, 2):
-            self._accept_further(pipeline, line, f"{uid}-{position}", ended_ns, outcome)
+        for record in more:
+            pipeline.accept(record)
         self._span = trace.INVALID_SPAN
+
+    def _keyed_uid(self, pipeline: Pipeline, outcome: str) -> str:
+        # A failed attempt and the success of its retry are two facts, though the caller's key is the same.
+        name = self.name if outcome == names.SUCCESS else f"{self.name}\0{outcome}"
+        return pipeline.uid_for(name, self._key)
+
+    def resume(self) -> None:
+        """Become the current operation again: where a coroutine starts that was made inside it."""
+        self._outer = still_open(frame.get())
+        self._outer_context = otel.get_current()
+        frame.set(self)
+        if self._own_span:
+            otel.attach(self._context)
 
     def _merge_annotated(self, pipeline: Pipeline, end: Attributes) -> None:
         late: Attributes = {}
@@ -235,21 +252,16 @@ class Recording:
         if self._own_span:
             span.end(ended_ns)
 
-    def _accept_further(
-        self, pipeline: Pipeline, line: tuple[str, int, str], uid: str, time_ns: int, outcome: str
-    ) -> None:
+    def _further(self, line: tuple[str, int, str], uid: str, time_ns: int, outcome: str) -> Record:
         """Money in a second currency: an event of its own with the same operation id."""
         kind, units, code = line
         # Without the money that the operation's own event tells: it would count twice.
         attributes = {key: value for key, value in self.attributes.items() if key not in names.MONEY_KEYS}
         write_amount(attributes, kind, units, code)
         lines = (line,) if outcome == names.SUCCESS or kind != names.REVENUE else ()
-        pipeline.accept(
-            Record(
-                names.EVENT_REVENUE if kind == names.REVENUE else names.EVENT_COST, self.name, uid, time_ns,
-                attributes, lines,
-                self._context, None, None, None, self._key is not None,
-            )
+        return Record(
+            names.EVENT_REVENUE if kind == names.REVENUE else names.EVENT_COST, self.name, uid, time_ns,
+            attributes, lines, self._context, None, None, None, self._key is not None,
         )  # fmt: skip
 
     @property

@@ -18,6 +18,7 @@ from opentelemetry._logs import SeverityNumber
 from opentelemetry.metrics import Observation
 
 from bizspan import names
+from bizspan._accounts import idle
 from bizspan._clock import Clock, Ids
 from bizspan._facts import Hasher
 from bizspan._pipeline import CAPACITY, Pipeline, Sink
@@ -241,14 +242,21 @@ def _register(meter: Meter, pipeline: Pipeline) -> None:
     def money(kind: str) -> Points:
         return lambda: totals.counted_money(kind)
 
+    def all_refused() -> dict[str, int]:
+        # With what was told before anything could take it, as in diagnostics().
+        counts = accounts.refused.values()
+        for reason, count in ({} if pipeline.isolated else idle.refused.values()).items():
+            counts[reason] = counts.get(reason, 0) + count
+        return counts
+
     def refused() -> list[tuple[float, Any]]:
-        return [(count, {names.REASON: reason}) for reason, count in accounts.refused.values().items()]
+        return [(count, {names.REASON: reason}) for reason, count in all_refused().items()]
 
     def values_refused() -> list[tuple[float, Any]]:
         return [(count, {names.REASON: reason}) for reason, count in accounts.values_refused.values().items()]
 
     def offered() -> list[tuple[float, Any]]:
-        return [(accounts.acknowledged.value + sum(accounts.refused.values().values()), {})]
+        return [(accounts.acknowledged.value + sum(all_refused().values()), {})]
 
     counters: list[tuple[str, str, str, Points]] = [
         (names.REVENUE, names.UNIT_CURRENCY, "Revenue of successful operations.", money(names.REVENUE)),

@@ -80,16 +80,25 @@ def inner_function(function: Any, what: str) -> Any:
         raise SetupError(f"{name} is a class; decorate the method that does the work.")
     if not callable(inner):
         raise SetupError(f"{what}() decorates functions, and {name} is none; use it as a block instead.")
-    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+    if any(inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f) for f in (inner, _call_of(inner))):
         raise SetupError(f"{name} is a generator; wrap the loop that uses it in {what}().")
     return inner
+
+
+def is_coroutine_function(inner: Any) -> bool:
+    """Whether calling it gives a coroutine; of an object, whether its ``__call__`` does."""
+    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(_call_of(inner))
+
+
+def _call_of(inner: Any) -> Any:
+    return getattr(type(inner), "__call__", None)  # noqa: B004 - what it is, not whether it is callable
 
 
 def decorate(function: F, open_block: Callable[[], Any], what: str) -> F:
     """
     The function, run inside a fresh block at each call.
     """
-    if inspect.iscoroutinefunction(inner_function(function, what)):
+    if is_coroutine_function(inner_function(function, what)):
 
         async def call_async(wrapped: Any, instance: Any, args: Arguments, kwargs: dict[str, Any]) -> Any:
             with open_block():

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
@@ -140,8 +141,14 @@ def configure(
         )  # fmt: skip
         return _current
     exports = _checked_exports(export)
-    settings = _settings(exports, vocabulary, _checked_key(hash_key), hash_key_id, environment, revenue_basis, capacity)
     given = (tracer_provider, meter_provider, logger_provider)
+    _check_texts(service_name=service_name, environment=environment, hash_key_id=hash_key_id)
+    if resource_attributes is not None and not isinstance(resource_attributes, Mapping):
+        raise SetupError("resource_attributes= must be a dict of texts.")
+    environment_name = _active.environment_name(environment, resource_attributes, given)
+    settings = _settings(
+        exports, vocabulary, _checked_key(hash_key), hash_key_id, environment_name, revenue_basis, capacity
+    )
     if _active.current is not None and _active.current.isolated:
         # A test captures: the application's set-up is checked, its vocabulary applies, and nothing is sent.
         _active.current.declare(settings.declared, _active.current.hasher)
@@ -156,6 +163,7 @@ def configure(
 def _configure_api(settings: Settings, given: tuple[Any, Any, Any]) -> Configuration:
     """On whatever providers the application has: the bare install."""
     providers = Providers(*given)
+    unstamp = _stamp_sdk_providers(given)
     pipeline = _active.install(lambda generation: _signals.build(settings, providers, generation))
 
     def flush(timeout_s: float) -> bool:
@@ -172,9 +180,18 @@ def _configure_api(settings: Settings, given: tuple[Any, Any, Any]) -> Configura
         _active.remove()
         if running is not None:
             running.close(timeout_s)
+        unstamp()
 
     atexit.register(at_exit)
     return Configuration(pipeline, flush, undo)
+
+
+def _stamp_sdk_providers(given: tuple[Any, Any, Any]) -> Callable[[], None]:
+    """Have the application's providers stamp ambient facts, where it uses the SDK; what takes that back."""
+    if "opentelemetry.sdk.trace" not in sys.modules:
+        return lambda: None
+    sdk: Any = import_module("bizspan.sdk")
+    return cast("Callable[[], None]", sdk.stamp(given))
 
 
 def _configure_sdk(
@@ -199,7 +216,7 @@ def _settings(
     vocabulary: Vocabulary | Iterable[Vocabulary],
     key: bytes | None,
     key_id: str | None,
-    environment: str | None,
+    environment: str,
     revenue_basis: str,
     capacity: int,
 ) -> Settings:
@@ -212,7 +229,7 @@ def _settings(
     key_id = key_id or os.environ.get(_KEY_ID_VARIABLE) or "k1"
     return Settings(
         declared=declared,
-        hasher=_active.hasher_for(key, key_id, _active.environment_name(environment)),
+        hasher=_active.hasher_for(key, key_id, environment),
         schema_url="+".join([names.SCHEMA_URL, *(f"{v.prefix}:{v.version}" for v in vocabularies)]),
         consoles=(Receipts(declared),) if "console" in exports else (),
         revenue_basis=revenue_basis,
@@ -232,6 +249,12 @@ def _checked_vocabularies(given: object) -> tuple[Vocabulary, ...]:
 
 def _is_whole(number: object) -> bool:
     return isinstance(number, int) and not isinstance(number, bool)
+
+
+def _check_texts(**texts: object) -> None:
+    for name, text in texts.items():
+        if text is not None and not isinstance(text, str):
+            raise SetupError(f"{name}= must be a text, got {type(text).__name__}.")
 
 
 def _checked_exports(export: object) -> tuple[str, ...]:

@@ -34,6 +34,10 @@ class OpenOperation(Protocol):
 
     id: str
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not ended: a task may outlive the operation that it was made in."""
+
     def learn(self, facts: Mapping[str, object], /) -> None:
         """Take facts that were learned late."""
 
@@ -195,7 +199,7 @@ def annotate(*, attributes: Mapping[str, Plain] | None = None, **facts: Plain) -
         told = {**with_attributes(attributes), **facts}
         innermost = frame.get()
         run = None if innermost is None else innermost.run
-        if run is not None:
+        if run is not None and run.is_open:
             run.learn(told)
             return
         pipeline = _active.pipeline()

@@ -38,6 +38,7 @@ _OURS = frozenset(
 
 def event(
     name: str,
+    /,
     *,
     revenue: Amount | None = None,
     value: Amount | None = None,
@@ -218,11 +219,17 @@ def _record(pipeline: Pipeline, told: Told) -> Record | None:
     if told.score is not None:
         attributes[names.FEEDBACK_SCORE] = told.score
     lines = _write_money(pipeline, told.money, attributes)
-    uid = pipeline.new_id() if told.key is None else pipeline.uid_for(name, told.key)
+    uid = pipeline.new_id() if told.key is None else pipeline.uid_for(_keyed_name(name, attributes), told.key)
     return Record(
         name, name, uid, _happened(pipeline, told.time, attributes), attributes, lines,
         otel.get_current(), score=told.score, idempotent=told.key is not None, backdated=told.time is not None,
     )  # fmt: skip
+
+
+def _keyed_name(name: str, attributes: Attributes) -> str:
+    # One survey may ask two questions under one key.
+    question = attributes.get(names.FEEDBACK_NAME)
+    return name if question is None else f"{name}\0{question}"
 
 
 def _add_ambient(pipeline: Pipeline, attributes: Attributes) -> None:

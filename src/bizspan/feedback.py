@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def feedback(
     name: str,
     score: int | float | Decimal,
+    /,
     *,
     time: datetime | int | None = None,
     idempotency_key: Plain = None,

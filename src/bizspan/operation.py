@@ -49,7 +49,7 @@ class Operation:
         SetupError: At decoration, and when a run is entered twice. The text says what to change.
     """
 
-    __slots__ = ("_facts", "_key", "_money", "_name", "_prepared", "_rejects", "_run", "_span")
+    __slots__ = ("_facts", "_key", "_money", "_name", "_rejects", "_run", "_span")
 
     if TYPE_CHECKING:
         _name: str
@@ -61,7 +61,7 @@ class Operation:
         _run: Run | None
 
         def __init__(
-            self, /, name: str, *,
+            self, name: str, /, *,
             customer: Fact = None, segment: Fact = None, plan: Fact = None, tenant: Fact = None,
             community: Fact = None, country: Fact = None, region: Fact = None, continent: Fact = None,
             locality: Fact = None, channel: Fact = None, campaign: Fact = None, campaign_source: Fact = None,
@@ -75,7 +75,7 @@ class Operation:
     else:
 
         def __init__(
-            self, /, name, *, attributes=None, revenue=None, value=None, cost=None, tax=None, rejects=(), span="new",
+            self, name, /, *, attributes=None, revenue=None, value=None, cost=None, tax=None, rejects=(), span="new",
             idempotency_key=None, **facts,
         ):  # fmt: skip
             self._name = name

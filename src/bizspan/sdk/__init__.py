@@ -21,7 +21,7 @@ from bizspan.sdk._exit import AtEnd, Workers
 from bizspan.sdk._exporters import Exporters, from_environment
 from bizspan.sdk._resource import build_resource
 
-__all__ = ["Exporters", "set_up"]
+__all__ = ["Exporters", "set_up", "stamp"]
 
 _TAKE_SHARE = 0.4  # of the bound, for handing what waits to the providers; the rest is theirs
 _UNDO_S = 1.0  # for providers that were built before a later step of the set-up failed
@@ -77,6 +77,29 @@ def set_up(
         collected.undo()
 
     return pipeline, collected.flush, undo
+
+
+def stamp(given: tuple[Any, Any, Any]) -> Callable[[], None]:
+    """
+    Stamp the spans and log records of these tracer and logger providers, or of the global ones where they are set.
+
+    Returns:
+        What takes it back.
+    """
+    is_set = _signals.providers_set()
+    tracer = given[0] or (trace.get_tracer_provider() if is_set[0] else None)
+    logger = given[2] or (_logs.get_logger_provider() if is_set[2] else None)
+    stamps = [
+        None if tracer is None else _providers.stamp_spans(tracer),
+        None if logger is None else _providers.stamp_logs(logger),
+    ]
+
+    def undo() -> None:
+        for stamped in stamps:
+            if stamped is not None:
+                stamped.active = False
+
+    return undo
 
 
 class Collected:
