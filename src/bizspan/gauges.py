@@ -195,6 +195,10 @@ def gauge(
     def declare(function: F) -> F:
         if not callable(function):
             raise SetupError(f"gauge({name!r}) decorates a function without arguments.")
+        from inspect import isasyncgenfunction, iscoroutinefunction
+
+        if iscoroutinefunction(function) or isasyncgenfunction(function):
+            raise SetupError(f"gauge({name!r}) is pulled in a thread; give it a plain function, not an async one.")
         declared = Gauge(name, function, every_s, timeout_s, unit, description)
         previous = _gauges.get(name)
         if previous is not None:

@@ -19,6 +19,7 @@ from bizspan.errors import SetupError
 Type = type[str] | type[int] | type[float] | type[bool]
 Format = Literal["text", "country", "region", "continent"]
 
+_FORMATS: Final = ("text", "country", "region", "continent")
 _NAME_LIMIT: Final = 64
 _RESERVED: Final = ("otel", "bizspan", "app", "business")
 
@@ -74,15 +75,20 @@ class Attribute:
             )
         if isinstance(self.budget, bool) or not isinstance(self.budget, int) or not 1 <= self.budget <= 1900:
             raise SetupError(f"Attribute {self.name!r}: budget must be a whole number from 1 to 1900.")
+        if self.format not in _FORMATS:
+            raise SetupError(f"Attribute {self.name!r}: format {self.format!r} is unknown; use one of {_FORMATS}.")
         if self.format != "text" and self.type is not str:
             raise SetupError(f"Attribute {self.name!r}: format {self.format!r} needs type str.")
         if self.allowed is not None:
             object.__setattr__(self, "allowed", self._checked_allowed(self.allowed))
 
     def _checked_allowed(self, allowed: Iterable[object]) -> frozenset[object]:
-        if isinstance(allowed, str):
-            raise SetupError(f"Attribute {self.name!r}: allowed is one str; pass a list of values.")
-        values = frozenset(allowed)
+        if isinstance(allowed, str) or not isinstance(allowed, Iterable):
+            raise SetupError(f"Attribute {self.name!r}: allowed is one value; pass a list of values.")
+        try:
+            values = frozenset(allowed)
+        except TypeError:
+            raise SetupError(f"Attribute {self.name!r}: allowed holds what can't be a value; use texts.") from None
         wrong = [value for value in values if type(value) is not self.type]
         if wrong or not values:
             raise SetupError(
@@ -124,6 +130,8 @@ class Vocabulary:
             raise SetupError(f"Vocabulary prefix {self.prefix!r} is not a key; use one such as 'shop'.")
         if self.prefix.split(".")[0] in _RESERVED:
             raise SetupError(f"Vocabulary prefix {self.prefix!r} is reserved; use a prefix of your own.")
+        if not isinstance(self.attributes, Iterable):
+            raise SetupError(f"Vocabulary {self.prefix!r} takes a list of Attribute objects, got {self.attributes!r}.")
         attributes = tuple(self.attributes)
         for attribute in attributes:
             if not isinstance(attribute, Attribute):
@@ -157,9 +165,14 @@ def _is_key(text: str) -> bool:
     return len(text) <= 200 and all(part.isidentifier() and part.isascii() for part in text.split("."))
 
 
+def _is_ours(key: str) -> bool:
+    """Whether bizspan writes this key, or OpenTelemetry keeps its namespace."""
+    return key.split(".")[0] in (*_RESERVED, "log") or key in (names.ERROR_TYPE, "error")
+
+
 def _keyed(attribute: Attribute, prefix: str) -> Attribute:
     if attribute.key:
-        if not _is_key(attribute.key) or attribute.key.split(".")[0] in ("otel", "bizspan", "app"):
+        if not isinstance(attribute.key, str) or not _is_key(attribute.key) or _is_ours(attribute.key):
             raise SetupError(f"Attribute {attribute.name!r}: key {attribute.key!r} is reserved or malformed.")
         return attribute
     return replace(attribute, key=f"{prefix}.{attribute.name}")
