@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +15,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 import bizspan
-from bizspan import Attribute, Money, SetupError, Vocabulary
+from bizspan import Attribute, Money, SetupError, Vocabulary, _guard
 from bizspan.testing import Capture
 from tests.child import run
 
@@ -294,3 +295,82 @@ def test_ambient_facts_are_stamped_on_the_applications_spans_without_otlp_too(ex
             print(dict(span.attributes))
     """)
     assert "{'business.customer.segment': 'gold'}" in str(told)
+
+
+def test_a_decorator_without_its_parentheses_is_a_set_up_error() -> None:
+    """
+    It would otherwise take the function for a name, and never call it.
+    """
+
+    def checkout() -> None: ...
+
+    with pytest.raises(SetupError, match=r"@operation\('checkout'\)"):
+        bizspan.operation(checkout)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+
+def test_annotating_where_everything_has_ended_is_counted(capbiz: Capture) -> None:
+    """
+    Nothing is left that could carry the fact, and that is said.
+    """
+    capbiz.allow("no_target")
+    with bizspan.operation("parent"):
+        inside = contextvars.copy_context()
+    inside.run(bizspan.annotate, channel="late")
+
+    assert {"no_target": 1} == bizspan.diagnostics().values_refused
+
+
+def test_configure_of_several_threads_is_one_set_up() -> None:
+    """
+    All get the same handle, and the process has one set of providers.
+    """
+    told = run("""
+        import threading
+        import bizspan
+        handles, ready = [], threading.Barrier(6)
+        def configure():
+            ready.wait()
+            handles.append(bizspan.configure(export="none"))
+        threads = [threading.Thread(target=configure) for _ in range(6)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        print(len({id(handle) for handle in handles}))
+    """)
+    assert "1\n" == told.out
+
+
+def test_an_event_that_waits_does_not_keep_its_span() -> None:
+    """
+    With the collector away, 20,000 events may wait; the SDK's span is 4 kB each.
+    """
+    told = run("""
+        import gc
+        import bizspan
+        from bizspan import _active
+        from opentelemetry.sdk._logs import LoggerProvider
+        from opentelemetry.sdk.trace import Span, TracerProvider
+        tracer = TracerProvider(shutdown_on_exit=False)
+        bizspan.configure(export="none", tracer_provider=tracer, logger_provider=LoggerProvider(shutdown_on_exit=False))
+        pipeline = _active.pipeline()
+        with pipeline._emitting:
+            for _ in range(200):
+                with bizspan.operation("c"):
+                    pass
+            gc.collect()
+            print(sum(isinstance(found, Span) for found in gc.get_objects()), pipeline.pending)
+    """)
+    assert "0 200" in str(told)
+
+
+def test_refused_events_are_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    The count goes on, the sentence does not.
+    """
+    _guard.forget_said()
+    meters = MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False)
+    with bizspan.configure(export="none", meter_provider=meters):
+        for _ in range(5):
+            bizspan.event("lost")
+        refused = bizspan.diagnostics().refused
+    said = [record.message for record in caplog.records if "no_logger_provider" in record.message]
+    assert (5, 1) == (refused["no_logger_provider"], len(said))

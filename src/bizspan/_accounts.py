@@ -22,6 +22,14 @@ FORKED = "forked"
 SHUT_DOWN = "shut_down"
 
 
+_FIXES = {
+    NO_LOGGER_PROVIDER: "No logger provider is set; set one, or let configure(export='otlp') build it.",
+    QUEUE_FULL: "They are told faster than they are taken, or nothing takes them; see that the collector answers.",
+    FORKED: "They were begun before a fork, in the process that they belong to.",
+    SHUT_DOWN: "They were told after the end.",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Diagnostics:
     """
@@ -69,8 +77,10 @@ class Accounts:
         self.problems: dict[str, None] = {}
 
     def refuse(self, reason: str) -> None:
-        """Count one offered event as refused."""
+        """Count one offered event as refused, and say it the first time."""
         self.refused.add(reason)
+        if reason in _FIXES:
+            _guard.say_once(f"event:{reason}", f"bizspan: events are refused ({reason}). {_FIXES[reason]}")
 
     def refuse_value(self, name: str, reason: str, hint: str) -> None:
         """

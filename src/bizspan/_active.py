@@ -153,7 +153,7 @@ def _forget_foreign() -> None:
 
 def _at_exit() -> None:
     # Providers of the application shut down after this: atexit goes backwards, and they were set before.
-    if current is not None and current.pid == os.getpid():
+    if current is not None and current.pid == os.getpid() and not current.closed:
         current.take(_EXIT_S)
 
 

@@ -20,6 +20,7 @@ from bizspan._record import Record
 from bizspan.context import Frame, OpenOperation, frame
 
 if TYPE_CHECKING:
+    from opentelemetry.context import Context
     from bizspan._pipeline import Pipeline
     from bizspan._types import Attributes
 
@@ -194,6 +195,7 @@ class Recording:
         if self._invalid is not None:
             end.update({names.AMOUNT_INVALID_KEYS[kind]: reason for kind, reason in self._invalid.items()})
         ended_ns = self._started_ns + elapsed
+        context = self._context
         if self._recording:
             if _NOTES in end and _NOTES in attributes:
                 end[_NOTES] = (
@@ -202,15 +204,19 @@ class Recording:
                 )
             self._close_span(end, outcome, ended_ns)
             attributes.update(end)
+            # The event needs the ids alone: waiting with the span itself, it would keep 4 kB alive.
+            slim = trace.NonRecordingSpan(self._span.get_span_context())
+            context = trace.set_span_in_context(slim, self._outer_context)
         uid = self.id if self._key is None else self._keyed_uid(pipeline, outcome)
         # Made before the first is accepted: from then on its attributes are the consumer's.
         more = [
-            self._further(line, f"{uid}-{position}", ended_ns, outcome) for position, line in enumerate(further, 2)
-        ] if further else ()  # fmt: skip
+            self._further(line, f"{uid}-{position}", ended_ns, outcome, context)
+            for position, line in enumerate(further, 2)
+        ]
         pipeline.accept(
             Record(
                 _OPERATION, self.name, uid, ended_ns, attributes, lines,
-                self._context, outcome, elapsed, None, self._key is not None,
+                context, outcome, elapsed, None, self._key is not None,
             )
         )  # fmt: skip
         for record in more:
@@ -252,7 +258,7 @@ class Recording:
         if self._own_span:
             span.end(ended_ns)
 
-    def _further(self, line: tuple[str, int, str], uid: str, time_ns: int, outcome: str) -> Record:
+    def _further(self, line: tuple[str, int, str], uid: str, time_ns: int, outcome: str, context: Context) -> Record:
         """Money in a second currency: an event of its own with the same operation id."""
         kind, units, code = line
         # Without the money that the operation's own event tells: it would count twice.
@@ -261,7 +267,7 @@ class Recording:
         lines = (line,) if outcome == names.SUCCESS or kind != names.REVENUE else ()
         return Record(
             names.EVENT_REVENUE if kind == names.REVENUE else names.EVENT_COST, self.name, uid, time_ns,
-            attributes, lines, self._context, None, None, None, self._key is not None,
+            attributes, lines, context, None, None, None, self._key is not None,
         )  # fmt: skip
 
     @property

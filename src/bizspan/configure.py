@@ -7,6 +7,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
@@ -90,6 +91,7 @@ class Configuration:
 
 
 _current: Configuration | None = None
+_configuring = threading.Lock()
 
 
 def configure(
@@ -134,30 +136,31 @@ def configure(
         SetupError: When an argument or a variable is wrong; the text says what to do.
     """
     global _current
-    if _current is not None:
-        _guard.say_once(
-            "configured", "bizspan: configure() was called again; the first call stays in force."
-            " Call shutdown() on its result to change it.",
-        )  # fmt: skip
+    with _configuring:
+        if _current is not None:
+            _guard.say_once(
+                "configured", "bizspan: configure() was called again; the first call stays in force."
+                " Call shutdown() on its result to change it.",
+            )  # fmt: skip
+            return _current
+        exports = _checked_exports(export)
+        given = (tracer_provider, meter_provider, logger_provider)
+        _check_texts(service_name=service_name, environment=environment, hash_key_id=hash_key_id)
+        if resource_attributes is not None and not isinstance(resource_attributes, Mapping):
+            raise SetupError("resource_attributes= must be a dict of texts.")
+        environment_name = _active.environment_name(environment, resource_attributes, given)
+        settings = _settings(
+            exports, vocabulary, _checked_key(hash_key), hash_key_id, environment_name, revenue_basis, capacity
+        )
+        if _active.current is not None and _active.current.isolated:
+            # A test captures: the application's set-up is checked, its vocabulary applies, and nothing is sent.
+            _active.current.declare(settings.declared, _active.current.hasher)
+            return Configuration(_active.current, _active.current.take, lambda timeout_s: None)
+        if "otlp" in exports:
+            _current = _configure_sdk(settings, given, service_name, environment, resource_attributes)
+        else:
+            _current = _configure_api(settings, given)
         return _current
-    exports = _checked_exports(export)
-    given = (tracer_provider, meter_provider, logger_provider)
-    _check_texts(service_name=service_name, environment=environment, hash_key_id=hash_key_id)
-    if resource_attributes is not None and not isinstance(resource_attributes, Mapping):
-        raise SetupError("resource_attributes= must be a dict of texts.")
-    environment_name = _active.environment_name(environment, resource_attributes, given)
-    settings = _settings(
-        exports, vocabulary, _checked_key(hash_key), hash_key_id, environment_name, revenue_basis, capacity
-    )
-    if _active.current is not None and _active.current.isolated:
-        # A test captures: the application's set-up is checked, its vocabulary applies, and nothing is sent.
-        _active.current.declare(settings.declared, _active.current.hasher)
-        return Configuration(_active.current, _active.current.take, lambda timeout_s: None)
-    if "otlp" in exports:
-        _current = _configure_sdk(settings, given, service_name, environment, resource_attributes)
-    else:
-        _current = _configure_api(settings, given)
-    return _current
 
 
 def _configure_api(settings: Settings, given: tuple[Any, Any, Any]) -> Configuration:

@@ -203,10 +203,11 @@ def annotate(*, attributes: Mapping[str, Plain] | None = None, **facts: Plain) -
             run.learn(told)
             return
         pipeline = _active.pipeline()
-        if innermost is not None and innermost.ambient is not None:
-            innermost.ambient.learn(told)
+        scope = None if innermost is None else innermost.ambient
+        if scope is not None:
+            scope.learn(told)
         if pipeline is not None:
-            _annotate_span(pipeline, told, alone=innermost is None)
+            _annotate_span(pipeline, told, alone=scope is None)
     except Exception as error:
         _guard.swallowed("annotating", error)
 

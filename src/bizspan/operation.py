@@ -78,6 +78,8 @@ class Operation:
             self, name, /, *, attributes=None, revenue=None, value=None, cost=None, tax=None, rejects=(), span="new",
             idempotency_key=None, **facts,
         ):  # fmt: skip
+            if type(name) is FunctionType:
+                raise SetupError(f"Name the operation: write @operation({name.__name__!r}) instead of @operation.")
             self._name = name
             self._facts = facts if attributes is None else {**with_attributes(attributes), **facts}
             if revenue is None and value is None and cost is None and tax is None:
