@@ -117,7 +117,7 @@ def test_telling_while_events_are_handed_over_neither_hangs_nor_recurses(
 
 def test_row_54_telling_while_the_interpreter_goes_down_leaves_no_trace() -> None:
     """
-    At exit, and in finalizers of modules that are torn down, nothing is written to the standard error stream.
+    At exit, and in finalizers of modules that are torn down, the standard error stream gets receipts and nothing else.
     """
     ended = child.run(
         """
@@ -127,13 +127,15 @@ def test_row_54_telling_while_the_interpreter_goes_down_leaves_no_trace() -> Non
         late = Late()
         late.me = late
         kept = Late()
-        bizspan.configure(export="none")
+        bizspan.configure(export="console")
         atexit.register(lambda: bizspan.event("at.exit"))
         bizspan.event("seen")
         """
     )
 
-    assert (0, "") == (ended.code, ended.err)
+    receipts = ended.err.splitlines()
+    assert 0 == ended.code
+    assert ["seen ·", "at.exit ·"] == [line.strip() for line in receipts if not line.startswith("late ·")]
 
 
 def test_row_55_before_and_after_set_up_events_are_refused_and_a_second_set_up_is_ignored() -> None:

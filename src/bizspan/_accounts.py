@@ -25,8 +25,6 @@ SHUT_DOWN = "shut_down"
 _FIXES = {
     NO_LOGGER_PROVIDER: "No logger provider is set; set one, or let configure(export='otlp') build it.",
     QUEUE_FULL: "They are told faster than they are taken, or nothing takes them; see that the collector answers.",
-    FORKED: "They were begun before a fork, in the process that they belong to.",
-    SHUT_DOWN: "They were told after the end.",
 }
 
 

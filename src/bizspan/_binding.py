@@ -28,9 +28,6 @@ Arguments = tuple[Any, ...]
 Source = Callable[[Arguments, Mapping[str, Any], Any], Any]
 
 
-_DEFERRED = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType))
-
-
 @dataclass(frozen=True, slots=True)
 class Declared:
     """What an operation declares; see `Operation`."""
@@ -75,11 +72,13 @@ def decorate_operation(declared: Declared, function: Any) -> Any:
         if run is None:
             return wrapped(*args, **kwargs)
         try:
-            result = wrapped(*args, **kwargs)
+            result: object = wrapped(*args, **kwargs)
         except BaseException as error:
             run.ended(error, rejects)
             raise
-        if type(result) in _DEFERRED:
+        kind = type(result)
+        # By identity: the class of a business object may bring a metaclass with an __eq__ and __hash__ of its own.
+        if kind is CoroutineType or kind is GeneratorType or kind is AsyncGeneratorType:
             return plan.deferred(run, instance, args, kwargs, result, rejects)
         plan.end(run, instance, args, kwargs, result)
         return result
@@ -218,6 +217,7 @@ class Plan:
         A coroutine (of a plain wrapper around a coroutine function) is awaited inside the operation. A generator can't
         be: the operation ends with the call, and that is counted.
         """
+        work: Any = result
         if type(result) is not CoroutineType:
             pipeline = run.pipeline
             if pipeline is not None:
@@ -231,7 +231,7 @@ class Plan:
         async def awaited() -> Any:
             run.resume()
             try:
-                value = await result
+                value: Any = await work
             except BaseException as error:
                 run.ended(error, rejects)
                 raise

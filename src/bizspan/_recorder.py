@@ -21,6 +21,7 @@ from bizspan.context import Frame, OpenOperation, frame
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
+
     from bizspan._pipeline import Pipeline
     from bizspan._types import Attributes
 
