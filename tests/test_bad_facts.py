@@ -16,7 +16,7 @@ from uuid import UUID
 import pytest
 
 import bizspan
-from bizspan import names
+from bizspan import gauges, names
 from bizspan.testing import Capture, capture
 from tests.bad_inputs import fact, only, refusals
 
@@ -297,6 +297,22 @@ def test_row_30_mappings_and_properties_that_raise_are_dropped(told: Capture) ->
     assert "type" == event.attributes["business.revenue.invalid"]
     assert ("note:type",) == event.attributes[names.NOTES]
     assert {"type": 3} == refusals()
+
+
+def test_row_30_a_bad_row_of_a_gauge_costs_itself_only(told: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The other rows are exported, and the bad one is counted.
+    """
+    monkeypatch.setattr(gauges, "_gauges", {})
+
+    @bizspan.gauge("stock.value")
+    def stock_value() -> Iterator[object]:
+        yield 1, {"plan": "pro"}
+        yield BrokenPrice(), {"plan": "free"}
+        yield 3, {"plan": "team"}
+
+    assert (1.0, 3.0) == (told.gauge("stock.value", plan="pro"), told.gauge("stock.value", plan="team"))
+    assert {"type": 2} == refusals()  # pulled twice
 
 
 def test_row_31_nothing_that_may_take_long_is_called_or_consumed(told: Capture) -> None:

@@ -23,7 +23,7 @@ from opentelemetry.trace import INVALID_SPAN_ID
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 import bizspan
-from bizspan import Money, SetupError, names
+from bizspan import Money, SetupError, gauges, names
 from bizspan.testing import START_NS, Capture, capture
 from tests import test_bad_facts, test_bad_flow, test_bad_moments
 from tests.bad_inputs import only, refusals
@@ -202,6 +202,33 @@ def test_row_36_event_names_are_made_harmless_or_refused(told: Capture) -> None:
     points = told.points("business.events")
     assert 201 == len(points)
     assert 302 == sum(point.value for point in points)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"name": "stock value"}, {"name": "1st"}, {"name": "ü"}, {"unit": "€"}, {"unit": "x" * 64}],
+    ids=str,
+)
+def test_row_36_a_gauge_that_no_collector_takes_is_a_set_up_error(wrong: dict[str, str]) -> None:
+    """
+    It is said at the declaration, not at the first export.
+    """
+    with pytest.raises(SetupError, match=r"gauge\(.*needs a"):
+        bizspan.gauge(**{"name": "stock.value", **wrong})  # type: ignore[arg-type]
+
+
+def test_row_36_a_description_that_can_not_be_encoded_does_not_lose_the_metrics(
+    told: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It is made harmless as a name would be.
+    """
+    monkeypatch.setattr(gauges, "_gauges", {})
+    bizspan.gauge("stock.value", description="a\ud800\nb")(lambda: 1)
+    told.gauge("stock.value")
+
+    (metric,) = [metric for metric in told._memory.metrics() if metric.name == "stock.value"]
+    assert "a\ufffd b" == metric.description
 
 
 @pytest.mark.parametrize(

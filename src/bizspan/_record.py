@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
+    from opentelemetry.trace import SpanContext
 
     from bizspan._types import Attributes
 
@@ -26,7 +26,8 @@ class Record:
         time_ns: When it happened, nanoseconds since the epoch.
         attributes: Everything that is known, by attribute key.
         amounts: Money, in minor units.
-        context: OpenTelemetry's context at that moment; it links the event to its trace.
+        span_context: Of the span at that moment; it links the event to its trace. Not the span: an event that waits
+            would keep its 4 kB alive.
         outcome: Of an operation; None for a plain event.
         duration_ns: Of an operation, from the monotonic clock.
         score: Of a feedback.
@@ -35,8 +36,8 @@ class Record:
     """
 
     __slots__ = (
-        "amounts", "attributes", "backdated", "context", "duration_ns", "event_name", "idempotent",
-        "kept", "name", "outcome", "score", "time_ns", "uid",
+        "amounts", "attributes", "backdated", "duration_ns", "event_name", "idempotent",
+        "kept", "name", "outcome", "score", "span_context", "time_ns", "uid",
     )  # fmt: skip
 
     def __init__(
@@ -47,7 +48,7 @@ class Record:
         time_ns: int,
         attributes: Attributes,
         amounts: tuple[AmountLine, ...],
-        context: Context | None,
+        span_context: SpanContext | None,
         outcome: str | None = None,
         duration_ns: int | None = None,
         score: float | None = None,
@@ -60,7 +61,7 @@ class Record:
         self.time_ns = time_ns
         self.attributes = attributes
         self.amounts = amounts
-        self.context = context
+        self.span_context = span_context
         self.outcome = outcome
         self.duration_ns = duration_ns
         self.score = score

@@ -20,7 +20,7 @@ from bizspan._record import Record
 from bizspan.context import Frame, OpenOperation, frame
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
+    from opentelemetry.trace import SpanContext
 
     from bizspan._pipeline import Pipeline
     from bizspan._types import Attributes
@@ -154,7 +154,7 @@ class Recording:
         outer = self._outer
         before = self._outer_context
         # What was there before may have ended meanwhile: a generator's operation, when its caller opened this one.
-        while isinstance(outer, Recording) and not outer._open:
+        while outer is not None and isinstance(outer, Recording) and not outer._open:
             if before is outer._context:
                 before = outer._outer_context
             outer = outer._outer
@@ -196,7 +196,7 @@ class Recording:
         if self._invalid is not None:
             end.update({names.AMOUNT_INVALID_KEYS[kind]: reason for kind, reason in self._invalid.items()})
         ended_ns = self._started_ns + elapsed
-        context = self._context
+        linked = self._span.get_span_context()
         if self._recording:
             if _NOTES in end and _NOTES in attributes:
                 end[_NOTES] = (
@@ -205,19 +205,16 @@ class Recording:
                 )
             self._close_span(end, outcome, ended_ns)
             attributes.update(end)
-            # The event needs the ids alone: waiting with the span itself, it would keep 4 kB alive.
-            slim = trace.NonRecordingSpan(self._span.get_span_context())
-            context = trace.set_span_in_context(slim, self._outer_context)
         uid = self.id if self._key is None else self._keyed_uid(pipeline, outcome)
         # Made before the first is accepted: from then on its attributes are the consumer's.
         more = [
-            self._further(line, f"{uid}-{position}", ended_ns, outcome, context)
+            self._further(line, f"{uid}-{position}", ended_ns, outcome, linked)
             for position, line in enumerate(further, 2)
         ]
         pipeline.accept(
             Record(
                 _OPERATION, self.name, uid, ended_ns, attributes, lines,
-                context, outcome, elapsed, None, self._key is not None,
+                linked, outcome, elapsed, None, self._key is not None,
             )
         )  # fmt: skip
         for record in more:
@@ -259,7 +256,7 @@ class Recording:
         if self._own_span:
             span.end(ended_ns)
 
-    def _further(self, line: tuple[str, int, str], uid: str, time_ns: int, outcome: str, context: Context) -> Record:
+    def _further(self, line: tuple[str, int, str], uid: str, time_ns: int, outcome: str, linked: SpanContext) -> Record:
         """Money in a second currency: an event of its own with the same operation id."""
         kind, units, code = line
         # Without the money that the operation's own event tells: it would count twice.
@@ -268,7 +265,7 @@ class Recording:
         lines = (line,) if outcome == names.SUCCESS or kind != names.REVENUE else ()
         return Record(
             names.EVENT_REVENUE if kind == names.REVENUE else names.EVENT_COST, self.name, uid, time_ns,
-            attributes, lines, context, None, None, None, self._key is not None,
+            attributes, lines, linked, None, None, None, self._key is not None,
         )  # fmt: skip
 
     @property

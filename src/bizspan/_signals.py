@@ -15,6 +15,7 @@ from weakref import WeakSet
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry._logs import SeverityNumber
+from opentelemetry.context import Context
 from opentelemetry.metrics import Observation
 
 from bizspan import names
@@ -117,6 +118,12 @@ def library_version() -> str:
 _NANOS: Final = 1_000_000_000
 
 
+def context_of(record: Record) -> Context:
+    """The context that links an event to its trace; never an empty one, which would mean the caller's own."""
+    span_context = record.span_context or trace.INVALID_SPAN_CONTEXT
+    return trace.set_span_in_context(trace.NonRecordingSpan(span_context), Context())
+
+
 class EventSink:
     """
     Turns a record into a log-based event.
@@ -156,7 +163,7 @@ class EventSink:
         """Hand one event to the logger."""
         self._emit(
             timestamp=record.time_ns,
-            context=record.context,
+            context=context_of(record),
             severity_number=SeverityNumber.INFO,
             event_name=record.event_name,
             attributes=record.attributes,

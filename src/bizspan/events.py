@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from opentelemetry import context as otel
+from opentelemetry import trace
 
 from bizspan import _active, _guard, names
 from bizspan._accounts import INTERNAL_ERROR, INVALID_NAME, NOT_CONFIGURED, idle
@@ -222,7 +222,8 @@ def _record(pipeline: Pipeline, told: Told) -> Record | None:
     uid = pipeline.new_id() if told.key is None else pipeline.uid_for(_keyed_name(name, attributes), told.key)
     return Record(
         name, name, uid, _happened(pipeline, told.time, attributes), attributes, lines,
-        otel.get_current(), score=told.score, idempotent=told.key is not None, backdated=told.time is not None,
+        trace.get_current_span().get_span_context(), score=told.score, idempotent=told.key is not None,
+        backdated=told.time is not None,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ Gauges: numbers pulled from the system of record, at their own interval, off the
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,6 +15,7 @@ from opentelemetry.metrics import Observation
 
 from bizspan import _active, _guard, names
 from bizspan._values import clean_name, number
+from bizspan.context import with_attributes
 from bizspan.errors import SetupError
 from bizspan.money import Money
 
@@ -116,10 +118,15 @@ class Gauge:
             if len(sets) >= _SETS_LIMIT:
                 pipeline.accounts.refuse_value(self.name, "too_many", f"Give at most {_SETS_LIMIT} values.")
                 break
-            parts = _parts(row)
-            value, facts = (parts[0], parts[1]) if len(parts) == 2 else (row, None)
-            observation = self._observation(pipeline, value, facts)
-            if observation is not None:
+            try:
+                parts = _parts(row)
+                value, facts = (parts[0], parts[1]) if len(parts) == 2 else (row, None)
+                observation = self._observation(pipeline, value, facts)
+            except Exception:  # properties of a foreign object may raise anything; the other rows are good
+                observation = None
+            if observation is None:
+                pipeline.accounts.refuse_value(self.name, "type", "Give a finite number or a Money.")
+            else:
                 sets[tuple(sorted((observation.attributes or {}).items()))] = observation
         if time.monotonic() > deadline:
             raise TimeoutError
@@ -128,7 +135,7 @@ class Gauge:
     def _observation(self, pipeline: Pipeline, value: object, facts: object) -> Observation | None:
         attributes: Attributes = {}
         if isinstance(facts, Mapping):
-            pipeline.facts.resolve(cast("Mapping[str, object]", facts), attributes)
+            pipeline.facts.resolve(with_attributes(cast("object", facts)), attributes)
             dimensions = pipeline.totals.dimensions_of(attributes)
             for key in attributes.keys() - dimensions.keys():
                 pipeline.accounts.refuse_value(key, "no_dimension", "Only declared dimensions go onto metrics.")
@@ -139,10 +146,7 @@ class Gauge:
             fitted[names.CURRENCY_KEYS[names.VALUE]] = money.currency
         else:
             told = number(value)
-        if told is None:
-            pipeline.accounts.refuse_value(self.name, "type", "Give a finite number or a Money.")
-            return None
-        return Observation(told, fitted)
+        return None if told is None else Observation(told, fitted)
 
     def observe(self, pipeline: Pipeline) -> Iterable[Observation]:
         """The values of the last pull; nothing once they are too old."""
@@ -186,9 +190,12 @@ def gauge(
     Raises:
         SetupError: When the declaration is wrong.
     """
-    clean = clean_name(name)
-    if clean is None or clean != name:
+    # What OpenTelemetry takes as a name and a unit; a description that can't be encoded would lose every metric.
+    if type(name) is not str or re.fullmatch(r"[A-Za-z][\w.\-/]{0,199}", name, re.ASCII) is None:
         raise SetupError(f"gauge({name!r}) needs a name such as 'subscriptions.active'.")
+    if not (type(unit) is str and unit.isascii() and unit.isprintable() and len(unit) <= 63):
+        raise SetupError(f"gauge({name!r}) needs a UCUM unit such as '{{subscription}}', of at most 63 letters.")
+    description = clean_name(description, limit=1024) or ""
     if not (_is_number(every_s) and every_s >= 0.1 and _is_number(timeout_s) and timeout_s > 0):
         raise SetupError("gauge() needs every_s of at least 0.1 and timeout_s above 0, in seconds.")
 

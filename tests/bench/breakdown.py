@@ -14,6 +14,7 @@ from opentelemetry.trace import set_span_in_context
 
 from bizspan._clock import Ids
 from bizspan._record import Record
+from bizspan._signals import context_of
 from bizspan._types import Value
 from bizspan.names import EVENT_OPERATION
 from bizspan.sdk._events import ReadyEventSink
@@ -72,8 +73,7 @@ def sdk_steps(*, rounds: int, operations: int) -> list[Step]:
     logger = providers.logger.get_logger("bench")
     sink = ReadyEventSink(logger, Ids())
     attributes: dict[str, Value] = {**KNOWN, **LEARNED, "log.record.uid": KNOWN["business.operation.id"]}
-    here = context_api.get_current()
-    record = Record(EVENT_OPERATION, "checkout", "", time.time_ns(), attributes, (), here)
+    record = Record(EVENT_OPERATION, "checkout", "", time.time_ns(), attributes, (), None)
     processor = BatchSpanProcessor(NullSpans(), max_queue_size=QUEUE_SIZE, schedule_delay_millis=NEVER_MS)
     scope = InstrumentationScope("bench")
     resource = providers.tracer.resource
@@ -106,7 +106,7 @@ def sdk_steps(*, rounds: int, operations: int) -> list[Step]:
         logger.emit(
             event_name=EVENT_OPERATION,
             timestamp=record.time_ns,
-            context=record.context,
+            context=context_of(record),
             severity_number=SeverityNumber.INFO,
             attributes=record.attributes,
         )

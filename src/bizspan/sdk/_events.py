@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.sdk import _logs as sdk_logs
 
-from bizspan._signals import EventSink
+from bizspan._signals import EventSink, context_of
 
 if TYPE_CHECKING:
     from bizspan._clock import Ids
@@ -63,7 +63,7 @@ class ReadyEventSink(EventSink):
             return
         log_record = LogRecord(
             timestamp=record.time_ns,
-            context=record.context,
+            context=context_of(record),
             severity_number=SeverityNumber.INFO,
             attributes=record.attributes,
             event_name=record.event_name,
