@@ -97,6 +97,7 @@ class Pipeline:
         self.generation = generation
         self.pid = os.getpid()
         self.accounts = Accounts()
+        self._acknowledge = self.accounts.acknowledged.add
         clock = clock or Clock()
         self.time_ns = clock.time_ns
         self.monotonic_ns = clock.monotonic_ns
@@ -145,7 +146,7 @@ class Pipeline:
         intake = self._intake
         waiting = len(intake) + len(self._events)
         if waiting < self._capacity and self.sinks and not self.closed and self.pid == os.getpid():
-            self.accounts.acknowledged.add()  # before the consumer can hand it over
+            self._acknowledge()  # before the consumer can hand it over
             intake.append(record)
         elif not self._refuse(record, waiting):
             return

@@ -261,7 +261,7 @@ def timestamp_ns(value: object) -> int | None:
     return ns if ns is not None and 0 <= ns <= min(INT64_MAX, time.time_ns() + _DAY_NS) else None
 
 
-_known_names: dict[str, str] = {}
+KNOWN_NAMES: dict[str, str] = {}
 
 
 def known_name(name: object) -> str | None:
@@ -269,11 +269,11 @@ def known_name(name: object) -> str | None:
     The clean form of an operation's or event's name, remembered; None where there is none.
     """
     if type(name) is str:
-        known = _known_names.get(name)
+        known = KNOWN_NAMES.get(name)
         if known is not None:
             return known
     clean = clean_name(name)
     # Short ones only: what a caller makes up at each call may be a megabyte.
-    if clean is not None and type(name) is str and len(name) <= 256 and len(_known_names) < 4096:
-        _known_names[name] = clean
+    if clean is not None and type(name) is str and len(name) <= 256 and len(KNOWN_NAMES) < 4096:
+        KNOWN_NAMES[name] = clean
     return clean

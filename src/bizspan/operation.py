@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from bizspan import _active, names
 from bizspan._accounts import INVALID_NAME, NOT_CONFIGURED, idle
 from bizspan._run import IDLE, Run, start
-from bizspan._values import known_name
+from bizspan._values import KNOWN_NAMES, known_name
 from bizspan.context import with_attributes
 from bizspan.errors import SetupError
 
@@ -108,7 +108,10 @@ class Operation:
             idle.refused.add(NOT_CONFIGURED)
             self._run = run = IDLE
             return run
-        name = known_name(self._name)
+        told = self._name
+        name = KNOWN_NAMES.get(told) if type(told) is str else None
+        if name is None:
+            name = known_name(told)
         if name is None:
             pipeline.accounts.refuse(INVALID_NAME)
             pipeline.accounts.refuse_value("operation name", "invalid", "Name the operation with a short text.")
