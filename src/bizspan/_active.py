@@ -100,7 +100,7 @@ def environment_name(
         if key.strip() in _ENVIRONMENT_KEYS:
             return value.strip()
     for provider in (*providers, trace.get_tracer_provider()):
-        attributes = getattr(getattr(provider, "resource", None), "attributes", None) or {}
+        attributes: Mapping[str, object] = getattr(getattr(provider, "resource", None), "attributes", None) or {}
         for name in _ENVIRONMENT_KEYS:
             if name in attributes:
                 return str(attributes[name])

@@ -90,7 +90,7 @@ def is_coroutine_function(inner: Any) -> bool:
     return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(_call_of(inner))
 
 
-def _call_of(inner: Any) -> Any:
+def _call_of(inner: object) -> Any:
     return getattr(type(inner), "__call__", None)  # noqa: B004 - what it is, not whether it is callable
 
 

@@ -37,6 +37,7 @@ class OpenOperation(Protocol):
     @property
     def is_open(self) -> bool:
         """Whether it has not ended: a task may outlive the operation that it was made in."""
+        ...
 
     def learn(self, facts: Mapping[str, object], /) -> None:
         """Take facts that were learned late."""
