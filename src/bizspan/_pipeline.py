@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 CAPACITY: Final = 20_000
 _BATCH_DELAY_S: Final = 0.05
 _HELP: Final = 64
-_KEY_LIMIT: Final = 8192
+_KEY_LIMIT: Final = 1 << 20  # a cut key would be the same as another that is cut
 
 T = TypeVar("T")
 
