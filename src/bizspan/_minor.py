@@ -7,7 +7,6 @@ Nothing here rounds unless it is asked to, and nothing depends on the applicatio
 from __future__ import annotations
 
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, ROUND_HALF_EVEN, Context, Decimal
-from numbers import Rational, Real
 from operator import index
 
 from bizspan._currencies import EXPONENTS
@@ -134,6 +133,8 @@ def _from_other(amount: object, code: str, rounding: str | None) -> int:
         if amount.currency != code:
             raise AmountError("currency", f"{amount.currency} was told as {code}; leave the currency out.")
         return amount.minor_units
+    from numbers import Rational, Real  # 0.3 ms to import, for numbers of other libraries
+
     if isinstance(amount, Rational):  # Fraction, and the integers of numpy
         return _from_ratio(index(amount.numerator), index(amount.denominator), amount, code, rounding)
     if isinstance(amount, Real):  # the other floats of numpy; a ratio is exact where float() would round

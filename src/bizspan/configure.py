@@ -13,12 +13,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from bizspan import _active, _guard, _signals, names
-from bizspan._console import Receipts
-from bizspan._pipeline import CAPACITY, Pipeline
+from bizspan._pipeline import CAPACITY, Pipeline, Sink
 from bizspan._run import abandon_open_runs
 from bizspan._signals import Providers, Settings
 from bizspan.errors import MissingExtra, SetupError
-from bizspan.vocabulary import Vocabulary, merged
+from bizspan.vocabulary import Attribute, Vocabulary, merged
 
 if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider
@@ -234,7 +233,7 @@ def _settings(
         declared=declared,
         hasher=_active.hasher_for(key, key_id, environment),
         schema_url="+".join([names.SCHEMA_URL, *(f"{v.prefix}:{v.version}" for v in vocabularies)]),
-        consoles=(Receipts(declared),) if "console" in exports else (),
+        consoles=_consoles(declared) if "console" in exports else (),
         revenue_basis=revenue_basis,
         capacity=capacity,
     )
@@ -252,6 +251,12 @@ def _checked_vocabularies(given: object) -> tuple[Vocabulary, ...]:
 
 def _is_whole(number: object) -> bool:
     return isinstance(number, int) and not isinstance(number, bool)
+
+
+def _consoles(declared: Mapping[str, Attribute]) -> tuple[Sink, ...]:
+    from bizspan._console import Receipts
+
+    return (Receipts(declared),)
 
 
 def _check_texts(**texts: object) -> None:
