@@ -13,6 +13,7 @@ PLUGIN = () if INSTALLED else ("-p", "bizspan.pytest_plugin")
 
 
 def run(pytester: pytest.Pytester, code: str, *options: str) -> pytest.RunResult:
+    pytester.makeini("[pytest]")  # its own: the gate's temporary folders lie below our pyproject.toml
     pytester.makepyfile(f"import bizspan\nimport pytest\nfrom bizspan import Money\n\n{code}")
     return pytester.runpytest_subprocess(*PLUGIN, "-p", "no:cacheprovider", *options)
 
