@@ -32,11 +32,10 @@ class Record:
         duration_ns: Of an operation, from the monotonic clock.
         score: Of a feedback.
         idempotent: The uid comes from the caller's key, so a repeat adds nothing to metrics.
-        backdated: The caller gave the time, so that arrival and time differ.
     """
 
     __slots__ = (
-        "amounts", "attributes", "backdated", "duration_ns", "event_name", "idempotent",
+        "amounts", "attributes", "duration_ns", "event_name", "idempotent",
         "kept", "name", "outcome", "score", "span_context", "time_ns", "uid",
     )  # fmt: skip
 
@@ -53,7 +52,6 @@ class Record:
         duration_ns: int | None = None,
         score: float | None = None,
         idempotent: bool = False,
-        backdated: bool = False,
     ) -> None:
         self.event_name = event_name
         self.name = name
@@ -66,5 +64,4 @@ class Record:
         self.duration_ns = duration_ns
         self.score = score
         self.idempotent = idempotent
-        self.backdated = backdated
         self.kept = True  # False: the event was refused, metrics still count

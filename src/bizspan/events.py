@@ -223,7 +223,6 @@ def _record(pipeline: Pipeline, told: Told) -> Record | None:
     return Record(
         name, name, uid, _happened(pipeline, told.time, attributes), attributes, lines,
         trace.get_current_span().get_span_context(), score=told.score, idempotent=told.key is not None,
-        backdated=told.time is not None,
     )  # fmt: skip
 
 
