@@ -5,6 +5,7 @@ Operations on functions: decide once where each value comes from, then only call
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -119,23 +120,29 @@ class Plan:
         self._span = declared.span
         self._constant_key = declared.key
         self._constants: dict[str, object] = {}
-        self._before: list[tuple[str, Source]] = []
+        self._before: list[tuple[str, int, Any, Source]] = []
         self._after: list[tuple[str, Source]] = []
         self._money_before: list[tuple[str, Source]] = []
-        self._money_after: list[tuple[str, Source]] = []
+        self._money_after: list[tuple[str, Any, Source]] = []
         self._money: dict[str, object] = {}
         for fact, value in declared.facts.items():
             if not _is_extractor(value):
                 self._constants[fact] = value
                 continue
             fetch, needs_result = fetcher(fact, value, signature)
-            (self._after if needs_result else self._before).append((fact, fetch))
+            if needs_result:
+                self._after.append((fact, fetch))
+            else:
+                self._before.append((fact, _direct_position(value, signature), value, fetch))
         for kind, value in declared.money.items():
             if not _is_extractor(value):
                 self._money[kind] = value
                 continue
             fetch, needs_result = fetcher(kind, value, signature)
-            (self._money_after if needs_result else self._money_before).append((kind, fetch))
+            if needs_result:
+                self._money_after.append((kind, value if _takes_result_alone(value) else None, fetch))
+            else:
+                self._money_before.append((kind, fetch))
         self._key: Source | None = None
         if _is_extractor(declared.key):
             self._key, needs_result = fetcher("idempotency_key", declared.key, signature)
@@ -158,9 +165,11 @@ class Plan:
         facts: dict[str, object] = {}
         key = self._constant_key
         try:
-            for name, fetch in self._before:
+            count = len(given)
+            for name, position, extractor, fetch in self._before:
                 try:
-                    facts[name] = fetch(given, kwargs, None)
+                    # One call less for each extractor that takes one argument, where it was passed by position.
+                    facts[name] = extractor(given[position]) if position < count else fetch(given, kwargs, None)
                 except Exception as error:
                     _failed(pipeline, name, error)
             if self._key is not None:
@@ -197,9 +206,10 @@ class Plan:
                     run.take_result(
                         {name: _fetched(pipeline, name, fetch, given, kwargs, result) for name, fetch in self._after}
                     )
-                for kind, fetch in self._money_after:
+                for kind, extractor, fetch in self._money_after:
                     try:
-                        run.tell(kind, fetch(given, kwargs, result))
+                        told = fetch(given, kwargs, result) if extractor is None else extractor(result)
+                        run.tell(kind, told)
                     except Exception as error:
                         _failed(pipeline, kind, error)
             except BaseException as error:
@@ -284,7 +294,7 @@ def fetcher(name: str, extractor: Any, signature: inspect.Signature) -> tuple[So
         SetupError: When the extractor names something that the function does not have.
     """
     sources = _sources(name, extractor, signature)
-    return _caller(extractor, sources, signature), "result" in sources
+    return _caller(extractor, sources), "result" in sources
 
 
 class _MissingArgumentError(Exception):
@@ -324,23 +334,34 @@ def _sources(name: str, extractor: Any, signature: inspect.Signature) -> dict[st
     return sources
 
 
-def _caller(extractor: Any, sources: dict[str, Source], signature: inspect.Signature) -> Source:
+def _caller(extractor: Any, sources: dict[str, Source]) -> Source:
     if len(sources) != 1 or inspect.signature(extractor).parameters.keys() != sources.keys():
         return lambda given, kwargs, result: extractor(
             **{argument: take(given, kwargs, result) for argument, take in sources.items()}
         )
-    # The common case is one argument, or the result: without dictionaries, and by position where it is first.
+    # The common case is one argument, or the result: without dictionaries.
     ((argument, take),) = sources.items()
     if inspect.signature(extractor).parameters[argument].kind is inspect.Parameter.KEYWORD_ONLY:
         return lambda given, kwargs, result: extractor(**{argument: take(given, kwargs, result)})
     if take is _take_result:
         return lambda given, kwargs, result: extractor(result)
-    if signature.parameters[argument].kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
-        return lambda given, kwargs, result: extractor(take(given, kwargs, result))
-    position = list(signature.parameters).index(argument)
-    return lambda given, kwargs, result: extractor(
-        given[position] if position < len(given) else take(given, kwargs, result)
-    )
+    return lambda given, kwargs, result: extractor(take(given, kwargs, result))
+
+
+def _direct_position(extractor: Any, signature: inspect.Signature) -> int:
+    """Where an extractor's only argument stands among those of the call; beyond all of them where that won't do."""
+    parameters = list(inspect.signature(extractor).parameters.values())
+    if len(parameters) != 1 or parameters[0].kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
+        return sys.maxsize
+    wanted = signature.parameters.get(parameters[0].name)
+    if wanted is None or wanted.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
+        return sys.maxsize
+    return list(signature.parameters).index(wanted.name)
+
+
+def _takes_result_alone(extractor: Any) -> bool:
+    parameters = list(inspect.signature(extractor).parameters.values())
+    return len(parameters) == 1 and parameters[0].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
 
 
 def _take_result(given: Arguments, kwargs: Mapping[str, Any], result: object) -> object:
