@@ -41,7 +41,7 @@ HOUSE: Final = (
     ("FIRST", "_codes"),
     ("FIRST", "_totals _facts _amounts _console"),
     ("FIRST", "_values _accounts _record _clock"),
-    ("FIRST", "_guard _plain _wrapping"),
+    ("FIRST", "_guard _plain _wrapping _extractors"),
     ("GROUND", "vocabulary"),
     ("GROUND", "money names"),
     ("GROUND", "_minor"),
@@ -53,7 +53,7 @@ HOUSE: Final = (
 LISTED: Final[dict[tuple[str, str], str]] = {}
 
 # Loaded at the first decoration: imported in functions only, or by each other.
-LATE: Final = frozenset({"_wrapping", "_binding"})
+LATE: Final = frozenset({"_wrapping", "_binding", "_extractors"})
 
 # What each floor or room may load beside the standard library; None is anything.
 LIBRARIES: Final[dict[str, frozenset[str] | None]] = {

@@ -5,15 +5,22 @@ Operations on functions: decide once where each value comes from, then only call
 from __future__ import annotations
 
 import inspect
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from bizspan import _active, _guard
 from bizspan._accounts import NOT_CONFIGURED, idle
+from bizspan._extractors import (
+    Arguments,
+    MissingArgumentError,
+    Source,
+    direct_position,
+    fetcher,
+    is_extractor,
+    takes_result_alone,
+)
 from bizspan._run import Run, start
 from bizspan._values import known_name
 from bizspan._wrapping import Decorated, inner_function, is_coroutine_function
@@ -23,10 +30,6 @@ if TYPE_CHECKING:
     from bizspan._facts import FactTable
     from bizspan._pipeline import Pipeline
     from bizspan._types import Attributes
-
-Arguments = tuple[Any, ...]
-# From the call's positional and named arguments, and the result.
-Source = Callable[[Arguments, Mapping[str, Any], Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,25 +129,25 @@ class Plan:
         self._money_after: list[tuple[str, Any, Source]] = []
         self._money: dict[str, object] = {}
         for fact, value in declared.facts.items():
-            if not _is_extractor(value):
+            if not is_extractor(value):
                 self._constants[fact] = value
                 continue
             fetch, needs_result = fetcher(fact, value, signature)
             if needs_result:
                 self._after.append((fact, fetch))
             else:
-                self._before.append((fact, _direct_position(value, signature), value, fetch))
+                self._before.append((fact, direct_position(value, signature), value, fetch))
         for kind, value in declared.money.items():
-            if not _is_extractor(value):
+            if not is_extractor(value):
                 self._money[kind] = value
                 continue
             fetch, needs_result = fetcher(kind, value, signature)
             if needs_result:
-                self._money_after.append((kind, value if _takes_result_alone(value) else None, fetch))
+                self._money_after.append((kind, value if takes_result_alone(value) else None, fetch))
             else:
                 self._money_before.append((kind, fetch))
         self._key: Source | None = None
-        if _is_extractor(declared.key):
+        if is_extractor(declared.key):
             self._key, needs_result = fetcher("idempotency_key", declared.key, signature)
             if needs_result:
                 raise SetupError("idempotency_key= can't use the result; take it from the arguments.")
@@ -277,121 +280,8 @@ def _fetched(
 
 
 def _failed(pipeline: Pipeline, name: str, error: Exception) -> None:
-    if not isinstance(error, _MissingArgumentError):  # then the call itself is about to raise TypeError
+    if not isinstance(error, MissingArgumentError):  # then the call itself is about to raise TypeError
         pipeline.accounts.refuse_value(name, "extractor_failed", f"Its function raised {type(error).__name__}.")
-
-
-def fetcher(name: str, extractor: Any, signature: inspect.Signature) -> tuple[Source, bool]:
-    """
-    What calls one extractor with the arguments that it names, and whether it needs the result.
-
-    Args:
-        name: The fact or kind of money that it gives.
-        extractor: The user's function.
-        signature: The decorated function's.
-
-    Raises:
-        SetupError: When the extractor names something that the function does not have.
-    """
-    sources = _sources(name, extractor, signature)
-    return _caller(extractor, sources), "result" in sources
-
-
-class _MissingArgumentError(Exception):
-    """The call lacks an argument that an extractor asks for."""
-
-
-def _wanted(name: str, extractor: Any) -> Mapping[str, inspect.Parameter]:
-    try:
-        is_coroutine = inspect.iscoroutinefunction(extractor)
-        wanted = inspect.signature(extractor).parameters
-    except Exception:  # it may be any object that can be called, with properties of its own
-        raise SetupError(f"{name}= has no readable parameters; use a lambda that names the arguments.") from None
-    if is_coroutine:
-        raise SetupError(f"{name}= is a coroutine function; take the value in a plain function.")
-    for parameter in wanted.values():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise SetupError(f"{name}= takes *{parameter.name}; name the arguments that it needs.")
-        if parameter.kind is parameter.POSITIONAL_ONLY:
-            raise SetupError(f"{name}= takes {parameter.name!r} by position only; drop the '/' in it.")
-    return wanted
-
-
-def _sources(name: str, extractor: Any, signature: inspect.Signature) -> dict[str, Source]:
-    sources: dict[str, Source] = {}
-    for argument, parameter in _wanted(name, extractor).items():
-        if argument == "result":
-            sources[argument] = _take_result
-        elif argument in signature.parameters:
-            sources[argument] = _source(argument, signature)
-        elif parameter.default is parameter.empty:
-            near = get_close_matches(argument, list(signature.parameters), n=1)
-            question = f" Did you mean {near[0]!r}?" if near else ""
-            raise SetupError(
-                f"{name}= asks for {argument!r}, which the function does not have;"
-                f" use its arguments by name, or 'result'.{question}"
-            )
-    return sources
-
-
-def _caller(extractor: Any, sources: dict[str, Source]) -> Source:
-    if len(sources) != 1 or inspect.signature(extractor).parameters.keys() != sources.keys():
-        return lambda given, kwargs, result: extractor(
-            **{argument: take(given, kwargs, result) for argument, take in sources.items()}
-        )
-    # The common case is one argument, or the result: without dictionaries.
-    ((argument, take),) = sources.items()
-    if inspect.signature(extractor).parameters[argument].kind is inspect.Parameter.KEYWORD_ONLY:
-        return lambda given, kwargs, result: extractor(**{argument: take(given, kwargs, result)})
-    if take is _take_result:
-        return lambda given, kwargs, result: extractor(result)
-    return lambda given, kwargs, result: extractor(take(given, kwargs, result))
-
-
-def _direct_position(extractor: Any, signature: inspect.Signature) -> int:
-    """Where an extractor's only argument stands among those of the call; beyond all of them where that won't do."""
-    parameters = list(inspect.signature(extractor).parameters.values())
-    if len(parameters) != 1 or parameters[0].kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
-        return sys.maxsize
-    wanted = signature.parameters.get(parameters[0].name)
-    if wanted is None or wanted.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
-        return sys.maxsize
-    return list(signature.parameters).index(wanted.name)
-
-
-def _takes_result_alone(extractor: Any) -> bool:
-    parameters = list(inspect.signature(extractor).parameters.values())
-    return len(parameters) == 1 and parameters[0].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
-
-
-def _take_result(given: Arguments, kwargs: Mapping[str, Any], result: object) -> object:
-    return result
-
-
-def _source(name: str, signature: inspect.Signature) -> Source:
-    parameters = list(signature.parameters)
-    parameter = signature.parameters[name]
-    position = parameters.index(name)
-
-    def by_name(kwargs: Mapping[str, Any]) -> object:
-        if name in kwargs:
-            return kwargs[name]
-        if parameter.default is parameter.empty:
-            raise _MissingArgumentError
-        return parameter.default
-
-    if parameter.kind is parameter.KEYWORD_ONLY:
-        return lambda given, kwargs, result: by_name(kwargs)
-    if parameter.kind is parameter.VAR_POSITIONAL:
-        return lambda given, kwargs, result: given[position:]
-    if parameter.kind is parameter.VAR_KEYWORD:
-        return lambda given, kwargs, result: {key: kwargs[key] for key in kwargs if key not in parameters}
-    return lambda given, kwargs, result: given[position] if position < len(given) else by_name(kwargs)
-
-
-def _is_extractor(value: object) -> bool:
-    # isinstance would ask the value for its class, which may raise.
-    return callable(value) and not issubclass(type(value), type)
 
 
 def _check_rejects(rejects: object) -> None:
