@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import bizspan
 from bizspan import Diagnostics, _active
+from bizspan._accounts import Accounts
+from bizspan._guard import Tally
 from bizspan.testing import Capture
 
 
@@ -126,3 +129,26 @@ def test_a_full_queue_refuses_the_newest_counts_it_and_keeps_the_metrics() -> No
 
 def _data(reader: InMemoryMetricReader) -> Any:
     return reader.get_metrics_data()
+
+
+def test_pending_is_of_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A batch that is acknowledged and handed over between two readings does not show as pending.
+    """
+    accounts = Accounts()
+
+    class Overtaken(Tally):
+        """Another thread runs just after the first reading."""
+
+        @property
+        def value(self) -> int:
+            now = super().value
+            if not now:
+                for _ in range(50):
+                    accounts.acknowledged.add()
+                    self.add()
+            return now
+
+    monkeypatch.setattr(accounts, "handed_over", Overtaken())
+
+    assert (50, 50) == accounts.flow()

@@ -21,6 +21,7 @@ INTERNAL_ERROR = "internal_error"
 FORKED = "forked"
 SHUT_DOWN = "shut_down"
 
+_READINGS = 100  # one is enough unless another thread comes between
 
 _FIXES = {
     NO_LOGGER_PROVIDER: "No logger provider is set; set one, or let configure(export='otlp') build it.",
@@ -73,6 +74,21 @@ class Accounts:
         self.values_refused = Tallies()
         self.undeclared: dict[str, None] = {}
         self.problems: dict[str, None] = {}
+
+    def flow(self) -> tuple[int, int]:
+        """
+        Acknowledged and handed over, of one moment: between two readings another thread may hand over a whole batch,
+        and its events would show as pending.
+        """
+        handed_over = self.handed_over.value
+        for _ in range(_READINGS):
+            acknowledged, before = self.acknowledged.value, handed_over
+            handed_over = self.handed_over.value
+            if handed_over == before:
+                break
+        else:
+            acknowledged = self.acknowledged.value
+        return acknowledged, handed_over
 
     def refuse(self, reason: str) -> None:
         """Count one offered event as refused, and say it the first time."""

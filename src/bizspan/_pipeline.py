@@ -310,8 +310,8 @@ class Pipeline:
     @property
     def pending(self) -> int:
         """How many acknowledged events still wait."""
-        handed_over = self.accounts.handed_over.value  # read first, so that the difference is never negative
-        return self.accounts.acknowledged.value - handed_over
+        acknowledged, handed_over = self.accounts.flow()
+        return acknowledged - handed_over
 
     def close(self, timeout_s: float = 2.0) -> None:
         """

@@ -19,9 +19,7 @@ def diagnostics() -> Diagnostics:
     if pipeline is not None and not pipeline.isolated:
         for reason, count in idle.refused.values().items():
             refused[reason] = refused.get(reason, 0) + count
-    # Read in this order, a record that is on its way is pending, never handed over before it was acknowledged.
-    handed_over = accounts.handed_over.value
-    acknowledged = accounts.acknowledged.value
+    acknowledged, handed_over = accounts.flow()
     return Diagnostics(
         offered=acknowledged + sum(refused.values()),
         acknowledged=acknowledged,
