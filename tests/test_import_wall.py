@@ -32,6 +32,7 @@ HOUSE: Final = (
     ("DOORS", "configure"),
     ("THIRD", "operation feedback"),
     ("THIRD", "events _binding gauges diagnostics"),
+    ("SECOND", "_entry"),
     ("SECOND", "_run"),
     ("SECOND", "_recorder"),
     ("SECOND", "context"),

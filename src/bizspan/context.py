@@ -20,6 +20,8 @@ from bizspan._values import coerce
 from bizspan.errors import SetupError
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
     from bizspan._facts import FactTable
     from bizspan._pipeline import Pipeline
     from bizspan._types import Attributes, Plain
@@ -41,6 +43,21 @@ class OpenOperation(Protocol):
 
     def learn(self, facts: Mapping[str, object], /) -> None:
         """Take facts that were learned late."""
+
+
+class RequestScope(Protocol):
+    """What the scopes inside a request or task need of it."""
+
+    @property
+    def epoch(self) -> int:
+        """Raised whenever its facts change."""
+        ...
+
+    def told_inside(self, facts: Mapping[str, object], /, *, wins: bool) -> None:
+        """Take facts that were learned inside it."""
+
+    def attach(self, span: Span, /) -> None:
+        """Remember this as its entry span; the first one stays."""
 
 
 class Frame(Protocol):
@@ -65,12 +82,15 @@ class Scope:
         run: The operation around this one.
     """
 
-    __slots__ = ("_resolved_by", "attributes", "facts", "late", "outer", "run")
+    __slots__ = ("_epoch", "_resolved_by", "attributes", "entry", "facts", "late", "outer", "run")
 
     def __init__(self, facts: Mapping[str, object], outer: Scope | None, run: OpenOperation | None) -> None:
         self.facts = facts
         self.outer = outer
         self.run = run
+        # The request or task around it. What it learns late raises its epoch, and the scopes inside fill in again.
+        self.entry: RequestScope | None = None if outer is None else outer.entry
+        self._epoch = 0
         self.late: dict[str, object] | None = None
         self.attributes: Attributes = {}
         self._resolved_by: FactTable | None = None
@@ -80,32 +100,46 @@ class Scope:
         """Itself: an operation has an ambient scope, a scope is one."""
         return self
 
+    @property
+    def is_entry(self) -> bool:
+        """Whether this is the scope of a request or task itself."""
+        return False
+
     def resolve(self, pipeline: Pipeline) -> Scope:
         """
         This scope with its attributes filled in for this pipeline; done once.
         """
         facts = pipeline.facts
-        if self._resolved_by is facts:
+        entry = self.entry
+        if self._resolved_by is facts and (entry is None or self._epoch == entry.epoch):
             return self
         # A loop, because scopes may be nested deeper than Python's stack.
         waiting: list[Scope] = [self]
         outer = self.outer
-        while outer is not None and outer._resolved_by is not facts:
+        while outer is not None and not outer._is_filled(facts):
             waiting.append(outer)
             outer = outer.outer
         for scope in reversed(waiting):
             scope._fill(facts)
         return self
 
+    def _is_filled(self, facts: FactTable) -> bool:
+        return self._resolved_by is facts and (self.entry is None or self._epoch == self.entry.epoch)
+
     def _fill(self, facts: FactTable) -> None:
+        if self.entry is not None:
+            self._epoch = self.entry.epoch
         attributes: Attributes = {} if self.outer is None else {**self.outer.attributes}
-        facts.resolve(self.facts, attributes)
-        if self.late:
-            facts.resolve(self.late, attributes)
+        self._fill_own(facts, attributes)
         if len(attributes) > FACTS_LIMIT:
             facts.drop_surplus(attributes, attributes)
         self.attributes = attributes
         self._resolved_by = facts
+
+    def _fill_own(self, facts: FactTable, attributes: Attributes) -> None:
+        facts.resolve(self.facts, attributes)
+        if self.late:
+            facts.resolve(self.late, attributes)
 
     def learn(self, facts: Mapping[str, object]) -> None:
         """Add facts that were learned after the scope began."""
@@ -163,7 +197,9 @@ class context:  # noqa: N801 - reads as a verb at the call site, like contextlib
         if outer is None:
             self._scope = Scope(self._facts, None, None)
         else:
-            self._scope = Scope(self._facts, outer.ambient, outer.run)
+            self._scope = scope = Scope(self._facts, outer.ambient, outer.run)
+            if scope.entry is not None and self._facts:
+                scope.entry.told_inside(self._facts, wins=False)
         frame.set(self._scope)
 
     def __exit__(self, *exception: object) -> None:
@@ -190,7 +226,8 @@ def annotate(*, attributes: Mapping[str, Plain] | None = None, **facts: Plain) -
     Tell facts that were learned late.
 
     They land on the current operation, where the call's own facts win over them; outside of any operation on the
-    rest of the innermost `context`; and without either on the current span.
+    rest of the innermost `context`; and without either on the current span. Inside a request or task they also land
+    on its entry span, its own operation, and everything that comes later in it.
 
     Args:
         attributes: Facts whose names clash with an option.
@@ -200,13 +237,16 @@ def annotate(*, attributes: Mapping[str, Plain] | None = None, **facts: Plain) -
         told = {**with_attributes(attributes), **facts}
         innermost = frame.get()
         run = None if innermost is None else innermost.run
+        scope = None if innermost is None else innermost.ambient
+        entry = None if scope is None else scope.entry
+        if entry is not None:
+            entry.told_inside(told, wins=True)
         if run is not None and run.is_open:
             run.learn(told)
             return
-        pipeline = _active.pipeline()
-        scope = None if innermost is None else innermost.ambient
-        if scope is not None:
+        if scope is not None and not scope.is_entry:
             scope.learn(told)
+        pipeline = _active.pipeline()
         if pipeline is not None:
             _annotate_span(pipeline, told, alone=scope is None)
     except Exception as error:

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.trace import Span, SpanProcessor
+from opentelemetry.trace import SpanKind
 
 from bizspan import _guard, names
-from bizspan.context import ambient_attributes
+from bizspan.context import ambient_attributes, ambient_scope
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
+
+
+_ENTRY_KINDS = (SpanKind.SERVER, SpanKind.CONSUMER)
 
 
 class StampSpans(SpanProcessor):
@@ -29,6 +33,8 @@ class StampSpans(SpanProcessor):
         if not self.active:
             return
         try:
+            if span.kind in _ENTRY_KINDS:
+                self._remember(span)
             facts = ambient_attributes()
             if not facts:
                 return
@@ -39,6 +45,13 @@ class StampSpans(SpanProcessor):
             span.set_attributes({key: value for key, value in facts.items() if key not in present})
         except Exception as error:
             _guard.swallowed("stamping a span", error)
+
+    def _remember(self, span: Span) -> None:
+        """Where OpenTelemetry's middleware runs inside ours, the request's span begins after its scope."""
+        scope = ambient_scope()
+        entry = None if scope is None else scope.entry
+        if entry is not None:
+            entry.attach(span)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Nothing waits. Said here, because the base class of older SDKs says nothing, and that ends the flush."""

@@ -1,0 +1,1 @@
+"""Integrations: one framework per file, none of which is imported before you ask for it."""
