@@ -1,0 +1,268 @@
+"""
+What a configuration file may say: each key, what it takes, and the sentence that says what was expected.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from operator import attrgetter
+from typing import Any, Final, cast
+
+from bizspan.errors import SetupError
+from bizspan.vocabulary import Attribute, Vocabulary
+
+# Gives the clean value, or raises `Unexpected` with what it would have taken.
+Check = Callable[[object], Any]
+
+_OBJECT: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+class Unexpected(Exception):  # noqa: N818 - internal: turned into a SetupError with file and key
+    """
+    A value that is not what its key takes.
+
+    Args:
+        expected: What it takes, as "a text".
+        key: Below the key that is being read, where the value is a table.
+    """
+
+    def __init__(self, expected: str, *key: str) -> None:
+        super().__init__(expected, *key)
+        self.expected = expected
+        self.key = key
+
+
+class Lazy:
+    """
+    A function that a file names as ``"package.module:function"``, imported when it is first called: the file is read
+    before the application.
+    """
+
+    __slots__ = ("_function", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._function: Callable[..., Any] | None = None
+
+    def load(self) -> Callable[..., Any]:
+        """
+        The function.
+
+        Raises:
+            SetupError: When it can't be imported or called.
+        """
+        if self._function is None:
+            found = load(self.name)
+            if not callable(found):
+                raise SetupError(f"{self.name!r} is no function.")
+            self._function = cast("Callable[..., Any]", found)
+        return self._function
+
+    def __call__(self, *args: Any) -> Any:
+        return self.load()(*args)
+
+    def __repr__(self) -> str:
+        return f"Lazy({self.name!r})"
+
+
+def load(name: str) -> object:
+    """
+    The object that ``"package.module:object"`` names.
+
+    Raises:
+        SetupError: When the module or the object is not there; the cause is attached.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        found: object = attrgetter(attribute)(import_module(module))
+    except Exception as error:  # importing user code may raise anything
+        raise SetupError(f"{name!r} can't be imported: {type(error).__name__}: {error}") from error
+    return found
+
+
+# --- values ---------------------------------------------------------------------------------------------------------
+
+
+def text(value: object) -> str:
+    """A text that is not empty."""
+    if not isinstance(value, str) or not value.strip():
+        raise Unexpected("a text")
+    return value
+
+
+def whole(value: object) -> int:
+    """A whole number from 0, of a file or as a variable's text."""
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise Unexpected("a whole number from 0")
+    return value
+
+
+def yes_or_no(value: object) -> bool:
+    """A boolean, of a file or as a variable's text."""
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        return value.strip().lower() == "true"
+    if not isinstance(value, bool):
+        raise Unexpected("true or false")
+    return value
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """A list of texts."""
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in cast("list[object]", value)):
+        raise Unexpected("a list of texts")
+    return tuple(cast("list[str]", value))
+
+
+def named_object(value: object) -> str:
+    """The name of a Python object."""
+    if not isinstance(value, str) or not _OBJECT.fullmatch(value):
+        raise Unexpected("a name such as 'package.module:function'")
+    return value
+
+
+def function(value: object) -> Lazy:
+    """The name of a function."""
+    return Lazy(named_object(value))
+
+
+def one_of(*words: str) -> Check:
+    """One of these words."""
+
+    def check(value: object) -> str:
+        if value not in words:
+            raise Unexpected("one of " + ", ".join(map(repr, words)))
+        return cast("str", value)
+
+    return check
+
+
+def either(first: Check, second: Check) -> Check:
+    """What the first takes, else what the second does."""
+
+    def check(value: object) -> Any:
+        try:
+            return first(value)
+        except Unexpected as unexpected:
+            try:
+                return second(value)
+            except Unexpected as further:
+                raise Unexpected(f"{unexpected.expected}, or {further.expected}") from None
+
+    return check
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+
+
+def table(keys: Mapping[str, Check]) -> Check:
+    """A table with these keys."""
+
+    def check(value: object) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise Unexpected("a table")
+        clean: dict[str, Any] = {}
+        for name, given in cast("dict[str, object]", value).items():
+            if name not in keys:
+                near = get_close_matches(name, keys, n=1)
+                question = f"; did you mean {near[0]!r}?" if near else ""
+                raise Unexpected(f"one of the keys {', '.join(sorted(keys))}{question}", name)
+            clean[name] = _inside(name, keys[name], given)
+        return clean
+
+    return check
+
+
+def table_of(check_each: Check) -> Check:
+    """A table whose keys are the user's."""
+
+    def check(value: object) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise Unexpected("a table")
+        return {name: _inside(name, check_each, given) for name, given in cast("dict[str, object]", value).items()}
+
+    return check
+
+
+def _inside(name: str, check: Check, value: object) -> Any:
+    try:
+        return check(value)
+    except Unexpected as unexpected:
+        raise Unexpected(unexpected.expected, name, *unexpected.key) from None
+
+
+# --- the parts of the file ------------------------------------------------------------------------------------------
+
+_TYPES: Final = {"str": str, "int": int, "float": float, "bool": bool}
+_FACT: Final = table(
+    {
+        "meaning": text, "key": text, "owner": text, "type": one_of(*_TYPES), "dimension": yes_or_no, "budget": whole,
+        "personal": yes_or_no, "propagate": yes_or_no, "allowed": lambda value: _list(value),
+        "format": one_of("text", "country", "region", "continent"),
+    }
+)  # fmt: skip
+_VOCABULARY: Final = table({"prefix": text, "version": text, "facts": table_of(_FACT)})
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise Unexpected("a list of values")
+    return cast("list[Any]", value)
+
+
+def vocabulary(value: object) -> Vocabulary | str:
+    """A vocabulary, declared in the file, or the name of one in Python."""
+    if isinstance(value, str):
+        return named_object(value)
+    told = _VOCABULARY(value)
+    facts: list[Attribute] = []
+    for name, fact in told.get("facts", {}).items():
+        if "type" in fact:
+            fact["type"] = _TYPES[fact["type"]]
+        try:
+            facts.append(Attribute(**cast("dict[str, Any]", {"meaning": "", **fact, "name": name})))
+        except (SetupError, TypeError) as error:
+            raise Unexpected(f"a fact that holds together ({error})", "facts", name) from None
+    try:
+        return Vocabulary(told.get("prefix", ""), facts, version=told.get("version", "1"))
+    except SetupError as error:
+        raise Unexpected(f"a vocabulary that holds together ({error})") from None
+
+
+_ROUTE: Final = either(
+    text, table({"operation": text, "feature": text, "facts": table_of(lambda value: value), "revenue": function})
+)
+# `revenue = "result.total"` reads the result or an argument; facts likewise.
+_OPERATION: Final = {
+    "name": text, "revenue": text, "currency": text, "value": text, "cost": text, "tax": text,
+    "idempotency_key": text, "rejects": either(named_object, texts), "span": one_of("new", "current"),
+    "emit": one_of("now", "on_commit"), "facts": table_of(lambda value: value),
+}  # fmt: skip
+
+REQUESTS: Final[Mapping[str, Check]] = {
+    "resolver": function, "facts": function, "country_header": text, "region_header": text, "geo": text,
+    "trusted_hops": whole, "campaign": one_of("first", "last", "off"), "channel": text,
+    "session": either(yes_or_no, function), "staff": function, "test_header": text, "bots": yes_or_no, "exclude": texts,
+}  # fmt: skip
+CONFIGURE: Final[Mapping[str, Check]] = {
+    "service_name": text, "environment": text, "hash_key_id": text, "capacity": whole,
+    "revenue_basis": one_of("excl_tax", "incl_tax"), "emit": one_of("now", "on_commit"),
+    "export": either(one_of("otlp", "console", "none"), texts),
+}  # fmt: skip
+FILE: Final = table(
+    {
+        **CONFIGURE,
+        "vocabulary": vocabulary,
+        "frameworks": texts,
+        "requests": table(REQUESTS),
+        "routes": table_of(_ROUTE),
+        "operations": table_of(table(_OPERATION)),
+        "tasks": table_of(text),
+        "metrics": table_of(either(one_of("*"), texts)),
+        "logging": table({"enabled": yes_or_no, "exclude": texts}),
+    }
+)
