@@ -24,7 +24,8 @@ ROOT = GATE.parent
 PINNED = ("-c", str(GATE / "constraints.txt"))
 SUPPORTED = ("3.11", "3.12", "3.13")
 SUITE = ("-n", "2", "-m", "not bench")  # both cores; what is measured runs alone
-AGAIN = ("-n", "2", "-m", "not bench and not fuzz")  # on further versions, without the 20,000 examples
+# On further versions without the 20,000 examples, and without the servers under load.
+AGAIN = ("-n", "2", "-m", "not bench and not fuzz and not server")
 NO_TESTS_COLLECTED = 5
 
 # Written bytecode halves the time of every subprocess that a test starts.
@@ -129,6 +130,16 @@ def tests(session: nox.Session) -> None:
         ("coverage", "combine", "--quiet"),
         ("coverage", "report"),
     )
+
+
+@nox.session(python=FIRST)
+def third_party(session: nox.Session) -> None:
+    """A shop that others wrote, started without code. Apart: it holds Django back, which `newest` must not."""
+    session.chdir(ROOT)
+    shop = ("-r", str(GATE / "third-party.txt"))
+    session.install(*PINNED, *shop, "-e", ".[otlp,auto]", "--group", "test")
+    session.run("python", "-c", "import gunicorn, opentelemetry.instrumentation.django, oscar")  # or it is skipped
+    session.run("pytest", "tests/test_zero_code_oscar.py", *session.posargs)
 
 
 @nox.session(python=FIRST)

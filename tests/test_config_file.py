@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -214,3 +215,61 @@ def test_there_need_not_be_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
 
     assert {"emit": "on_commit"} == load_config(None, {"BIZSPAN_EMIT": "on_commit"}).configure
+
+
+@pytest.mark.parametrize("page", ["how-to/zero-code", "reference/configuration-file"])
+def test_what_the_pages_show_is_taken(page: str, tmp_path: Path) -> None:
+    """
+    Each TOML block, whole; in running text, each pair of key and value.
+    """
+    document = Path(__file__).resolve().parent.parent / "docs" / f"{page}.md"
+    if not document.is_file():
+        pytest.skip("docs/ is not in this copy")
+    blocks = re.findall(r"^```toml\n(.*?)^```", document.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    for block in blocks:
+        load_config(written(tmp_path, block), {})
+    assert len(blocks) == (2 if page.startswith("how-to") else 0)
+
+
+def test_somebody_elses_broken_file_is_passed_over(tmp_path: Path) -> None:
+    """
+    One that names bizspan is said to be broken, and one with a byte order mark is not.
+    """
+    inner = tmp_path / "a"
+    inner.mkdir()
+    outer = tmp_path / "pyproject.toml"
+    outer.write_bytes(b"\xef\xbb\xbf[tool.bizspan]\nservice_name = 'shop'")
+    written(inner, "[tool.")
+    assert outer == find({}, inner)
+    assert "shop" == load_config(outer, {}).configure["service_name"]
+
+    written(inner, "[tool.bizspan")
+    with pytest.raises(SetupError, match="it is no TOML file"):
+        find({}, inner)
+
+
+def test_what_the_resource_says_beats_the_file(tmp_path: Path) -> None:
+    """
+    Where the name and the environment stand in OpenTelemetry's own variable.
+    """
+    told = {"OTEL_RESOURCE_ATTRIBUTES": "service.name=other,deployment.environment.name=live"}
+    assert {"service_name", "environment"}.isdisjoint(load_config(written(tmp_path, WHOLE), told).configure)
+
+
+def test_the_environment_says_what_has_no_table(tmp_path: Path) -> None:
+    """
+    A vocabulary by its name, frameworks, and whether log records get fields; an empty variable says nothing.
+    """
+    told = {"BIZSPAN_VOCABULARY": "tests.test_config_file:SEATS", "BIZSPAN_LOGGING": "false", "BIZSPAN_FRAMEWORKS": ""}
+    loaded = load_config(written(tmp_path, WHOLE), told)
+
+    assert SEATS is loaded.configure["vocabulary"]
+    assert {"exclude": ("urllib3",), "enabled": False} == loaded.logging
+    assert ("flask",) == loaded.frameworks
+    with pytest.raises(SetupError, match="BIZSPAN_FRAMEWORKS: expected a list of 'flask', 'django'"):
+        load_config(None, {"BIZSPAN_FRAMEWORKS": "flask, rails"})
+    with pytest.raises(SetupError, match=r"BIZSPAN_VOCABULARY: expected the name of a Vocabulary"):
+        load_config(None, {"BIZSPAN_VOCABULARY": "tests.test_config_file:WHOLE"})
+
+
+SEATS = Vocabulary("shop", [])

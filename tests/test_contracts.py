@@ -23,7 +23,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
-from bizspan import _signals, names
+from bizspan import _inherited, names
 from bizspan._clock import Ids
 from bizspan._record import Record
 from bizspan.sdk import _events
@@ -142,16 +142,16 @@ def test_dropping_what_was_inherited_empties_our_scope_alone(provider: MeterProv
     (reader,) = consumer._reader_storages
     meter = provider.get_meter(names.SCOPE)
     provider.get_meter("app").create_histogram("own").record(1)
-    _signals._meters.add(meter)
+    _inherited.meters.add(meter)
     try:
-        _signals.drop_inherited()
+        _inherited.drop_inherited()
         data = reader.get_metrics_data()
         scopes = [scope.scope.name for scope in data.resource_metrics[0].scope_metrics]
         assert ["app"] == scopes
         provider.get_meter("app").create_histogram("own").record(1)
         assert reader.get_metrics_data() is not None
     finally:
-        _signals._meters.discard(meter)
+        _inherited.meters.discard(meter)
 
 
 def test_a_resource_may_compute_its_attributes() -> None:

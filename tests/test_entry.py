@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind
 
 import bizspan
-from bizspan import _entry
+from bizspan import _entry, _streaming
 from bizspan._entry import Entry
 from bizspan.context import frame
 from tests.providers import Application, joined, points, reader, take
@@ -316,7 +316,7 @@ def test_the_facts_are_there_for_every_thread_of_the_request(application: Applic
     assert entry is not None
 
     def tell(name: str) -> None:
-        with _entry.within(entry):
+        with _streaming.within(entry):
             bizspan.event(name)
 
     threads = [threading.Thread(target=tell, args=(name,)) for name in ("one", "two")]
@@ -387,7 +387,7 @@ def test_a_streamed_body_runs_in_the_scope_of_its_request(application: Applicati
             yield b"x"
 
     ends = list[BaseException | None]()
-    parts = _entry.iterate(entry, body(), ends.append)
+    parts = _streaming.Steps(entry, body(), ends.append)
     entry.leave()
     received = list[bytes]()
     for part in parts:

@@ -12,7 +12,7 @@ from typing import Final, cast
 import pytest
 
 import bizspan
-from bizspan import _accounts, errors, names
+from bizspan import _accounts, _config_file, _config_schema, errors, names
 from bizspan._run import Run
 from bizspan.vocabulary import OPTION_NAMES, STANDARD, Attribute
 
@@ -61,7 +61,9 @@ def test_every_public_name_is_in_the_api_page() -> None:
     """
     entries = re.findall(r"^\.\. (?:auto)?(?:class|function|exception):: bizspan\.(\w+)", page("api"), re.MULTILINE)
 
-    assert sorted(bizspan.__all__) == sorted(name for name in entries if name not in ("_run", "testing"))
+    assert sorted(bizspan.__all__) == sorted(
+        name for name in entries if name not in ("_run", "testing", "integrations", "sdk")
+    )
 
 
 def test_what_a_run_offers_is_in_the_api_page_with_its_parameters() -> None:
@@ -203,6 +205,8 @@ def value_reasons() -> set[str]:
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "refuse_value":
                 found |= texts(node.args[1])
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".values_refused.add"):  # in silence
+                found |= texts(node.args[0])
             if file.name == "_facts.py" and isinstance(node, ast.Tuple) and len(node.elts) == 2:
                 found |= texts(node.elts[1])
     return found
@@ -251,12 +255,27 @@ def test_every_variable_that_the_source_reads_is_listed() -> None:
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 read |= {*re.findall(r"^(?:BIZSPAN|OTEL)_[A-Z_]+[A-Z]$", node.value)}
+    read |= {*_config_file.VARIABLES}
     shown = set(re.findall(r"`((?:BIZSPAN|OTEL)_[A-Z_]+)`", page("environment")))
 
     assert set() == read - shown
     assert {name for name in shown if name.startswith("BIZSPAN_")} == {
         name for name in read if name.startswith("BIZSPAN_")
     }
+
+
+def test_the_file_has_the_keys_of_the_reference() -> None:
+    """
+    Each table of the configuration file has its section, with the keys that it takes, no more and no less.
+    """
+    keys = {
+        name: sorted(
+            key for cells in rows(section(page("configuration-file"), f"## {name}")) for key in coded(cells[0])
+        )
+        for name in re.findall(r"^## (\S+)$", page("configuration-file"), re.MULTILINE)
+    }
+
+    assert {name: sorted(table) for name, table in _config_schema.TABLES.items()} == keys
 
 
 # --- the pages around it ----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
 
-from bizspan import _guard, _pipeline, _signals
+from bizspan import _guard, _inherited, _pipeline, _signals
 from bizspan._accounts import idle
 from bizspan._facts import Hasher
 from bizspan._guard import Tallies
@@ -64,6 +64,18 @@ def install(recipe: Recipe) -> Pipeline:
     global _recipe
     _recipe = recipe
     return _start()
+
+
+def restart() -> None:
+    """
+    A new pipeline by the recipe in force; the one before hands over what it has.
+    """
+    for stop in on_remove:
+        stop()
+    before = current
+    _start()
+    if before is not None:
+        before.close()
 
 
 def remove() -> None:
@@ -143,7 +155,7 @@ def _forget_in_child() -> None:
     current = None
     _starting, _is_starting = threading.RLock(), False
     idle.refused = Tallies()
-    _signals.drop_inherited()
+    _inherited.drop_inherited()
 
 
 def _forget_foreign() -> None:
@@ -154,6 +166,7 @@ def _forget_foreign() -> None:
 def _at_exit() -> None:
     # Providers of the application shut down after this: atexit goes backwards, and they were set before.
     if current is not None and current.pid == os.getpid() and not current.closed:
+        current.waiting.give_up()
         current.take(_EXIT_S)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
-from bizspan import _active, _guard
+from bizspan import _active, _commit, _guard
 from bizspan._accounts import NOT_CONFIGURED, idle
 from bizspan._extractors import (
     Arguments,
@@ -42,6 +42,7 @@ class Declared:
     rejects: Any
     span: str
     key: object
+    emit: object = None
 
 
 def decorate_operation(declared: Declared, function: Any) -> Any:
@@ -103,8 +104,8 @@ class Plan:
     """
 
     __slots__ = (
-        "_after", "_before", "_constant_key", "_constants", "_key", "_money", "_money_after", "_money_before", "_name",
-        "_of", "_prepared", "_span",
+        "_after", "_before", "_constant_key", "_constants", "_emit", "_key", "_money", "_money_after", "_money_before",
+        "_name", "_of", "_prepared", "_span",
     )  # fmt: skip
 
     def __init__(self, declared: Declared, inner: Any) -> None:
@@ -113,6 +114,8 @@ class Plan:
             raise SetupError("An operation needs a name, such as operation('checkout').")
         if declared.span not in ("new", "current"):
             raise SetupError(f"span={declared.span!r} is unknown; use 'new' or 'current'.")
+        if declared.emit is not None and not _commit.is_emit(declared.emit):
+            raise SetupError(f"emit={declared.emit!r} is unknown; use 'now' or 'on_commit'.")
         _check_rejects(declared.rejects)
         signature = inspect.signature(inner)
         if "result" in signature.parameters:
@@ -121,6 +124,7 @@ class Plan:
             )
         self._name = name
         self._span = declared.span
+        self._emit = declared.emit
         self._constant_key = declared.key
         self._constants: dict[str, object] = {}
         self._before: list[tuple[str, int, Any, Source]] = []
@@ -157,7 +161,13 @@ class Plan:
     def begin(self, instance: object, args: Arguments, kwargs: Mapping[str, Any]) -> Run | None:
         """
         The run of this call, begun; None while nothing is configured, or where it could not begin.
+
+        Raises:
+            SetupError: For ``emit="on_commit"`` where no transactions are known.
         """
+        emit = self._emit
+        if emit is not None:
+            _commit.refuse_untied(emit)
         pipeline = _active.current or _active.pipeline()
         if pipeline is None:
             idle.refused.add(NOT_CONFIGURED)
@@ -181,7 +191,10 @@ class Plan:
             # Only a cancellation or an interrupt gets here: it goes on, and the operation is recorded once.
             start(pipeline, self._name, {}, self._prepared, self._span, None).ended(error, ())
             raise
-        run = start(pipeline, self._name, facts, self._prepared, self._span, key)
+        tied = emit is not None or pipeline.on_commit
+        if tied:
+            tied = _commit.is_tied(emit, pipeline.on_commit, pipeline.accounts)
+        run = start(pipeline, self._name, facts, self._prepared, self._span, key, tied)
         if run.pipeline is None:
             return None
         if self._money or self._money_before:

@@ -43,8 +43,13 @@ class CapturedEvent:
 
     @property
     def outcome(self) -> str | None:
-        """Of an operation: success, rejected, failed or cancelled."""
+        """Of an operation: success, rejected, failed or cancelled. Of an event: failed where its commit never came."""
         return self._text(names.OPERATION_OUTCOME)
+
+    @property
+    def took_place(self) -> bool:
+        """False for an event, no operation, whose database transaction was rolled back: it counts nowhere."""
+        return self.outcome in (None, names.SUCCESS) or names.OPERATION_NAME in self.attributes
 
     @property
     def reason(self) -> str | None:
@@ -62,6 +67,12 @@ class CapturedEvent:
         if not isinstance(units, int):
             return None
         return Money.from_minor(units, str(self.attributes[names.CURRENCY_KEYS[kind]]))
+
+    def counted(self, kind: str) -> Money | None:
+        """The amount of one kind that metrics and KPIs count: revenue with success only, cost with every outcome."""
+        if self.took_place and (kind != names.REVENUE or self.outcome in (None, names.SUCCESS)):
+            return self.money(kind)
+        return None
 
     def _text(self, key: str) -> str | None:
         value = self.attributes.get(key)

@@ -17,7 +17,7 @@ from bizspan.vocabulary import Attribute, Vocabulary
 # Gives the clean value, or raises `Unexpected` with what it would have taken.
 Check = Callable[[object], Any]
 
-_OBJECT: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+_OBJECT: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
 class Unexpected(Exception):  # noqa: N818 - internal: turned into a SetupError with file and key
@@ -118,6 +118,17 @@ def texts(value: object) -> tuple[str, ...]:
     return tuple(cast("list[str]", value))
 
 
+def texts_of(*words: str) -> Check:
+    """A list of these words."""
+
+    def check(value: object) -> tuple[str, ...]:
+        if isinstance(value, list) and all(word in words for word in cast("list[object]", value)):
+            return tuple(cast("list[str]", value))
+        raise Unexpected("a list of " + ", ".join(map(repr, words)))
+
+    return check
+
+
 def named_object(value: object) -> str:
     """The name of a Python object."""
     if not isinstance(value, str) or not _OBJECT.fullmatch(value):
@@ -134,9 +145,9 @@ def one_of(*words: str) -> Check:
     """One of these words."""
 
     def check(value: object) -> str:
-        if value not in words:
+        if not isinstance(value, str) or value not in words:
             raise Unexpected("one of " + ", ".join(map(repr, words)))
-        return cast("str", value)
+        return value
 
     return check
 
@@ -166,7 +177,8 @@ def table(keys: Mapping[str, Check]) -> Check:
         if not isinstance(value, dict):
             raise Unexpected("a table")
         clean: dict[str, Any] = {}
-        for name, given in cast("dict[str, object]", value).items():
+        for key, given in cast("dict[object, object]", value).items():
+            name = str(key)  # YAML has keys that are no texts
             if name not in keys:
                 near = get_close_matches(name, keys, n=1)
                 question = f"; did you mean {near[0]!r}?" if near else ""
@@ -177,13 +189,15 @@ def table(keys: Mapping[str, Check]) -> Check:
     return check
 
 
-def table_of(check_each: Check) -> Check:
+def table_of(check_each: Check, check_key: Check = text) -> Check:
     """A table whose keys are the user's."""
 
     def check(value: object) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise Unexpected("a table")
-        return {name: _inside(name, check_each, given) for name, given in cast("dict[str, object]", value).items()}
+        given = cast("dict[object, object]", value)
+        return {_inside(str(name), check_key, str(name)): _inside(str(name), check_each, told)
+                for name, told in given.items()}  # fmt: skip
 
     return check
 
@@ -198,27 +212,25 @@ def _inside(name: str, check: Check, value: object) -> Any:
 # --- the parts of the file ------------------------------------------------------------------------------------------
 
 _TYPES: Final = {"str": str, "int": int, "float": float, "bool": bool}
-_FACT: Final = table(
-    {
-        "meaning": text, "key": text, "owner": text, "type": one_of(*_TYPES), "dimension": yes_or_no, "budget": whole,
-        "personal": yes_or_no, "propagate": yes_or_no, "allowed": lambda value: _list(value),
-        "format": one_of("text", "country", "region", "continent"),
-    }
-)  # fmt: skip
-_VOCABULARY: Final = table({"prefix": text, "version": text, "facts": table_of(_FACT)})
+_FACT: Final[Mapping[str, Check]] = {
+    "meaning": text, "key": text, "owner": text, "type": one_of(*_TYPES), "dimension": yes_or_no, "budget": whole,
+    "personal": yes_or_no, "propagate": yes_or_no, "allowed": lambda value: _list(value),
+    "format": one_of("text", "country", "region", "continent"),
+}  # fmt: skip
+_VOCABULARY: Final[Mapping[str, Check]] = {"prefix": text, "version": text, "facts": table_of(table(_FACT))}
 
 
 def _list(value: object) -> list[Any]:
     if not isinstance(value, list):
         raise Unexpected("a list of values")
-    return cast("list[Any]", value)
+    return list(cast("list[object]", value))
 
 
 def vocabulary(value: object) -> Vocabulary | str:
     """A vocabulary, declared in the file, or the name of one in Python."""
     if isinstance(value, str):
         return named_object(value)
-    told = _VOCABULARY(value)
+    told: dict[str, Any] = table(_VOCABULARY)(value)
     facts: list[Attribute] = []
     for name, fact in told.get("facts", {}).items():
         if "type" in fact:
@@ -233,16 +245,17 @@ def vocabulary(value: object) -> Vocabulary | str:
         raise Unexpected(f"a vocabulary that holds together ({error})") from None
 
 
-_ROUTE: Final = either(
-    text, table({"operation": text, "feature": text, "facts": table_of(lambda value: value), "revenue": function})
-)
+_ROUTE: Final[Mapping[str, Check]] = {
+    "operation": text, "feature": text, "facts": table_of(lambda value: value), "revenue": function,
+}  # fmt: skip
 # `revenue = "result.total"` reads the result or an argument; facts likewise.
-_OPERATION: Final = {
+_OPERATION: Final[Mapping[str, Check]] = {
     "name": text, "revenue": text, "currency": text, "value": text, "cost": text, "tax": text,
     "idempotency_key": text, "rejects": either(named_object, texts), "span": one_of("new", "current"),
     "emit": one_of("now", "on_commit"), "facts": table_of(lambda value: value),
 }  # fmt: skip
 
+FRAMEWORKS: Final = ("flask", "django", "starlette", "fastapi", "celery", "sqlalchemy")
 REQUESTS: Final[Mapping[str, Check]] = {
     "resolver": function, "facts": function, "country_header": text, "region_header": text, "geo": text,
     "trusted_hops": whole, "campaign": one_of("first", "last", "off"), "channel": text,
@@ -251,18 +264,28 @@ REQUESTS: Final[Mapping[str, Check]] = {
 CONFIGURE: Final[Mapping[str, Check]] = {
     "service_name": text, "environment": text, "hash_key_id": text, "capacity": whole,
     "revenue_basis": one_of("excl_tax", "incl_tax"), "emit": one_of("now", "on_commit"),
-    "export": either(one_of("otlp", "console", "none"), texts),
+    "export": either(one_of("otlp", "console", "none"), texts_of("otlp", "console", "none")),
 }  # fmt: skip
-FILE: Final = table(
-    {
-        **CONFIGURE,
-        "vocabulary": vocabulary,
-        "frameworks": texts,
-        "requests": table(REQUESTS),
-        "routes": table_of(_ROUTE),
-        "operations": table_of(table(_OPERATION)),
-        "tasks": table_of(text),
-        "metrics": table_of(either(one_of("*"), texts)),
-        "logging": table({"enabled": yes_or_no, "exclude": texts}),
-    }
-)
+LOGGING: Final[Mapping[str, Check]] = {"enabled": yes_or_no, "exclude": texts}
+TOP: Final[Mapping[str, Check]] = {
+    **CONFIGURE,
+    "vocabulary": vocabulary,
+    "frameworks": texts_of(*FRAMEWORKS),
+    "requests": table(REQUESTS),
+    "routes": table_of(either(text, table(_ROUTE))),
+    "operations": table_of(table(_OPERATION), named_object),
+    "tasks": table_of(text),
+    "metrics": table_of(either(one_of("*"), texts)),
+    "logging": table(LOGGING),
+}
+FILE: Final = table(TOP)
+# The keys of each table, for the reference page; NAME is the user's.
+TABLES: Final[Mapping[str, Mapping[str, Check]]] = {
+    "bizspan": TOP,
+    "bizspan.vocabulary": _VOCABULARY,
+    "bizspan.vocabulary.facts.NAME": _FACT,
+    "bizspan.requests": REQUESTS,
+    "bizspan.routes.NAME": _ROUTE,
+    "bizspan.operations.NAME": _OPERATION,
+    "bizspan.logging": LOGGING,
+}

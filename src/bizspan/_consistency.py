@@ -48,22 +48,30 @@ def _span_differences(events: list[CapturedEvent], memory: Any) -> list[str]:
             continue
         if format(span.context.trace_id, "032x") != event.trace_id:
             found.append(f"operation {event.name!r}: the event is in another trace than the span")
-        for key in sorted((span.attributes.keys() | event.attributes.keys()) - _ON_EVENTS_ONLY):
+        keys = set(event.attributes)
+        if _is_ours(span):  # a server's span, with the request's operation on it, also says what HTTP said
+            keys |= set(span.attributes)
+        for key in sorted(keys - _ON_EVENTS_ONLY):
             on_span, on_event = span.attributes.get(key), event.attributes.get(key)
             if on_span != on_event:
                 found.append(f"operation {event.name!r}: {key} is {on_span!r} on the span, {on_event!r} on the event")
     with_event = {event.span_id for event in events}
     for span_id, span in spans.items():
-        scope = span.instrumentation_scope
-        if scope is not None and scope.name == names.SCOPE and span_id not in with_event:
+        if _is_ours(span) and span_id not in with_event:
             found.append(f"span {span.name!r} has no event")
     return found
+
+
+def _is_ours(span: Any) -> bool:
+    return span.instrumentation_scope is not None and span.instrumentation_scope.name == names.SCOPE
 
 
 def _count_differences(events: list[CapturedEvent], metrics: dict[str, Any], dimensions: frozenset[str]) -> list[str]:
     operations: Counter[Set] = Counter()
     counted: Counter[Set] = Counter()
     for event in events:
+        if not event.took_place:
+            continue
         own = _named(event) | _kept(event, dimensions)
         counted[own | {(names.EVENT_NAME, event.event_name)}] += 1
         if event.event_name == names.EVENT_OPERATION:
@@ -81,8 +89,8 @@ def _money_differences(
 ) -> list[str]:
     from_events: Counter[Set] = Counter()
     for event in events:
-        amount = event.money(kind)
-        if amount is None or (kind == names.REVENUE and event.outcome not in (None, names.SUCCESS)):
+        amount = event.counted(kind)
+        if amount is None:
             continue
         key = _named(event) | _kept(event, dimensions) | {(names.CURRENCY_KEYS[kind], amount.currency)}
         from_events[key] += amount.minor_units

@@ -12,6 +12,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -26,6 +27,7 @@ from bizspan._accounts import (
     idle,
 )
 from bizspan._clock import Clock, Ids
+from bizspan._commit import Waiting
 from bizspan._facts import FactTable, Hasher
 from bizspan._record import Record
 from bizspan._totals import Totals
@@ -72,6 +74,7 @@ class Pipeline:
         revenue_basis: ``excl_tax`` or ``incl_tax``.
         isolated: Accounts for itself alone, not for what this process told before: for tests.
         generation: Tells its instruments from those of earlier pipelines on the same provider.
+        on_commit: Whether what is told inside a database transaction waits for its commit.
     """
 
     def __init__(
@@ -92,7 +95,9 @@ class Pipeline:
         revenue_basis: str = "excl_tax",
         isolated: bool = False,
         generation: int = 0,
+        on_commit: bool = False,
     ) -> None:
+        self.on_commit = on_commit
         self.isolated = isolated
         self.generation = generation
         self.pid = os.getpid()
@@ -127,6 +132,7 @@ class Pipeline:
         self._closing = threading.Event()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
+        self.waiting = Waiting(self.accounts, self.monotonic_ns, self._wake)
 
     def declare(self, declared: Mapping[str, Attribute], hasher: Hasher | None) -> None:
         """
@@ -212,14 +218,13 @@ class Pipeline:
         while not self.closed:
             self._awake = False
             if not self._intake and not self._events:
-                self._signal.get()
+                with suppress(Empty):
+                    self._signal.get(timeout=self.waiting.due_in_s())
             self._awake = True
             self._closing.wait(_BATCH_DELAY_S)  # so that one switch of threads serves many records
-            try:
+            with suppress(Empty):  # another thread was quicker
                 while not self._signal.empty():
                     self._signal.get_nowait()
-            except Empty:  # another thread was quicker
-                pass
             self.take()
 
     def take(self, timeout_s: float = -1) -> bool:
@@ -232,9 +237,9 @@ class Pipeline:
         Returns:
             Whether nothing that waited at the call still waits.
         """
-        if not self._count(timeout_s=timeout_s):
-            return False
-        return self._emit(timeout_s)
+        if self.waiting:
+            self.waiting.give_up_overdue()
+        return self._count(timeout_s=timeout_s) and self._emit(timeout_s)
 
     def _count(self, limit: int | None = None, *, timeout_s: float = -1, blocking: bool = True) -> bool:
         """Bring the intake's records into the totals, in order; their events go on to the sinks' queue."""
@@ -320,6 +325,7 @@ class Pipeline:
         Args:
             timeout_s: How long to wait for another taker.
         """
+        self.waiting.give_up()
         self.closed = True
         self.take(timeout_s)
         self._closing.set()

@@ -7,13 +7,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry import context as otel
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.trace import Status, StatusCode
 
-from bizspan import names
+from bizspan import _guard, names
 from bizspan._amounts import Lines, write_amount, write_money
 from bizspan._codes import code, error_type
 from bizspan._facts import FACTS_LIMIT
@@ -21,8 +23,7 @@ from bizspan._record import Record
 from bizspan.context import Frame, OpenOperation, frame
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
-    from opentelemetry.trace import SpanContext
+    from opentelemetry.trace import Span, SpanContext
 
     from bizspan._pipeline import Pipeline
     from bizspan._types import Attributes
@@ -42,6 +43,7 @@ def _direct() -> tuple[Callable[[], Context], Callable[[Context], object]]:
 
 _get_current, _attach = _direct()
 _ERROR = Status(StatusCode.ERROR)
+_NOWHERE = Context()
 _NOTHING: Mapping[str, object] = {}
 _NEW = "new"  # interned, as the default is
 # On the hot path a global is half the price of a module's attribute.
@@ -60,8 +62,8 @@ class Recording:
 
     __slots__ = (
         "__weakref__", "_annotated", "_called", "_context", "_invalid", "_key", "_lines", "_open", "_outer",
-        "_outer_context", "_own_span", "_outcome", "_reason", "_recording", "_result", "_span", "_started_ns", "_ticks",
-        "_told", "ambient", "attributes", "id", "name", "pipeline",
+        "_outer_context", "_own_span", "_outcome", "_quiet", "_reason", "_recording", "_result", "_span", "_started_ns",
+        "_ticks", "_tied", "_told", "ambient", "attributes", "id", "name", "pipeline",
     )  # fmt: skip
 
     def __init__(self, pipeline: Pipeline | None, name: str) -> None:
@@ -78,6 +80,11 @@ class Recording:
         innermost = still_open(self)
         return innermost if innermost is None or isinstance(innermost, Recording) else innermost.run
 
+    @property
+    def outer(self) -> Frame | None:
+        """What was innermost when it began."""
+        return self._outer
+
     def learn(self, facts: Mapping[str, object]) -> None:
         """Add facts from `bizspan.annotate()`: they win over context, and yield to the call's own."""
         self._annotated = {**self._annotated, **facts}
@@ -88,6 +95,8 @@ class Recording:
         prepared: Attributes | None,
         span: str,
         key: object,
+        tied: bool,
+        since: tuple[int, int] | None,
     ) -> None:
         """
         Open the span and become the current operation.
@@ -97,10 +106,13 @@ class Recording:
             prepared: Attributes that are the same for every call.
             span: ``"new"``, or ``"current"`` to write onto the span that is there.
             key: The idempotency key, or None.
+            tied: Whether a success waits for the commit of the database transaction that is open then.
+            since: When it began, by both clocks, where that was before now.
         """
         pipeline = self.pipeline
         assert pipeline is not None
         self._key = key
+        self._tied = tied
         self._outcome: str | None = None
         self._reason: str | None = None
         self._lines: Lines = ()
@@ -130,11 +142,44 @@ class Recording:
             pipeline.facts.drop_surplus(attributes, attributes)
         self.attributes = attributes
         self._called = called
-        self._started_ns = pipeline.time_ns()
+        self._started_ns = pipeline.time_ns() if since is None else since[0]
         self._open_span(pipeline, span)
         frame.set(self)
         self._open = True
-        self._ticks = pipeline.monotonic_ns()
+        self._ticks = pipeline.monotonic_ns() if since is None else since[1]
+
+    def begin_on(self, span: Span, facts: Mapping[str, object], around: Frame | None, since: tuple[int, int]) -> None:
+        """
+        Begin as the operation that a request as a whole is: without becoming current, and without a word on the span
+        before its end, because an SDK span takes 5 us for each.
+
+        Args:
+            span: The request's.
+            facts: Of the operation.
+            around: The frame around the request.
+            since: When the request arrived, by both clocks.
+        """
+        pipeline = self.pipeline
+        assert pipeline is not None
+        self._key = self._outcome = self._reason = self._invalid = self._result = None
+        self._tied = self._own_span = False
+        self._lines = ()
+        self._told = self._annotated = _NOTHING
+        self._quiet = True
+        self.id = pipeline.new_id()
+        self._outer = around = None if around is None else still_open(around)
+        self.ambient = ambient = None if around is None else around.ambient
+        attributes: Attributes = {_NAME: self.name, _ID: self.id}
+        if ambient is not None:
+            attributes.update(ambient.resolve(pipeline).attributes)
+        if facts:
+            pipeline.facts.resolve(facts, attributes)
+        self.attributes = self._called = attributes
+        self._outer_context = self._context = _NOWHERE  # the current one would keep the span alive, and by it all this
+        self._span = span
+        self._recording = span.is_recording()
+        self._started_ns, self._ticks = since
+        self._open = True
 
     def _open_span(self, pipeline: Pipeline, mode: str) -> None:
         self._outer_context = outer = _get_current()
@@ -143,6 +188,7 @@ class Recording:
             self._context = outer
             self._span = span = trace.get_current_span(outer)
             self._recording = span.is_recording()
+            self._quiet = False
             if self._recording:
                 span.set_attributes(self.attributes)
             return
@@ -181,7 +227,7 @@ class Recording:
 
     def finish(self, outcome: str, reason: str | None, error: BaseException | None) -> None:
         """
-        Make the record, and every signal from it. The second time, nothing happens.
+        Make the record, and every signal from it, or have the commit decide. The second time, nothing happens.
         """
         pipeline = self.pipeline
         if not self._open or pipeline is None:
@@ -193,7 +239,6 @@ class Recording:
         attributes = self.attributes
         # What a recording span still has to learn is kept apart; otherwise there is nobody to tell it to.
         end: Attributes = {} if self._recording else attributes
-        end[_OUTCOME] = outcome
         if reason:
             end[names.OPERATION_REASON] = code(reason) or "invalid"
         if error is not None:
@@ -211,15 +256,50 @@ class Recording:
             lines, further = write_money(end, lines, pipeline.revenue_basis)
         if self._invalid is not None:
             end.update({names.AMOUNT_INVALID_KEYS[kind]: reason for kind, reason in self._invalid.items()})
-        ended_ns = self._started_ns + elapsed
-        linked = self._span.get_span_context()
-        if self._recording:
-            if _NOTES in end and _NOTES in attributes:
-                end[_NOTES] = (
-                    *cast("tuple[str, ...]", attributes[_NOTES]),
-                    *cast("tuple[str, ...]", end[_NOTES]),
+        if self._recording and _NOTES in end and _NOTES in attributes:
+            end[_NOTES] = (
+                *cast("tuple[str, ...]", attributes[_NOTES]),
+                *cast("tuple[str, ...]", end[_NOTES]),
+            )
+        if self._tied and outcome == names.SUCCESS:
+            if self._recording and not self._own_span:
+                self._span.set_attributes(end)  # it may be over before the transaction is
+            if pipeline.waiting.hold(partial(self._decided, end, lines, further, elapsed)):
+                return
+        self._signal(pipeline, end, lines, further, elapsed, outcome)
+
+    def _decided(self, end: Attributes, lines: Lines, further: Lines, elapsed: int, reason: str | None) -> None:
+        """The transaction ended: with a commit, where there is no reason."""
+        pipeline = self.pipeline
+        assert pipeline is not None
+        try:
+            if reason is not None:
+                end[names.OPERATION_REASON] = reason
+            if self._recording and not (self._own_span or self._span.is_recording()):
+                pipeline.accounts.refuse_value(
+                    "emit", "span_ended", "The span ended before the commit and lacks the outcome; use span='new'."
                 )
-            self._close_span(end, outcome, ended_ns)
+            self._signal(pipeline, end, lines, further, elapsed, names.SUCCESS if reason is None else names.FAILED)
+        except Exception as problem:
+            pipeline.refuse_internal()
+            _guard.swallowed("ending an operation on commit", problem)
+
+    def _signal(
+        self, pipeline: Pipeline, end: Attributes, lines: Lines, further: Lines, elapsed: int, outcome: str
+    ) -> None:
+        """Close the span, and hand on the record."""
+        end[_OUTCOME] = outcome
+        ended_ns = self._started_ns + elapsed
+        attributes = self.attributes
+        span = self._span
+        linked = span.get_span_context()
+        if self._recording:
+            if span.is_recording():
+                span.set_attributes(end if self._own_span or not self._quiet else {**attributes, **end})
+                if outcome == names.FAILED and self._own_span:
+                    span.set_status(_ERROR)
+            if self._own_span:
+                span.end(ended_ns)
             attributes.update(end)
         uid = self.id if self._key is None else self._keyed_uid(pipeline, outcome)
         # Made before the first is accepted: from then on its attributes are the consumer's.
@@ -236,6 +316,14 @@ class Recording:
         for record in more:
             pipeline.accept(record)
         self._span = trace.INVALID_SPAN
+
+    def discard(self) -> None:
+        """End without a record: another process makes it."""
+        if self._open:
+            self._open = False
+            self.leave()
+            if self._own_span:
+                self._span.end()
 
     def _keyed_uid(self, pipeline: Pipeline, outcome: str) -> str:
         # A failed attempt and the success of its retry are two facts, though the caller's key is the same.
@@ -256,21 +344,27 @@ class Recording:
         called = self._called
         end.update({key: value for key, value in late.items() if key not in called})
 
+    def inherit(self, attributes: Attributes) -> None:
+        """Take clean attributes of the request around it; what is known of itself stays."""
+        own = self.attributes
+        new = {key: value for key, value in attributes.items() if key not in own}
+        own.update(new)
+        if new and self._open and self._own_span and self._recording:
+            self._span.set_attributes(new)
+
+    def unpublished(self) -> Attributes:
+        """What its request's span, which somebody else may end before the operation ends, does not have yet."""
+        if not self._open or self._own_span or not self._quiet:
+            return {}
+        self._quiet = False
+        return self.attributes
+
     def take_result(self, facts: Mapping[str, object]) -> None:
         """Take facts that extractors made of the result: they count as told at the call."""
         if self._open and self.pipeline is not None:
             self._result = {}
             self.pipeline.facts.resolve(facts, self._result)
             self._called.update(self._result)
-
-    def _close_span(self, end: Attributes, outcome: str, ended_ns: int) -> None:
-        span = self._span
-        if span.is_recording():
-            span.set_attributes(end)
-            if outcome == names.FAILED and self._own_span:
-                span.set_status(_ERROR)
-        if self._own_span:
-            span.end(ended_ns)
 
     def _further(self, line: tuple[str, int, str], uid: str, time_ns: int, outcome: str, linked: SpanContext) -> Record:
         """Money in a second currency: an event of its own with the same operation id."""

@@ -8,15 +8,21 @@ import gc
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry import context as otel
+from opentelemetry import trace
+
 from bizspan import _guard, names
 from bizspan._accounts import INTERNAL_ERROR
-from bizspan._amounts import refuse, with_amount
+from bizspan._amounts import refuse, with_amount, write_money
 from bizspan._codes import code, snake_case
 from bizspan._recorder import Recording
-from bizspan.context import with_attributes
+from bizspan.context import Frame, frame, with_attributes
 from bizspan.errors import AmountError, type_name
 
 if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span
+
     from bizspan._pipeline import Pipeline
     from bizspan._types import Amount, Attributes, Number, Plain
 
@@ -109,6 +115,30 @@ class Run(Recording):
         except Exception as problem:
             self._lost("ending an operation", problem)
 
+    def sealed(self) -> Attributes:
+        """
+        Outcome and money as they stand, for a span that somebody else ends before the operation does.
+        """
+        pipeline = self.pipeline
+        if pipeline is None or not self._open or self._own_span:
+            return {}
+        known: Attributes = {**self.attributes} if self._quiet else {}
+        self._quiet = False
+        known[names.OPERATION_OUTCOME] = self._outcome or names.SUCCESS
+        if self._reason:
+            known[names.OPERATION_REASON] = self._reason
+        if self._lines:
+            write_money(known, self._lines, pipeline.revenue_basis)
+        if self._invalid is not None:
+            known.update({names.AMOUNT_INVALID_KEYS[kind]: reason for kind, reason in self._invalid.items()})
+        return known
+
+    def ended_at(self, sealed: int) -> None:
+        """Leave the block as it stood when it was sealed, and with that duration."""
+        if self.pipeline is not None:
+            self._ticks += self.pipeline.monotonic_ns() - sealed
+        self.ended(None, ())
+
     def _is_refusal(self, error: BaseException, rejects: Any) -> bool:
         try:
             return isinstance(error, rejects)
@@ -174,6 +204,8 @@ def start(
     prepared: Attributes | None,
     span: str,
     key: object,
+    tied: bool = False,
+    since: tuple[int, int] | None = None,
 ) -> Run:
     """
     A run, begun; one that does nothing where it can't be.
@@ -185,15 +217,61 @@ def start(
         prepared: Attributes that are the same for every call.
         span: ``"new"`` or ``"current"``.
         key: The idempotency key, or None.
+        tied: Whether a success waits for the commit of the database transaction that is open then.
+        since: When it began, by the wall clock and the monotonic one, in ns; by default now.
     """
     run = Run(pipeline, name)
     try:
-        run.begin(facts, prepared, span, key)
+        run.begin(facts, prepared, span, key, tied, since)
     except Exception as error:
         pipeline.accounts.refuse(INTERNAL_ERROR)
         _guard.swallowed("beginning an operation", error)
         return IDLE
     return run
+
+
+def start_around(
+    pipeline: Pipeline,
+    name: str,
+    facts: Mapping[str, object],
+    around: Frame | None,
+    span: Span | None,
+    caller: Span | None,
+    since: tuple[int, int],
+) -> tuple[Run, Context | None]:
+    """
+    A run that begins elsewhere than here and now: where and when its request began. It does not become current.
+
+    Args:
+        pipeline: Takes its record.
+        name: The operation's clean name.
+        facts: Told at this call.
+        around: The frame that it begins in.
+        span: Whose attributes it writes; None gives it a span of its own.
+        caller: The parent of that; by default the current span.
+        since: See `start`.
+
+    Returns:
+        The run, and OpenTelemetry's context inside it, where it has a span of its own.
+    """
+    if span is not None:
+        run = Run(pipeline, name)
+        try:
+            run.begin_on(span, facts, around, since)
+        except Exception as error:
+            pipeline.accounts.refuse(INTERNAL_ERROR)
+            _guard.swallowed("beginning an operation", error)
+            return IDLE, None
+        return run, None
+    innermost, outside = frame.get(), otel.get_current()
+    frame.set(around)
+    if caller is not None:
+        otel.attach(trace.set_span_in_context(caller, outside))
+    try:
+        return start(pipeline, name, facts, None, "new", None, since=since), otel.get_current()
+    finally:
+        frame.set(innermost)
+        otel.attach(outside)
 
 
 def abandon_open_runs() -> None:

@@ -7,18 +7,16 @@ Needs the API only. Which providers stand behind it (the application's, ours, no
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakSet
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.context import Context
 from opentelemetry.metrics import Observation
 
-from bizspan import names
+from bizspan import _inherited, names
 from bizspan._accounts import idle
 from bizspan._clock import Clock, Ids
 from bizspan._facts import Hasher
@@ -45,12 +43,13 @@ class Settings:
         capacity: How many events may wait.
         clock: Time.
         ids: Makes the ids of a new pipeline.
-        isolated: See `Pipeline`.
+        isolated, on_commit: See `Pipeline`.
     """
 
     # Not a dataclass, as elsewhere: making one takes 0.7 ms of the import.
     __slots__ = (
-        "capacity", "clock", "consoles", "declared", "hasher", "ids", "isolated", "revenue_basis", "schema_url",
+        "capacity", "clock", "consoles", "declared", "hasher", "ids", "isolated", "on_commit", "revenue_basis",
+        "schema_url",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +64,7 @@ class Settings:
         clock: Clock | None = None,
         ids: Callable[[], Ids] = Ids,
         isolated: bool = False,
+        on_commit: bool = False,
     ) -> None:
         self.declared = declared
         self.hasher = hasher
@@ -75,6 +75,12 @@ class Settings:
         self.clock = clock or Clock()
         self.ids = ids
         self.isolated = isolated
+        self.on_commit = on_commit
+
+    def adopt(self, other: Settings) -> None:
+        """Take the other's values, for pipelines that are built from now on."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(other, name))
 
 
 class Providers:
@@ -216,11 +222,12 @@ def build(settings: Settings, providers: Providers, generation: int = 0) -> Pipe
         immediate=bool(settings.consoles),
         revenue_basis=settings.revenue_basis,
         isolated=settings.isolated,
+        on_commit=settings.on_commit,
         generation=generation,
         **replays,
     )
     _register(meter, pipeline)
-    _meters.add(meter)
+    _inherited.meters.add(meter)
     return pipeline
 
 
@@ -346,54 +353,3 @@ def _is_set(api: Any, variable: str, getter: Callable[[], object]) -> bool:
     if provider is _MISSING:
         return not type(getter()).__name__.lstrip("_").startswith(("Proxy", "NoOp"))
     return provider is not None
-
-
-# Those that this process, or one that it was forked from, made instruments with.
-_meters: WeakSet[Meter] = WeakSet()
-
-
-def drop_inherited() -> None:
-    """
-    In a forked child: take the parent's bizspan measurements out of the SDK's readers, and give the readers new locks.
-
-    An SDK histogram is copied with the process, so a cumulative reader of the child would report the parent's
-    measurements again, under the child's instance id. And a lock that another thread of the parent held is never
-    released in the child: its first collection, or our next instrument, would wait for ever. There is no public way;
-    where the SDK changed, nothing happens.
-    """
-    consumers = {id(consumer): consumer for meter in list(_meters) if (consumer := _consumer(meter)) is not None}
-    for consumer in consumers.values():
-        _renew_lock(consumer)
-        storages: Mapping[object, object] = getattr(consumer, "_reader_storages", {})
-        for reader, storage in list(storages.items()):
-            if hasattr(reader, "_export_lock"):
-                setattr(reader, "_export_lock", threading.Lock())  # noqa: B010 - typed as not there
-            _drop(storage)
-
-
-def _consumer(meter: object) -> object | None:
-    real = getattr(meter, "_real_meter", None) or meter
-    return getattr(real, "_measurement_consumer", None)
-
-
-def _drop(storage: object) -> None:
-    _renew_lock(storage)
-    matches: dict[Any, Any] = getattr(storage, "_instrument_view_instrument_matches", {})
-    for instrument in list(matches):
-        scope = getattr(instrument, "instrumentation_scope", None)
-        if getattr(scope, "name", None) == names.SCOPE:
-            matches.pop(instrument, None)
-            continue
-        for match in matches[instrument]:
-            _renew_lock(match)
-            for aggregation in getattr(match, "_attributes_aggregation", {}).values():
-                _renew_lock(aggregation)
-                _renew_lock(getattr(aggregation, "_reservoir", None))
-
-
-def _renew_lock(holder: Any) -> None:
-    if hasattr(holder, "_lock"):
-        holder._lock = type(holder._lock)() if isinstance(holder._lock, _RLOCK) else threading.Lock()
-
-
-_RLOCK = type(threading.RLock())

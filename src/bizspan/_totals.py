@@ -211,6 +211,8 @@ class Totals:
         """
         Count one record. A repeat of an idempotency key within the last 10,000 adds nothing.
         """
+        if record.outcome is not None and record.duration_ns is None:
+            return  # an event whose transaction was rolled back: it did not happen
         if record.idempotent and self._is_repeat(record.uid):
             return
         dimensions = self.dimensions_of(record.attributes)

@@ -12,23 +12,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
-from bizspan import _active, _guard, _signals, names
-from bizspan._pipeline import CAPACITY, Pipeline, Sink
+from bizspan import _active, _guard, _signals
+from bizspan._arguments import Arguments, checked, refuse_unbuilt
+from bizspan._pipeline import CAPACITY, Pipeline
 from bizspan._run import abandon_open_runs
 from bizspan._signals import Providers, Settings
 from bizspan.errors import MissingExtra, SetupError
-from bizspan.vocabulary import Attribute, Vocabulary, merged
+from bizspan.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
+    from bizspan._commit import Emit
+
 Export = Literal["otlp", "console", "none"]
-_EXPORTS: Final = ("otlp", "console", "none")
-_KEY_VARIABLE: Final = "BIZSPAN_HASH_KEY"
-_KEY_ID_VARIABLE: Final = "BIZSPAN_HASH_KEY_ID"
-_KEY_MIN_BYTES: Final = 16
 _EXIT_BOUND_S: Final = 2.0
 
 
@@ -42,6 +41,8 @@ class Configuration:
         self._flush = flush
         self._undo = undo
         self._active = True
+        self.settings: Settings | None = None
+        self.told_by_file: Mapping[str, Any] | None = None
 
     def force_flush(self, timeout_s: float = 10.0) -> bool:
         """
@@ -89,21 +90,38 @@ class Configuration:
         self.shutdown()
 
 
+class _Unsaid(str):
+    """A default: equal to the same text in code, which wins over a file, and another object."""
+
+    __slots__ = ()
+
+
+_OTLP: Final = cast("Export", _Unsaid("otlp"))
+_EXCL_TAX: Final = cast("Literal['excl_tax']", _Unsaid("excl_tax"))
+_NOW: Final = cast("Emit", _Unsaid("now"))
+
 _current: Configuration | None = None
 _configuring = threading.Lock()
+
+
+def current_configuration() -> Configuration | None:
+    """The configuration in force, for integrations that flush at the end of a worker."""
+    return _current
 
 
 def configure(
     *,
     service_name: str | None = None,
-    export: Export | Sequence[Export] = "otlp",
+    export: Export | Sequence[Export] = _OTLP,
     vocabulary: Vocabulary | Iterable[Vocabulary] = (),
     hash_key: bytes | str | None = None,
     hash_key_id: str | None = None,
     environment: str | None = None,
-    revenue_basis: Literal["excl_tax", "incl_tax"] = "excl_tax",
+    revenue_basis: Literal["excl_tax", "incl_tax"] = _EXCL_TAX,
     resource_attributes: dict[str, str] | None = None,
     capacity: int = CAPACITY,
+    emit: Emit = _NOW,
+    metric_dimensions: Mapping[str, Iterable[str] | None] | None = None,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
     logger_provider: LoggerProvider | None = None,
@@ -126,6 +144,11 @@ def configure(
         revenue_basis: Whether revenue is told without tax or with it.
         resource_attributes: Further resource attributes of providers that are built.
         capacity: How many events may wait; what is beyond is refused and counted.
+        emit: ``"on_commit"`` has successes and events that are told inside a database transaction wait for its commit,
+            with Django or SQLAlchemy; see `operation`. For all that do not say it themselves.
+        metric_dimensions: Counters and histograms of other libraries, by name, each with the dimensions in scope that
+            its measurements carry: ``{"http.server.request.duration": ("segment", "country")}``, None for every one.
+            For the meter provider that is built; for yours see `bizspan.sdk.with_business_context()`.
         tracer_provider: To be joined instead of the global one.
         meter_provider: The same for metrics.
         logger_provider: The same for events.
@@ -134,36 +157,113 @@ def configure(
         MissingExtra: When an exporter is not installed; the text has the pip line.
         SetupError: When an argument or a variable is wrong; the text says what to do.
     """
+    told = locals()  # the parameters, and nothing else yet
+    return _configure({name: value for name, value in told.items() if value is not _UNSAID[name]})
+
+
+_UNSAID: Final[Mapping[str, Any]] = dict(configure.__kwdefaults__ or {})
+DEFAULTS: Final = {name: str(value) if isinstance(value, _Unsaid) else value for name, value in _UNSAID.items()}
+# What an already built or joined provider can't take any more.
+_FIXED: Final = frozenset(
+    {
+        "service_name", "resource_attributes", "metric_dimensions", "tracer_provider", "meter_provider",
+        "logger_provider",
+    }
+)  # fmt: skip
+
+
+def configure_by_file(told: Mapping[str, Any]) -> Configuration:
+    """
+    As `configure()`, before the application starts: a call of its own wins over this one.
+
+    Args:
+        told: Arguments of `configure()`, of a file and the environment.
+
+    Raises:
+        SetupError: As `configure()`.
+    """
+    return _configure(told, by_file=True)
+
+
+def refused(told: Mapping[str, Any]) -> str:
+    """
+    Which of these arguments `configure()` refuses by itself; empty where it is none of them.
+    """
+    try:
+        checked(DEFAULTS)  # where this fails, a variable is wrong
+    except SetupError:
+        return ""
+    for name, value in told.items():
+        vocabulary = {"vocabulary": told["vocabulary"]} if name == "metric_dimensions" and "vocabulary" in told else {}
+        try:
+            checked({**DEFAULTS, **vocabulary, name: value})
+        except SetupError:
+            return name
+    return ""
+
+
+def _configure(told: Mapping[str, Any], *, by_file: bool = False) -> Configuration:
     global _current
     with _configuring:
         if _current is not None:
+            if _current.told_by_file is not None and not by_file:
+                return _win(_current, told)
             _guard.say_once(
                 "configured", "bizspan: configure() was called again; the first call stays in force."
                 " Call shutdown() on its result to change it.",
             )  # fmt: skip
             return _current
-        exports = _checked_exports(export)
-        given = (tracer_provider, meter_provider, logger_provider)
-        _check_texts(service_name=service_name, environment=environment, hash_key_id=hash_key_id)
-        if resource_attributes is not None and not isinstance(resource_attributes, Mapping):
-            raise SetupError("resource_attributes= must be a dict of texts.")
-        environment_name = _active.environment_name(environment, resource_attributes, given)
-        settings = _settings(
-            exports, vocabulary, _checked_key(hash_key), hash_key_id, environment_name, revenue_basis, capacity
-        )
+        arguments = checked({**DEFAULTS, **told})
+        settings = arguments.settings
         if _active.current is not None and _active.current.isolated:
             # A test captures: the application's set-up is checked, its vocabulary applies, and nothing is sent.
             _active.current.declare(settings.declared, _active.current.hasher)
+            _active.current.on_commit = settings.on_commit
             return Configuration(_active.current, _active.current.take, lambda timeout_s: None)
-        if "otlp" in exports:
-            _current = _configure_sdk(settings, given, service_name, environment, resource_attributes)
-        else:
-            _current = _configure_api(settings, given)
-        return _current
+        made = _set_up(arguments)
+        made.told_by_file = told if by_file else None
+        return made
 
 
-def _configure_api(settings: Settings, given: tuple[Any, Any, Any]) -> Configuration:
+def _win(current: Configuration, told: Mapping[str, Any]) -> Configuration:
+    """The application's own call, after a file's: its arguments win, on the providers that are there."""
+    by_file = {**DEFAULTS, **(current.told_by_file or {})}
+    if not told:
+        current.told_by_file = None
+        return current
+    arguments = checked({**by_file, **told})
+    if "otlp" in arguments.exports and "otlp" not in checked(by_file).exports:
+        current.shutdown()  # on providers that are built now, there were none
+        return _set_up(arguments)
+    late = {name for name in told.keys() & _FIXED if told[name] != by_file[name]}
+    if told.get("service_name") == os.environ.get("OTEL_SERVICE_NAME"):
+        late.discard("service_name")
+    if "otlp" not in arguments.exports and "export" in told:
+        late |= {"export"}
+    if late:
+        _guard.say_once(
+            "configured:late",
+            f"bizspan: configure({', '.join(f'{name}=...' for name in sorted(late))}) came after the providers were"
+            " set up without code; say it in the configuration file or in the environment.",
+        )
+    if current.settings is not None:
+        current.settings.adopt(arguments.settings)
+        _active.restart()
+    current.told_by_file = None
+    return current
+
+
+def _set_up(arguments: Arguments) -> Configuration:
+    global _current
+    _current = _configure_sdk(arguments) if "otlp" in arguments.exports else _configure_api(arguments)
+    _current.settings = arguments.settings
+    return _current
+
+
+def _configure_api(arguments: Arguments) -> Configuration:
     """On whatever providers the application has: the bare install."""
+    settings, given = arguments.settings, arguments.given
+    refuse_unbuilt(arguments)
     providers = Providers(*given)
     unstamp = _stamp_sdk_providers(given)
     pipeline = _active.install(lambda generation: _signals.build(settings, providers, generation))
@@ -196,89 +296,15 @@ def _stamp_sdk_providers(given: tuple[Any, Any, Any]) -> Callable[[], None]:
     return cast("Callable[[], None]", sdk.stamp(given))
 
 
-def _configure_sdk(
-    settings: Settings,
-    given: tuple[Any, Any, Any],
-    service_name: str | None,
-    environment: str | None,
-    resource_attributes: dict[str, str] | None,
-) -> Configuration:
+def _configure_sdk(arguments: Arguments) -> Configuration:
     try:
         sdk: Any = import_module("bizspan.sdk")
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("opentelemetry"):
             raise
         raise MissingExtra('export="otlp" (export="console" prints receipts without it)', "otlp") from None
-    pipeline, flush, undo = sdk.set_up(settings, given, service_name, environment, resource_attributes or {})
+    pipeline, flush, undo = sdk.set_up(
+        arguments.settings, arguments.given, arguments.service_name, arguments.environment,
+        arguments.resource_attributes, named=arguments.named,
+    )  # fmt: skip
     return Configuration(pipeline, flush, undo)
-
-
-def _settings(
-    exports: tuple[str, ...],
-    vocabulary: Vocabulary | Iterable[Vocabulary],
-    key: bytes | None,
-    key_id: str | None,
-    environment: str,
-    revenue_basis: str,
-    capacity: int,
-) -> Settings:
-    vocabularies = _checked_vocabularies(vocabulary)
-    if revenue_basis not in ("excl_tax", "incl_tax"):
-        raise SetupError(f"revenue_basis={revenue_basis!r} is unknown; use 'excl_tax' or 'incl_tax'.")
-    if not _is_whole(capacity) or capacity < 1:
-        raise SetupError("capacity= must be a whole number above 0: how many events may wait.")
-    declared = merged(vocabularies)
-    key_id = key_id or os.environ.get(_KEY_ID_VARIABLE) or "k1"
-    return Settings(
-        declared=declared,
-        hasher=_active.hasher_for(key, key_id, environment),
-        schema_url="+".join([names.SCHEMA_URL, *(f"{v.prefix}:{v.version}" for v in vocabularies)]),
-        consoles=_consoles(declared) if "console" in exports else (),
-        revenue_basis=revenue_basis,
-        capacity=capacity,
-    )
-
-
-def _checked_vocabularies(given: object) -> tuple[Vocabulary, ...]:
-    items: list[object] = [given]
-    if not isinstance(given, Vocabulary) and isinstance(given, Iterable):
-        items = list(cast("Iterable[object]", given))
-    vocabularies = tuple(item for item in items if isinstance(item, Vocabulary))
-    if len(vocabularies) < len(items):
-        raise SetupError(f"vocabulary= takes Vocabulary objects, got {given!r}.")
-    return vocabularies
-
-
-def _is_whole(number: object) -> bool:
-    return isinstance(number, int) and not isinstance(number, bool)
-
-
-def _consoles(declared: Mapping[str, Attribute]) -> tuple[Sink, ...]:
-    from bizspan._console import Receipts
-
-    return (Receipts(declared),)
-
-
-def _check_texts(**texts: object) -> None:
-    for name, text in texts.items():
-        if text is not None and not isinstance(text, str):
-            raise SetupError(f"{name}= must be a text, got {type(text).__name__}.")
-
-
-def _checked_exports(export: object) -> tuple[str, ...]:
-    several = cast("Sequence[object]", export) if isinstance(export, (list, tuple)) else ()
-    exports = (export,) if isinstance(export, str) else tuple(str(name) for name in several)
-    if not exports or any(name not in _EXPORTS for name in exports):
-        raise SetupError(f"export={export!r} is unknown; use 'otlp', 'console', 'none', or a list of them.")
-    return exports
-
-
-def _checked_key(key: object) -> bytes | None:
-    if key is None:
-        key = os.environ.get(_KEY_VARIABLE) or None
-    if key is None:
-        return None
-    secret = key.encode() if isinstance(key, str) else key
-    if not isinstance(secret, bytes) or len(secret) < _KEY_MIN_BYTES:
-        raise SetupError(f"hash_key= must be a secret of at least {_KEY_MIN_BYTES} bytes; use secrets.token_bytes(32).")
-    return secret

@@ -20,7 +20,7 @@ from bizspan._values import coerce
 from bizspan.errors import SetupError
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import Span
+    from opentelemetry.trace import Span, SpanKind
 
     from bizspan._facts import FactTable
     from bizspan._pipeline import Pipeline
@@ -48,6 +48,8 @@ class OpenOperation(Protocol):
 class RequestScope(Protocol):
     """What the scopes inside a request or task need of it."""
 
+    kind: SpanKind
+
     @property
     def epoch(self) -> int:
         """Raised whenever its facts change."""
@@ -56,8 +58,20 @@ class RequestScope(Protocol):
     def told_inside(self, facts: Mapping[str, object], /, *, wins: bool) -> None:
         """Take facts that were learned inside it."""
 
+    @property
+    def span(self) -> Span | None:
+        """Its entry span, where it has one."""
+        ...
+
     def attach(self, span: Span, /) -> None:
         """Remember this as its entry span; the first one stays."""
+
+    def try_claim(self) -> bool:
+        """Whether nobody else is asking for its facts; then nobody else does until `unclaim`."""
+        ...
+
+    def unclaim(self) -> None:
+        """Undo a `try_claim` that succeeded."""
 
 
 class Frame(Protocol):
@@ -199,7 +213,10 @@ class context:  # noqa: N801 - reads as a verb at the call site, like contextlib
         else:
             self._scope = scope = Scope(self._facts, outer.ambient, outer.run)
             if scope.entry is not None and self._facts:
-                scope.entry.told_inside(self._facts, wins=False)
+                try:
+                    scope.entry.told_inside(self._facts, wins=False)
+                except Exception as error:
+                    _guard.swallowed("telling a request what a context() knows", error)
         frame.set(self._scope)
 
     def __exit__(self, *exception: object) -> None:

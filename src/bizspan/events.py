@@ -5,11 +5,12 @@ Events in one line: something that happened, money that went back, money that wa
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 
-from bizspan import _active, _guard, names
+from bizspan import _active, _commit, _guard, names
 from bizspan._accounts import INTERNAL_ERROR, INVALID_NAME, NOT_CONFIGURED, idle
 from bizspan._amounts import Lines, refuse, with_amount, write_money
 from bizspan._facts import DIMENSION_LIMIT, FACTS_LIMIT, add_note
@@ -21,6 +22,7 @@ from bizspan.errors import AmountError
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from bizspan._commit import Emit
     from bizspan._pipeline import Pipeline
     from bizspan._record import AmountLine
     from bizspan._types import Amount, Attributes, Number, Plain
@@ -46,6 +48,7 @@ def event(
     tax: Amount | None = None,
     time: datetime | int | None = None,
     idempotency_key: Plain = None,
+    emit: Emit | None = None,
     attributes: Mapping[str, Plain] | None = None,
     **facts: Plain,
 ) -> None:
@@ -61,13 +64,16 @@ def event(
         time: When it happened: a datetime (naive means UTC) or nanoseconds since the epoch; by default now.
             The event is backdated, its metrics count now.
         idempotency_key: The same key and name give the same ``log.record.uid``.
+        emit: ``"on_commit"`` waits for the commit of the database transaction that is open; after a rollback the event
+            says ``failed``, reason ``rolled_back``, and counts nowhere. ``"now"`` does not wait. By default what
+            `configure()` was told.
         attributes: Facts whose names clash with an option.
         facts: Facts by keyword. None means "not told".
     """
     money = {names.REVENUE: revenue, names.VALUE: value, names.COST: cost, names.TAX: tax}
     if known_name(name) in _OURS:
         name = ""  # bizspan's own event names have calls of their own
-    tell(Told(name, with_attributes(attributes), facts, money=money, time=time, key=idempotency_key))
+    tell(Told(name, with_attributes(attributes), facts, money=money, time=time, key=idempotency_key, emit=emit))
 
 
 def refund(
@@ -79,6 +85,7 @@ def refund(
     rounding: str | None = None,
     time: datetime | int | None = None,
     idempotency_key: Plain = None,
+    emit: Emit | None = None,
     attributes: Mapping[str, Plain] | None = None,
     **facts: Plain,
 ) -> None:
@@ -93,6 +100,7 @@ def refund(
         rounding: ``"half_even"`` rounds to the currency's digits.
         time: As for `event`.
         idempotency_key: As for `event`.
+        emit: As for `event`.
         attributes: Facts whose names clash with an option.
         facts: Facts by keyword.
     """
@@ -100,7 +108,7 @@ def refund(
     tell(
         Told(
             names.EVENT_REFUND, with_attributes(attributes), {"order": order, **facts}, money=money, time=time,
-            key=idempotency_key, text={names.REFUND_REASON: reason},
+            key=idempotency_key, text={names.REFUND_REASON: reason}, emit=emit,
         )
     )  # fmt: skip
 
@@ -112,6 +120,7 @@ def cost(
     rounding: str | None = None,
     time: datetime | int | None = None,
     idempotency_key: Plain = None,
+    emit: Emit | None = None,
     attributes: Mapping[str, Plain] | None = None,
     **facts: Plain,
 ) -> None:
@@ -124,11 +133,13 @@ def cost(
         rounding: ``"half_even"`` rounds to the currency's digits.
         time: As for `event`.
         idempotency_key: As for `event`.
+        emit: As for `event`.
         attributes: Facts whose names clash with an option.
         facts: Facts by keyword.
     """
     money = {names.COST: Rounded(amount, currency, rounding)}
-    tell(Told(names.EVENT_COST, with_attributes(attributes), facts, money=money, time=time, key=idempotency_key))
+    more = with_attributes(attributes)
+    tell(Told(names.EVENT_COST, more, facts, money=money, time=time, key=idempotency_key, emit=emit))
 
 
 class Rounded:
@@ -158,9 +169,10 @@ class Told:
         time: When it happened; None is now.
         key: The idempotency key.
         score: Of a feedback.
+        emit: Whether it waits for a commit; None is the process's setting.
     """
 
-    __slots__ = ("facts", "key", "money", "more", "name", "score", "text", "time")
+    __slots__ = ("emit", "facts", "key", "money", "more", "name", "score", "text", "time")
 
     def __init__(
         self,
@@ -173,6 +185,7 @@ class Told:
         time: object = None,
         key: object = None,
         score: float | None = None,
+        emit: object = None,
     ) -> None:
         self.name = name
         self.more = more
@@ -182,6 +195,7 @@ class Told:
         self.time = time
         self.key = key
         self.score = score
+        self.emit = emit
 
 
 def tell(told: Told) -> None:
@@ -194,11 +208,31 @@ def tell(told: Told) -> None:
         return
     try:
         record = _record(pipeline, told)
-        if record is not None:
+        if record is None:
+            return
+        tied = told.emit is not None or pipeline.on_commit
+        if tied:
+            tied = _commit.is_tied(told.emit, pipeline.on_commit, pipeline.accounts)
+        if not (tied and pipeline.waiting.hold(partial(_decided, pipeline, record, told.key))):
             pipeline.accept(record)
     except Exception as error:
         pipeline.accounts.refuse(INTERNAL_ERROR)
         _guard.swallowed("telling an event", error)
+
+
+def _decided(pipeline: Pipeline, record: Record, key: object, reason: str | None) -> None:
+    """The transaction that the event was told in ended: with a commit, where there is no reason."""
+    try:
+        if reason is not None:
+            record.outcome = names.FAILED
+            attributes = record.attributes
+            attributes[names.OPERATION_OUTCOME], attributes[names.OPERATION_REASON] = names.FAILED, reason
+            if key is not None:  # the retry that succeeds is another fact
+                record.uid = pipeline.uid_for(f"{_keyed_name(record.name, attributes)}\0{names.FAILED}", key)
+        pipeline.accept(record)
+    except Exception as error:
+        pipeline.accounts.refuse(INTERNAL_ERROR)
+        _guard.swallowed("telling an event on commit", error)
 
 
 def _record(pipeline: Pipeline, told: Told) -> Record | None:

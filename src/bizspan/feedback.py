@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
+    from bizspan._commit import Emit
     from bizspan._types import Plain
 
 
@@ -26,6 +27,7 @@ def feedback(
     *,
     time: datetime | int | None = None,
     idempotency_key: Plain = None,
+    emit: Emit | None = None,
     attributes: Mapping[str, Plain] | None = None,
     **facts: Plain,
 ) -> None:
@@ -37,6 +39,7 @@ def feedback(
         score: The answer, on the question's own scale.
         time: As for `event`.
         idempotency_key: As for `event`.
+        emit: As for `event`.
         attributes: Facts whose names clash with an option.
         facts: Facts by keyword.
     """
@@ -48,6 +51,6 @@ def feedback(
     tell(
         Told(
             names.EVENT_FEEDBACK, with_attributes(attributes), facts, text={names.FEEDBACK_NAME: name}, time=time,
-            key=idempotency_key, score=None if told is None else float(told),
+            key=idempotency_key, score=None if told is None else float(told), emit=emit,
         )
     )  # fmt: skip

@@ -117,6 +117,9 @@ REJECTED: Final = "rejected"
 FAILED: Final = "failed"
 CANCELLED: Final = "cancelled"
 ABANDONED: Final = "abandoned"
+# Reasons of what was told inside a database transaction.
+ROLLED_BACK: Final = "rolled_back"
+UNKNOWN: Final = "unknown"
 
 # What a dimension's tail becomes, for that attribute alone.
 OTHER: Final = "__other__"

@@ -9,7 +9,7 @@ from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from bizspan import _active, names
+from bizspan import _active, _commit, names
 from bizspan._accounts import INVALID_NAME, NOT_CONFIGURED, idle
 from bizspan._run import IDLE, Run, start
 from bizspan._values import KNOWN_NAMES, known_name
@@ -17,6 +17,7 @@ from bizspan.context import with_attributes
 from bizspan.errors import SetupError
 
 if TYPE_CHECKING:
+    from bizspan._commit import Emit
     from bizspan._types import AmountFact, Fact
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -43,13 +44,17 @@ class Operation:
         rejects: Exceptions that are business refusals: outcome ``rejected`` instead of ``failed``.
         span: ``"new"`` opens a span; ``"current"`` writes onto the span that is there.
         idempotency_key: The same key and name give the same ``log.record.uid``.
+        emit: ``"on_commit"`` has a success wait for the commit of the database transaction that is open at its end;
+            after a rollback it is ``failed``, reason ``rolled_back``. ``"now"`` does not wait. By default what
+            `configure()` was told.
         facts: Facts by keyword: constants, or, when decorating, functions of the arguments by name and of ``result``.
 
     Raises:
-        SetupError: At decoration, and when a run is entered twice. The text says what to change.
+        SetupError: At decoration, when a run is entered twice, and when a run with ``emit="on_commit"`` begins where no
+            transactions are known. The text says what to change.
     """
 
-    __slots__ = ("_facts", "_key", "_money", "_name", "_rejects", "_run", "_span")
+    __slots__ = ("_emit", "_facts", "_key", "_money", "_name", "_rejects", "_run", "_span")
 
     if TYPE_CHECKING:
         _name: str
@@ -58,6 +63,7 @@ class Operation:
         _rejects: Any
         _span: str
         _key: object
+        _emit: Emit | None
         _run: Run | None
 
         def __init__(
@@ -70,13 +76,14 @@ class Operation:
             traffic: Fact = None, session: Fact = None, flag: Fact = None, variant: Fact = None,
             revenue: AmountFact = None, value: AmountFact = None, cost: AmountFact = None,
             tax: AmountFact = None, rejects: Rejects = (), span: Literal["new", "current"] = "new",
-            idempotency_key: Fact = None, attributes: Mapping[str, Fact] | None = None, **facts: Fact,
+            idempotency_key: Fact = None, emit: Emit | None = None, attributes: Mapping[str, Fact] | None = None,
+            **facts: Fact,
         ) -> None: ...  # fmt: skip
     else:
 
         def __init__(
             self, name, /, *, attributes=None, revenue=None, value=None, cost=None, tax=None, rejects=(), span="new",
-            idempotency_key=None, **facts,
+            idempotency_key=None, emit=None, **facts,
         ):  # fmt: skip
             if type(name) is FunctionType:
                 raise SetupError(f"Name the operation: write @operation({name.__name__!r}) instead of @operation.")
@@ -90,6 +97,7 @@ class Operation:
             self._rejects = rejects
             self._span = span
             self._key = idempotency_key
+            self._emit = emit
             self._run = None
 
     # --- as a block -----------------------------------------------------------------------------------------------
@@ -103,6 +111,9 @@ class Operation:
             refuse = True
         if refuse:
             self._refuse_functions()
+        emit = self._emit
+        if emit is not None:
+            _commit.refuse_untied(emit)
         pipeline = _active.current or _active.pipeline()
         if pipeline is None:
             idle.refused.add(NOT_CONFIGURED)
@@ -117,7 +128,10 @@ class Operation:
             pipeline.accounts.refuse_value("operation name", "invalid", "Name the operation with a short text.")
             self._run = run = IDLE
             return run
-        self._run = run = start(pipeline, name, self._facts, None, self._span, self._key)
+        tied = emit is not None or pipeline.on_commit
+        if tied:
+            tied = _commit.is_tied(emit, pipeline.on_commit, pipeline.accounts)
+        self._run = run = start(pipeline, name, self._facts, None, self._span, self._key, tied)
         if self._money is not None:
             run.tell_all(self._money)
         return run
@@ -155,18 +169,22 @@ class Operation:
             traffic: Fact = None, session: Fact = None, flag: Fact = None, variant: Fact = None,
             revenue: AmountFact = None, value: AmountFact = None, cost: AmountFact = None,
             tax: AmountFact = None, rejects: Rejects | None = None, span: Literal["new", "current"] | None = None,
-            idempotency_key: Fact = None, attributes: Mapping[str, Fact] | None = None, **facts: Fact,
+            idempotency_key: Fact = None, emit: Emit | None = None, attributes: Mapping[str, Fact] | None = None,
+            **facts: Fact,
         ) -> Operation: ...  # fmt: skip
         def __call__(self, *function: Any, **facts: Any) -> Any: ...
     else:
 
         def __call__(
-            self, function=None, /, *, attributes=None, rejects=None, span=None, idempotency_key=None, **facts
-        ):
+            self, function=None, /, *, attributes=None, rejects=None, span=None, idempotency_key=None, emit=None,
+            **facts,
+        ):  # fmt: skip
             if function is not None:
                 from bizspan._binding import Declared, decorate_operation
 
-                declared = Declared(self._name, self._facts, self._money or {}, self._rejects, self._span, self._key)
+                declared = Declared(
+                    self._name, self._facts, self._money or {}, self._rejects, self._span, self._key, self._emit
+                )
                 return decorate_operation(declared, function)
             money = {_MONEY[kind]: facts.pop(kind) for kind in _MONEY if kind in facts}
             fresh = Operation.__new__(Operation)
@@ -176,6 +194,7 @@ class Operation:
             fresh._rejects = self._rejects if rejects is None else rejects
             fresh._span = self._span if span is None else span
             fresh._key = self._key if idempotency_key is None else idempotency_key
+            fresh._emit = self._emit if emit is None else emit
             fresh._run = None
             return fresh
 

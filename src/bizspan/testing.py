@@ -211,10 +211,8 @@ class Capture:
         total = Money.from_minor(0, currency)
         seen: set[str] = set()
         for event in self._all(facts):
-            amount = event.money(kind)
-            if amount is None or amount.currency != total.currency or event.uid in seen:
-                continue
-            if kind != names.REVENUE or event.outcome in (None, names.SUCCESS):
+            amount = event.counted(kind)
+            if amount is not None and amount.currency == total.currency and event.uid not in seen:
                 seen.add(event.uid)
                 total += amount
         return total
@@ -275,6 +273,7 @@ def _in_memory(vocabulary: Vocabulary | Iterable[Vocabulary] | None, sampled: bo
         clock=clock,
         ids=lambda: Ids(_WRITER),
         isolated=True,
+        on_commit=configured is not None and configured.on_commit,
     )
     providers = _signals.Providers(
         memory.tracer_provider, memory.meter_provider, memory.logger_provider, own_buckets=True

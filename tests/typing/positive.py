@@ -7,9 +7,12 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, assert_type
 
+from sqlalchemy.orm import Session, sessionmaker
+
 import bizspan
 from bizspan import Attribute, Configuration, Diagnostics, Money, Operation, Vocabulary
 from bizspan._run import Run
+from bizspan.integrations import sqlalchemy
 from bizspan.testing import Capture, CapturedEvent, capture
 
 
@@ -112,6 +115,20 @@ def a_block_lets_exceptions_through() -> int:
     with bizspan.operation("checkout"), bizspan.context(segment="gold"):
         return 5
     # No return here: were a block able to swallow exceptions, the checkers would ask for one.
+
+
+def emission_may_wait_for_the_commit() -> None:
+    declared = bizspan.operation("checkout", emit="on_commit")
+    with declared(emit="now"), bizspan.operation("checkout", emit=None):
+        bizspan.event("paid", emit="on_commit")
+        bizspan.refund(5, "EUR", emit="now")
+        bizspan.cost(5, "EUR", emit=None)
+        bizspan.feedback("nps", 9, emit="on_commit")
+    bizspan.configure(emit="on_commit")
+    sqlalchemy.instrument()
+    sqlalchemy.instrument(sessionmaker())
+    sqlalchemy.instrument(Session)
+    assert_type(sqlalchemy.uninstrument(), None)
 
 
 def rejects_takes_a_class_or_several() -> None:

@@ -24,6 +24,8 @@ def an_operation_has_a_name_and_knows_its_options() -> None:
     bizspan.operation(3)  # type: ignore[arg-type]
     bizspan.operation("a", "b")  # type: ignore[call-arg]
     bizspan.operation("a", span="old")  # type: ignore[arg-type]
+    bizspan.operation("a", emit="later")  # type: ignore[arg-type]
+    bizspan.operation("a")(emit="later")  # type: ignore[call-overload]
     bizspan.operation("a", rejects="CardDeclined")  # type: ignore[arg-type]
     bizspan.operation("a", rejects=ValueError())  # type: ignore[arg-type]
     bizspan.operation("a", revenue=5)  # type: ignore[arg-type]
@@ -43,6 +45,7 @@ def amounts_have_a_currency() -> None:
         op.revenue(5, 978)  # type: ignore[arg-type]
         op.reject(404)  # type: ignore[arg-type]
     bizspan.event("a", revenue=5)  # type: ignore[arg-type]
+    bizspan.event("a", emit="later")  # type: ignore[arg-type]
     bizspan.event("a", time="now")  # type: ignore[arg-type]
     bizspan.event()  # type: ignore[call-arg]
     bizspan.feedback("nps", "9")  # type: ignore[arg-type]
@@ -57,6 +60,8 @@ def an_event_takes_no_functions() -> None:
 
 def set_up_is_checked() -> None:
     bizspan.configure("shop")  # type: ignore[call-arg]
+    bizspan.configure(emit="later")  # type: ignore[arg-type]
+    bizspan.configure(emit=None)  # type: ignore[arg-type]
     bizspan.configure(export="paper")  # type: ignore[arg-type]
     Attribute("stage")  # type: ignore[call-arg]
     Attribute(name="stage", type=list)  # type: ignore[arg-type]

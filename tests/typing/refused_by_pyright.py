@@ -26,6 +26,8 @@ def an_operation_has_a_name_and_knows_its_options() -> None:
     bizspan.operation(3)  # pyright: ignore[reportArgumentType]
     bizspan.operation("a", "b")  # pyright: ignore[reportCallIssue]
     bizspan.operation("a", span="old")  # pyright: ignore[reportArgumentType]
+    bizspan.operation("a", emit="later")  # pyright: ignore[reportArgumentType]
+    bizspan.operation("a")(emit="later")  # pyright: ignore[reportArgumentType]
     bizspan.operation("a", rejects="CardDeclined")  # pyright: ignore[reportArgumentType]
     bizspan.operation("a", rejects=ValueError())  # pyright: ignore[reportArgumentType]
     bizspan.operation("a", revenue=5)  # pyright: ignore[reportArgumentType]
@@ -45,6 +47,7 @@ def amounts_have_a_currency() -> None:
         op.revenue(5, 978)  # pyright: ignore[reportArgumentType]
         op.reject(404)  # pyright: ignore[reportArgumentType]
     bizspan.event("a", revenue=5)  # pyright: ignore[reportArgumentType]
+    bizspan.event("a", emit="later")  # pyright: ignore[reportArgumentType]
     bizspan.event("a", time="now")  # pyright: ignore[reportArgumentType]
     bizspan.event()  # pyright: ignore[reportCallIssue]
     bizspan.feedback("nps", "9")  # pyright: ignore[reportArgumentType]
@@ -59,6 +62,8 @@ def an_event_takes_no_functions() -> None:
 
 def set_up_is_checked() -> None:
     bizspan.configure("shop")  # pyright: ignore[reportCallIssue]
+    bizspan.configure(emit="later")  # pyright: ignore[reportArgumentType]
+    bizspan.configure(emit=None)  # pyright: ignore[reportArgumentType]
     bizspan.configure(export="paper")  # pyright: ignore[reportArgumentType]
     Attribute("stage")  # pyright: ignore[reportCallIssue]
     Attribute(name="stage", type=list)  # pyright: ignore[reportArgumentType]

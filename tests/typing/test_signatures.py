@@ -13,8 +13,8 @@ from bizspan.vocabulary import OPTION_NAMES, STANDARD
 
 SOURCE: Final = Path(bizspan.__file__).with_name("operation.py")
 METHODS: Final = {
-    "__init__": {"revenue", "value", "cost", "tax", "rejects", "span", "idempotency_key", "attributes"},
-    "__call__": {"revenue", "value", "cost", "tax", "rejects", "span", "idempotency_key", "attributes"},
+    "__init__": {"revenue", "value", "cost", "tax", "rejects", "span", "idempotency_key", "emit", "attributes"},
+    "__call__": {"revenue", "value", "cost", "tax", "rejects", "span", "idempotency_key", "emit", "attributes"},
 }
 
 

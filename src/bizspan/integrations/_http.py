@@ -1,15 +1,29 @@
 """
 What a request says about who, where from and which campaign. No I/O: a framework's integration fills in `Arrived`.
+
+Each part is guarded by itself: one that fails is counted, and leaves the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, Final, cast
 
+from bizspan._values import coerce
+from bizspan.errors import type_name
+from bizspan.integrations._campaign import campaign_facts
+from bizspan.integrations._place import client_address, country_of, region_of
 from bizspan.integrations._rules import Rules
+from bizspan.integrations._traffic import is_bot
+
+if TYPE_CHECKING:
+    from bizspan._accounts import Accounts
+    from bizspan._pipeline import Pipeline
+    from bizspan.integrations._geo import Geo
 
 Header = Callable[[str], str | None]
+
+_SESSION_LIMIT: Final = 8192
 
 
 def _nothing() -> None:
@@ -27,16 +41,20 @@ class Arrived:
     Args:
         method: Of HTTP, in capitals.
         path: Decoded, without the query.
-        query: The raw query string.
-        header: The value of one header by its name, in any case; None where it is missing.
+        query: The raw query string: percent-encoded, its bytes as latin-1.
+        header: The value of one header by its name, in any case; None where it is missing. A header that came more
+            than once is joined by commas.
         client: The peer's address.
         request: The framework's own, for the user's functions.
-        session: The application's session of this request, where it has one.
-        session_id: Its id.
-        is_authenticated: Whether somebody is logged in.
+        session: The application's session of this request, where it has one. Should not count as an access by the
+            application; None where reading it now would do I/O that the application does not do itself.
+        session_id: Its id; None where there is none yet.
+        is_authenticated: Whether somebody is logged in. Asked after authentication.
     """
 
-    __slots__ = ("client", "header", "is_authenticated", "method", "path", "query", "request", "session", "session_id")
+    __slots__ = (
+        "client", "header", "is_authenticated", "method", "path", "query", "request", "session", "session_id", "touch",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -60,13 +78,143 @@ class Arrived:
         self.session = session
         self.session_id = session_id
         self.is_authenticated = is_authenticated
+        self.touch: Mapping[str, str] | None = None  # a campaign that waits for the application to begin a session
 
 
-def request_facts(rules: Rules, arrived: Arrived) -> dict[str, object]:
+def request_facts(rules: Rules, arrived: Arrived, pipeline: Pipeline) -> dict[str, object]:
     """
-    The facts of a request by keyword. Each part is guarded: one that fails leaves the others.
+    What the request itself says, by keyword: place, campaign, a constant channel.
     """
+    accounts = pipeline.accounts
     facts: dict[str, object] = {}
-    if rules.country_header is not None:
-        facts["country"] = arrived.header(rules.country_header)
+    if rules.country_header is not None or rules.region_header is not None or rules.geo is not None:
+        _add_place(facts, rules, arrived, accounts)
+    if rules.campaign != "off":
+        try:
+            facts.update(campaign_facts(rules, arrived, accounts))
+        except Exception as error:
+            _failed("campaign", error, accounts)
+    if isinstance(rules.channel, str):
+        facts["channel"] = rules.channel
     return facts
+
+
+def visitor_facts(rules: Rules, arrived: Arrived, pipeline: Pipeline) -> dict[str, object]:
+    """
+    What is known once authentication ran, by keyword: traffic, session, and what functions of the user's say. The
+    resolver wins.
+    """
+    accounts = pipeline.accounts
+    facts: dict[str, object] = {"traffic": _traffic(rules, arrived, accounts)}
+    if callable(rules.channel):
+        try:
+            facts["channel"] = rules.channel(arrived.request)
+        except Exception as error:
+            _failed("channel", error, accounts)
+    if rules.session is not False:
+        try:
+            facts["session"] = _session(rules, arrived, pipeline)
+        except Exception as error:
+            _failed("session", error, accounts)
+    if rules.resolver is not None:
+        try:
+            facts.update(rules.resolver(arrived.request) or {})
+        except Exception as error:
+            _failed("resolver", error, accounts)
+    return facts
+
+
+def _failed(part: str, error: Exception, accounts: Accounts) -> None:
+    accounts.refuse_value(part, "extractor_failed", f"Its function raised {type_name(error)}.")
+
+
+# --- where from -------------------------------------------------------------------------------------------------------
+
+
+def _add_place(facts: dict[str, object], rules: Rules, arrived: Arrived, accounts: Accounts) -> None:
+    country = region = None
+    may_ask_geo = True
+    try:
+        country, may_ask_geo = country_of(rules, arrived, accounts)
+    except Exception as error:
+        _failed("country", error, accounts)
+    try:
+        region = region_of(rules, arrived, country, accounts)
+    except Exception as error:
+        _failed("region", error, accounts)
+    if rules.geo is not None and may_ask_geo and (country is None or region is None):
+        try:
+            country, region = _filled_by(cast("Geo", rules.geo), rules, arrived, country, region, accounts)
+        except Exception as error:
+            _failed("geo", error, accounts)
+    facts["country"] = country
+    facts["region"] = region
+
+
+def _filled_by(
+    geo: Geo, rules: Rules, arrived: Arrived, country: str | None, region: str | None, accounts: Accounts
+) -> tuple[str | None, str | None]:
+    address = client_address(rules, arrived, accounts)
+    if address is None:
+        return country, region
+    found, found_region = geo.place_of(address)
+    if found is None:
+        accounts.values_refused.add("unknown_place")
+    # Never a country from one source with a region from the other, where the two disagree.
+    if country is None:
+        country = found if region is None or found is None or region.startswith(found) else None
+    if region is None and found == country:
+        region = found_region
+    return country, region
+
+
+# --- who --------------------------------------------------------------------------------------------------------------
+
+
+def _traffic(rules: Rules, arrived: Arrived, accounts: Accounts) -> str | None:
+    """``test`` before ``staff`` before ``bot``; None for a customer."""
+    try:
+        if rules.test_header is not None and arrived.header(rules.test_header) is not None:
+            return "test"
+    except Exception as error:
+        _failed("test_header", error, accounts)
+    try:
+        if rules.staff is not None and _is_staff(rules.staff(arrived.request), accounts):
+            return "staff"
+    except Exception as error:
+        _failed("staff", error, accounts)
+    try:
+        if rules.bots:
+            user_agent = arrived.header("User-Agent")
+            if user_agent and is_bot(user_agent) and not arrived.is_authenticated():
+                return "bot"
+    except Exception as error:
+        _failed("bots", error, accounts)
+    return None
+
+
+def _is_staff(answer: object, accounts: Accounts) -> bool:
+    if isinstance(answer, Awaitable):  # true, whatever it would have said
+        close = getattr(cast("object", answer), "close", None)
+        if callable(close):
+            close()  # or Python warns that it was never awaited
+        accounts.refuse_value("staff", "type", "Make it a plain function that answers True or False.")
+        return False
+    return bool(answer)
+
+
+def _session(rules: Rules, arrived: Arrived, pipeline: Pipeline) -> str | None:
+    """The keyed hash of the session's id: whoever knows the id itself is its user."""
+    told: object = rules.session(arrived.request) if callable(rules.session) else arrived.session_id()
+    if told is None or told == "":
+        return None
+    text, _ = coerce(told, limit=_SESSION_LIMIT)
+    if type(text) is not str and type(text) is not int:
+        pipeline.accounts.refuse_value("session", "type", "Tell an id as text.")
+        return None
+    if pipeline.hasher is None:
+        pipeline.accounts.refuse_value(
+            "session", "no_key", "Production drops personal facts without a key; pass hash_key= to configure()."
+        )
+        return None
+    return pipeline.hasher(str(text))

@@ -14,8 +14,14 @@ from bizspan.errors import SetupError
 if TYPE_CHECKING:
     from bizspan._types import Plain
 
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
-_PARAMETER: Final = re.compile(r"\{[^/{}]*\}|<[^/<>]*>")
+_METHODS: Final = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "WEBSOCKET"}
+)
+# A preflight or a probe of a page is no business, unless the map says so.
+_ASKED_FOR_ONLY: Final = frozenset({"HEAD", "OPTIONS", "TRACE", "CONNECT", "WEBSOCKET"})
+_PARAMETER: Final = re.compile(r"(\{[^/{}]*\}|<[^/<>]*>)")
+_MANY_SEGMENTS: Final = re.compile(r"\{[^/{}]*:path\}|<path:[^/<>]*>")
+_PATH_LIMIT: Final = 2048
 _FIELDS: Final = ("operation", "feature", "facts", "revenue")
 
 
@@ -46,9 +52,10 @@ class RouteMap:
     Finds the route of a request.
 
     Args:
-        routes: By ``"POST /orders/{id}"``, ``"/orders/<int:id>"`` (any method), or the name of a view or endpoint. A
-            parameter stands for one segment of the path, a last ``*`` for the rest. Values are a `Route`, its fields
-            as a dict, or the operation's name.
+        routes: By ``"POST /orders/{id}"``, ``"/orders/<int:id>"``, or the name of a view or endpoint, with methods
+            before it or without: then it is any method but HEAD, OPTIONS, TRACE and CONNECT. A parameter stands for
+            one segment of the path, ``{rest:path}``, ``<path:rest>`` and a last ``*`` for more. Values are a `Route`,
+            its fields as a dict, or the operation's name.
 
     Raises:
         SetupError: When an entry can't be read; the text names it.
@@ -60,13 +67,10 @@ class RouteMap:
         for key, told in routes.items():
             route = _route(key, told)
             methods, rest = _split(key)
-            if not rest.startswith("/"):
-                self._by_name[rest] = route
-                continue
             for method in methods or {""}:
                 self._by_name[f"{method} {rest}"] = route
-            if "*" in rest or _PARAMETER.search(rest):
-                self._patterns.append((methods, _compiled(rest), route))
+            if rest.startswith("/") and ("*" in rest or _PARAMETER.search(rest)):
+                self._patterns.append((methods, _compiled(key, rest), route))
 
     def __bool__(self) -> bool:
         return bool(self._by_name)
@@ -82,14 +86,19 @@ class RouteMap:
         """
         if not self._by_name:
             return None
-        for name in (path, *names):
-            if not name:
-                continue
-            route = self._by_name.get(f"{method} {name}") or self._by_name.get(f" {name}") or self._by_name.get(name)
-            if route is not None:
-                return route
+        any_method = method not in _ASKED_FOR_ONLY
+        # A path without its slash is something else, or forged to look like the name of a view.
+        for name in (path if path.startswith("/") else None, *names):
+            if name:
+                route = self._by_name.get(f"{method} {name}")
+                if route is None and any_method:
+                    route = self._by_name.get(f" {name}")
+                if route is not None:
+                    return route
+        if len(path) > _PATH_LIMIT:
+            return None
         for methods, pattern, route in self._patterns:
-            if (not methods or method in methods) and pattern.fullmatch(path):
+            if (method in methods if methods else any_method) and pattern.fullmatch(path):
                 return route
         return None
 
@@ -97,37 +106,61 @@ class RouteMap:
 def _split(key: str) -> tuple[frozenset[str], str]:
     first, _, rest = key.strip().partition(" ")
     methods = frozenset(method for method in first.upper().split(",") if method)
-    if rest and methods <= _METHODS:
-        return methods, rest.strip()
+    rest = rest.strip()
+    if rest and methods <= _METHODS and (rest.startswith("/") or " " not in rest):
+        return methods, rest
     if rest:
         raise SetupError(f"The route {key!r} can't be read; write it as 'POST /checkout/' or as the name of a view.")
     return frozenset(), first
 
 
-def _compiled(template: str) -> re.Pattern[str]:
+def _compiled(key: str, template: str) -> re.Pattern[str]:
     open_end = template.endswith("*")
-    parts = _PARAMETER.split(template.removesuffix("*"))
-    return re.compile("[^/]+".join(map(re.escape, parts)) + (".*" if open_end else ""), re.DOTALL)
+    first, *rest = _PARAMETER.split(template.removesuffix("*"))
+    parameters, literals = rest[::2], rest[1::2]
+    if any("*" in literal for literal in (first, *literals)):
+        raise SetupError(f"The route {key!r}: * stands at the end alone; write {{name}} for one segment of the path.")
+    # Either would have a path of a few thousand letters tried in all its cuts.
+    if "" in literals[:-1] or sum(_MANY_SEGMENTS.fullmatch(parameter) is not None for parameter in parameters) > 1:
+        raise SetupError(f"The route {key!r} is ambiguous; put a text between its parameters, and one path at most.")
+    pattern = re.escape(first)
+    for at, (parameter, literal) in enumerate(zip(parameters, literals, strict=True), 1):
+        after = re.escape(literal)
+        if _MANY_SEGMENTS.fullmatch(parameter):
+            pattern += f".+{after}"
+        elif at < len(parameters):
+            pattern += f"(?>[^/]+?{after})"  # atomic, for the same reason: {a}-{b}-{c} against thousands of dashes
+        else:
+            pattern += f"[^/]+{after}"
+    return re.compile(pattern + (".*" if open_end else ""), re.DOTALL)
 
 
 def _route(key: object, told: object) -> Route:
     if not isinstance(key, str) or not key.strip():
         raise SetupError(f"The route {key!r} must be a text such as 'POST /checkout/'.")
     if isinstance(told, Route):
-        return told
+        return _checked(key, told)
     if isinstance(told, str):
-        return Route(operation=told)
+        return _checked(key, Route(operation=told))
     if not isinstance(told, Mapping):
         raise SetupError(f"The route {key!r} needs the name of an operation, or a dict of {', '.join(_FIELDS)}.")
     fields: dict[str, Any] = dict(told)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
     unknown = sorted(map(str, fields.keys() - {*_FIELDS}))
     if unknown:
         raise SetupError(f"The route {key!r} has no field {unknown[0]!r}; it has {', '.join(_FIELDS)}.")
-    for name in ("operation", "feature"):
-        if fields.get(name) is not None and not isinstance(fields[name], str):
+    return _checked(key, Route(**fields))
+
+
+def _checked(key: str, route: Route) -> Route:
+    for name, text in (("operation", route.operation), ("feature", route.feature)):
+        given: object = text
+        if given is not None and not (isinstance(given, str) and given.strip()):
             raise SetupError(f"The route {key!r}: {name} must be a text.")
-    if not isinstance(fields.get("facts", {}), Mapping):
+    facts: object = route.facts
+    if not isinstance(facts, Mapping):
         raise SetupError(f"The route {key!r}: facts must be a dict of values by keyword.")
-    if fields.get("revenue") is not None and not callable(fields["revenue"]):
+    if any(callable(value) for value in route.facts.values()):
+        raise SetupError(f"The route {key!r}: facts are constants; let resolver= tell what depends on the request.")
+    if route.revenue is not None and not callable(route.revenue):
         raise SetupError(f"The route {key!r}: revenue must be a function of the request and the response.")
-    return Route(**fields)
+    return route

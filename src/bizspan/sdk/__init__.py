@@ -12,6 +12,7 @@ from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk.metrics.export import MetricReader
 
 from bizspan import _active, _signals
+from bizspan._dimensions import Named, refuse_unbuilt
 from bizspan._pipeline import Pipeline
 from bizspan._run import abandon_open_runs
 from bizspan._signals import Providers, Settings
@@ -19,9 +20,10 @@ from bizspan.sdk import _providers
 from bizspan.sdk._events import ReadyEventSink
 from bizspan.sdk._exit import AtEnd, Workers
 from bizspan.sdk._exporters import Exporters, from_environment
+from bizspan.sdk._named_metrics import WithBusinessContext, with_business_context
 from bizspan.sdk._resource import build_resource
 
-__all__ = ["Exporters", "set_up", "stamp"]
+__all__ = ["Exporters", "set_up", "stamp", "with_business_context"]
 
 _TAKE_SHARE = 0.4  # of the bound, for handing what waits to the providers; the rest is theirs
 _UNDO_S = 1.0  # for providers that were built before a later step of the set-up failed
@@ -35,6 +37,7 @@ def set_up(
     environment: str | None,
     resource_attributes: dict[str, str],
     exporters: Exporters | None = None,
+    named: Named | None = None,
 ) -> tuple[Pipeline, Callable[[float], bool], Callable[[float], None]]:
     """
     A pipeline on the application's providers where they are set, and on built ones where they are not.
@@ -46,11 +49,17 @@ def set_up(
         environment: Of built providers.
         resource_attributes: Of built providers.
         exporters: Of built providers; by default from the ``OTEL_*`` variables.
+        named: Instruments that carry dimensions, on a built meter provider.
 
     Returns:
         The pipeline, how to flush it within some seconds, and how to take everything back.
+
+    Raises:
+        SetupError: When instruments are named, and the meter provider is not built here.
     """
-    collected = Collected(given)
+    if named and (given[1] is not None or _signals.providers_set()[1]):
+        refuse_unbuilt(joined=True)
+    collected = Collected(given, named)
     if not _providers.is_disabled():
         try:
             collected.complete(lambda: build_resource(service_name, environment, resource_attributes), exporters)
@@ -107,7 +116,8 @@ class Collected:
     The three providers, and which of them are ours.
     """
 
-    def __init__(self, given: tuple[Any, Any, Any]) -> None:
+    def __init__(self, given: tuple[Any, Any, Any], named: Named | None = None) -> None:
+        self._named = named
         self.providers: list[Any] = list(given)
         self.own_buckets = False
         self.workers = Workers(_FLUSHERS)
@@ -141,7 +151,7 @@ class Collected:
             self.providers[1] = built
             self.own_buckets = not isinstance(exporters.metrics, MetricReader)
             self._built.append(built)
-            self._globals.set_meter_provider(built)
+            self._globals.set_meter_provider(WithBusinessContext(built, self._named) if self._named else built)
         if logger is None:
             self.providers[2] = logger = _providers.build_logger_provider(resource, exporters.logs)
             self._built.append(logger)

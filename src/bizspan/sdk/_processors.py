@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace import Span, SpanProcessor
 from opentelemetry.trace import SpanKind
 
 from bizspan import _guard, names
+from bizspan._log_context import TEXT_FIELD, Text, attributes_for
 from bizspan.context import ambient_attributes, ambient_scope
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ class StampSpans(SpanProcessor):
         if not self.active:
             return
         try:
-            if span.kind in _ENTRY_KINDS:
-                self._remember(span)
+            if span.kind in _ENTRY_KINDS and self._is_entry_span(span):
+                return
             facts = ambient_attributes()
             if not facts:
                 return
@@ -46,12 +47,17 @@ class StampSpans(SpanProcessor):
         except Exception as error:
             _guard.swallowed("stamping a span", error)
 
-    def _remember(self, span: Span) -> None:
-        """Where OpenTelemetry's middleware runs inside ours, the request's span begins after its scope."""
+    def _is_entry_span(self, span: Span) -> bool:
+        """
+        Where OpenTelemetry's middleware runs inside ours, the request's span begins after its scope, which puts its
+        facts there itself.
+        """
         scope = ambient_scope()
         entry = None if scope is None else scope.entry
-        if entry is not None:
-            entry.attach(span)
+        if entry is None or entry.kind is not span.kind:  # a task may run inside of a request
+            return False
+        entry.attach(span)
+        return entry.span is span
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Nothing waits. Said here, because the base class of older SDKs says nothing, and that ends the flush."""
@@ -60,7 +66,8 @@ class StampSpans(SpanProcessor):
 
 class StampLogs(LogRecordProcessor):
     """
-    Adds the facts in force to each log record; what the record says itself wins.
+    Adds the facts in force, and the open operation, to each log record; what the record says itself wins. Records of
+    loggers that `bizspan.integrations.logging.instrument` excludes stay as they are.
     """
 
     active = True
@@ -70,12 +77,14 @@ class StampLogs(LogRecordProcessor):
         if not self.active:
             return
         try:
-            facts = ambient_attributes()
-            if not facts:
-                return
             scope = log_record.instrumentation_scope
-            if scope is None or scope.name != names.SCOPE:
-                _add_missing(log_record.log_record, facts)
+            facts = attributes_for("" if scope is None else scope.name)
+            record = log_record.log_record
+            present: Mapping[str, Any] = record.attributes or {}
+            if type(present.get(TEXT_FIELD)) is Text:  # for formatters; here it would say every fact a second time
+                _drop(record, TEXT_FIELD)
+            if facts:
+                _add_missing(record, facts)
         except Exception as error:
             _guard.swallowed("stamping a log record", error)
 
@@ -99,3 +108,10 @@ def _add_missing(record: Any, facts: Mapping[str, Any]) -> None:
             record.attributes[key] = value
     except TypeError:  # SDKs before 1.40 make the attributes immutable, or leave them None
         record.attributes = {**present, **missing}
+
+
+def _drop(record: Any, key: str) -> None:
+    try:
+        del record.attributes[key]
+    except TypeError:
+        record.attributes = {kept: value for kept, value in record.attributes.items() if kept != key}

@@ -118,7 +118,7 @@ class Globals:
         trace.set_tracer_provider(provider)
         self._set.append((trace, "_TRACER_PROVIDER"))
 
-    def set_meter_provider(self, provider: MeterProvider) -> None:
+    def set_meter_provider(self, provider: metrics.MeterProvider) -> None:
         """Make this the global one."""
         metrics.set_meter_provider(provider)
         self._set.append((metrics, "_METER_PROVIDER"))
