@@ -1,0 +1,320 @@
+"""
+Flask: every request knows who, where from and which campaign it is, and routes are operations.
+
+::
+
+    bizspan.configure(service_name="shop")
+    Bizspan(app, routes={"POST /checkout": "checkout"}, resolver=lambda request: {"segment": ...})
+
+Works before or after OpenTelemetry's instrumentation of Flask, and without it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from typing import Any, Final, Literal, cast
+
+from bizspan import _active, _guard
+from bizspan._entry import attach_current
+from bizspan._types import Plain
+from bizspan.errors import MissingExtra, SetupError
+from bizspan.integrations._exchange import Exchange, begin
+from bizspan.integrations._routes import Route, RouteMap
+from bizspan.integrations._rules import Rules, rules_of
+
+try:
+    from flask.app import Flask
+    from flask.wrappers import Request, Response
+
+    from bizspan.integrations._flask import IS_ONE_CONTEXT, arrived, context_of
+except ImportError as error:
+    raise MissingExtra("bizspan.integrations.flask", "flask") from error
+
+__all__ = ["Bizspan", "Installed", "Route", "install", "switch_on"]
+
+EXTENSION: Final = "bizspan"
+SETTING: Final = "BIZSPAN"
+_CLIENT_ERROR: Final = 400
+_KEPT: Final = "_bizspan"  # on Flask's context of the request: copies of that context do not have it
+
+
+class Bizspan:
+    """
+    Business telemetry for each request of an application: `Bizspan(app, ...)`, or `init_app` in a factory.
+
+    Options may also stand in ``app.config["BIZSPAN"]``, a dict; what is told here wins over it. None means "not told".
+
+    Args:
+        app: The application; without one, call `init_app`.
+        routes: Which operation a request is, by ``"POST /orders/<int:id>"`` or by endpoint.
+        resolver: Who acts: facts by keyword, of the request. Asked once per request, after the functions that
+            ``before_request`` registered, so that ``g.user`` is there.
+        facts: Replaces all of the rest: every fact by keyword, of the request.
+        country_header: The one header whose country is trusted, such as ``"CF-IPCountry"``.
+        region_header: The same for ISO 3166-2 regions.
+        geo: The path of an MMDB file: the client's address gives country and region.
+        trusted_hops: How many proxies of yours append to ``X-Forwarded-For``. Default: 0, the peer's address.
+        campaign: Which ``utm_*`` of a visitor count: ``"last"`` (default), ``"first"`` or ``"off"``. They are kept in
+            Flask's session, where the visitor has one.
+        channel: How customers come: a constant, or a function of the request.
+        session: Whether the id of a server-side session is recorded, as a keyed hash (default: no); or a function of
+            the request that gives an id.
+        staff: Whether a request is the staff's: a function of the request.
+        test_header: A header whose presence says that a request is a test.
+        bots: Whether bots are told by their user agents. Default: yes.
+        exclude: Paths that are left alone, ``"/health"`` or with a last ``*``.
+
+    Raises:
+        SetupError: When an option is unknown or can't be used, or when the application has bizspan already.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        *,
+        routes: RouteMap | Mapping[str, Route | Mapping[str, Any] | str] | None = None,
+        resolver: Callable[[Request], Mapping[str, Plain]] | None = None,
+        facts: Callable[[Request], Mapping[str, Plain]] | None = None,
+        country_header: str | None = None,
+        region_header: str | None = None,
+        geo: str | None = None,
+        trusted_hops: int | None = None,
+        campaign: Literal["first", "last", "off"] | None = None,
+        channel: str | Callable[[Request], str | None] | None = None,
+        session: bool | Callable[[Request], str | None] | None = None,
+        staff: Callable[[Request], bool] | None = None,
+        test_header: str | None = None,
+        bots: bool | None = None,
+        exclude: tuple[str, ...] | list[str] | None = None,
+    ) -> None:
+        options: dict[str, Any] = {
+            "routes": routes, "resolver": resolver, "facts": facts, "country_header": country_header,
+            "region_header": region_header, "geo": geo, "trusted_hops": trusted_hops, "campaign": campaign,
+            "channel": channel, "session": session, "staff": staff, "test_header": test_header, "bots": bots,
+            "exclude": exclude,
+        }  # fmt: skip
+        self._told = {name: value for name, value in options.items() if value is not None}
+        if app is not None:
+            self.init_app(app)
+        else:
+            rules_of(self._told)  # wrong options are told here, where they are written
+
+    def init_app(self, app: Flask) -> None:
+        """
+        Add it to an application, before its first request. One `Bizspan` may serve several applications.
+
+        Raises:
+            SetupError: See `Bizspan`.
+        """
+        settings = cast("Mapping[str, object]", app.config)
+        configured = settings.get(SETTING)
+        if configured is not None and not isinstance(configured, Mapping):
+            raise SetupError(f"app.config[{SETTING!r}] must be a dict of options such as {{'routes': {{...}}}}.")
+        install(app, rules_of({**cast("Mapping[str, Any]", configured or {}), **self._told}))
+
+
+def install(app: Flask, rules: Rules, *, is_default: bool = False) -> None:
+    """
+    Add these rules to an application.
+
+    Args:
+        app: The application.
+        rules: Read already.
+        is_default: Whether rules that come from code win over them, earlier or later.
+
+    Raises:
+        SetupError: When the application has rules from code already.
+    """
+    installed = app.extensions.get(EXTENSION)
+    if not isinstance(installed, Installed):
+        app.extensions[EXTENSION] = Installed(app, rules, is_default)
+    elif installed.is_default:
+        installed.rules, installed.is_default = rules, is_default
+    elif not is_default:
+        raise SetupError("This application has bizspan already; call Bizspan(app) or init_app(app) once for each.")
+
+
+_switching: Final = threading.Lock()
+
+
+def switch_on() -> None:
+    """
+    Add the rules of the configuration file to every application that is made from now on; what its code says wins.
+    """
+    with _switching:
+        made = Flask.__init__
+        if hasattr(made, _KEPT):
+            return
+
+        @wraps(made)
+        def make(self: Flask, *args: Any, **options: Any) -> None:
+            made(self, *args, **options)
+            try:
+                install(self, rules_of({}), is_default=True)
+            except Exception as error:
+                _guard.swallowed("switching on Flask", error)
+
+        setattr(make, _KEPT, True)
+        setattr(Flask, "__init__", make)  # noqa: B010 - mypy refuses the assignment
+
+
+class _Request:
+    """What is kept of a request until its context is torn down."""
+
+    __slots__ = ("exchange", "is_routed", "is_streaming")
+
+    def __init__(self, exchange: Exchange | None) -> None:
+        self.exchange = exchange
+        self.is_routed = self.is_streaming = False
+
+
+class Installed:
+    """
+    What ``app.extensions["bizspan"]`` holds: the rules in force, and the steps around Flask's own.
+
+    Three methods of the application are wrapped, those that Flask documents as the places to override. Functions
+    registered by `before_request` and its like would run at a place that depends on the order of set-up.
+    """
+
+    def __init__(self, app: Flask, rules: Rules, is_default: bool = False) -> None:
+        self.rules = rules
+        self.is_default = is_default
+        self._app = app
+        self._lock = threading.Lock()
+        self._route_hook = self._route  # kept, because a bound method is a new object at each access
+        self._ordered: tuple[list[Any], int] = ([], 0)
+        self._preprocess = _replace(app, "preprocess_request", self._around_preprocess)
+        self._process = _replace(app, "process_response", self._around_process)
+        self._teardown = _replace(app, "do_teardown_request", self._around_teardown)
+
+    # --- the steps ------------------------------------------------------------------------------------------------
+
+    def _around_preprocess(self, *args: Any) -> Any:
+        """Begin; the functions that load the user run; then who acts is known."""
+        kept = self._kept(args) or self._begin(args)  # a test may call it twice in one context
+        value = self._preprocess(*args)
+        if kept is not None and kept.exchange is not None:
+            kept.exchange.ready()
+        return value
+
+    def _around_process(self, *args: Any) -> Any:
+        """The last moment for the session, then the functions of `after_request`, then the answer is final."""
+        kept = self._kept(args) or self._begin(args)  # the session's interface may have failed before
+        exchange = None if kept is None else kept.exchange
+        if kept is not None and exchange is not None:
+            if not kept.is_routed:
+                self._routed(kept, exchange, args)
+            exchange.settle()
+        response = self._process(*args)
+        if kept is not None and exchange is not None:
+            self._responded(kept, exchange, response)
+        return response
+
+    def _around_teardown(self, *args: Any, **options: Any) -> Any:
+        """End before OpenTelemetry ends the request's span; leave after the application's own functions."""
+        kept = self._kept(args, take=True)
+        exchange = None if kept is None else kept.exchange
+        if kept is None or exchange is None:
+            return self._teardown(*args, **options)
+        error = next((arg for arg in (*args, *options.values()) if isinstance(arg, BaseException)), None)
+        if error is None and not options and len(args) == IS_ONE_CONTEXT:
+            error = sys.exc_info()[1]
+        if error is not None:
+            exchange.raised(error)
+        if not kept.is_streaming:
+            exchange.abandoned()
+            exchange.end()
+        try:
+            return self._teardown(*args, **options)
+        finally:
+            exchange.leave()
+
+    def _route(self) -> None:
+        """A function of `before_request`: the request's own span is current now, where there is one."""
+        kept = self._kept(())
+        if kept is not None and kept.exchange is not None:
+            self._routed(kept, kept.exchange, ())
+
+    # --- ours, guarded --------------------------------------------------------------------------------------------
+
+    def _begin(self, args: tuple[Any, ...]) -> _Request | None:
+        if (_active.current or _active.pipeline()) is None:
+            return None
+        try:
+            self._put_in_order()
+            context = context_of(args)
+            exchange = begin(self.rules, arrived(self._app, context))
+            kept = _Request(exchange)
+            if exchange is not None:
+                exchange.entry.ends_first = True  # OpenTelemetry's instrumentation ends its span in the teardown
+            setattr(context, _KEPT, kept)
+            return kept
+        except Exception as error:
+            _guard.swallowed("a Flask request: begin", error)
+            return None
+
+    def _kept(self, args: tuple[Any, ...], *, take: bool = False) -> _Request | None:
+        try:
+            context = context_of(args)
+            kept = getattr(context, _KEPT, None)
+            if take and kept is not None:
+                setattr(context, _KEPT, None)  # a cycle otherwise; and a test client's `with` tears it down once more
+            return kept if isinstance(kept, _Request) else None
+        except Exception as error:
+            _guard.swallowed("a Flask request: its context", error)
+            return None
+
+    def _routed(self, kept: _Request, exchange: Exchange, args: tuple[Any, ...]) -> None:
+        kept.is_routed = True
+        try:
+            if exchange.entry.span is None:
+                attach_current(exchange.entry)
+            request: Request = context_of(args).request
+            rule = request.url_rule
+            exchange.routed(*(() if rule is None else (rule.endpoint, rule.rule)))
+        except Exception as error:
+            _guard.swallowed("a Flask request: its route", error)
+
+    def _responded(self, kept: _Request, exchange: Exchange, response: Response) -> None:
+        try:
+            exchange.responded(response.status_code, response)
+            # A passed-through body is a file: no code of the application makes it, and servers know its type.
+            if response.is_streamed and not response.direct_passthrough:
+                body: Iterable[Any] = response.response
+                response.response = exchange.stream(body)
+                # Flask's own error pages are streams too, and a test client reads none that it is not asked for.
+                kept.is_streaming = response.status_code < _CLIENT_ERROR
+        except Exception as error:
+            _guard.swallowed("a Flask request: its response", error)
+
+    def _put_in_order(self) -> None:
+        """
+        Our function stands first, or behind OpenTelemetry's, which begins the request's span: an operation that began
+        before it would make that span its child, and cut it off from the caller's trace.
+        """
+        functions = self._app.before_request_funcs[None]
+        ordered, count = self._ordered
+        if functions is ordered and len(functions) == count:
+            return
+        with self._lock:
+            functions = self._app.before_request_funcs[None]
+            others = [function for function in functions if function is not self._route_hook]
+            first = max((at for at, function in enumerate(others, 1) if _is_opentelemetrys(function)), default=0)
+            # A new list: another thread may be going through the old one.
+            ordered = [*others[:first], self._route_hook, *others[first:]]
+            self._app.before_request_funcs[None] = ordered
+            self._ordered = (ordered, len(ordered))
+
+
+def _is_opentelemetrys(function: object) -> bool:
+    return str(getattr(function, "__module__", "")).startswith("opentelemetry.")
+
+
+def _replace(app: Flask, name: str, around: Callable[..., Any]) -> Callable[..., Any]:
+    """Put this in the place of a method of this one application; what was there."""
+    inner: Callable[..., Any] = getattr(app, name)
+    setattr(app, name, around)
+    return inner
