@@ -1,0 +1,374 @@
+"""Celery workers as real processes over a real Redis: every task's facts are its own, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+pytest.importorskip("celery")
+pytest.importorskip("redis")
+pytest.importorskip("opentelemetry.instrumentation.celery")
+
+import celery
+
+import bizspan
+from _collector import Behaviour, Receiver
+from _redis import redis_server, why_not
+from bizspan import names
+from bizspan.integrations import celery as ours
+from tests.child import BOUND_S, environment
+from tests.load import INNER, ROOMY, SEGMENTS, Driven, problems, wait_for_all
+
+pytestmark = [pytest.mark.server, pytest.mark.skipif(bool(why_not()), reason=why_not())]
+
+SHOP: Final = """
+import os, signal, time
+
+import bizspan
+from bizspan.integrations import celery as ours
+from celery import Celery
+from celery.signals import worker_process_init
+from opentelemetry.instrumentation.celery import CeleryInstrumentor
+
+bizspan.configure(service_name="shop")
+app = Celery("shop", broker=os.environ["REDIS"], backend=os.environ["REDIS"])
+app.conf.update(worker_prefetch_multiplier=4, broker_connection_retry_on_startup=True, worker_hijack_root_logger=False)
+ours.instrument(tasks={"shop.checkout": "checkout"})
+
+
+@worker_process_init.connect(weak=False)  # as OpenTelemetry's documentation says: after ours, in each child
+def instrumented(**about):
+    CeleryInstrumentor().instrument()
+
+
+if os.environ.get("POOL") in ("threads", "gevent", "solo"):
+    CeleryInstrumentor().instrument()
+
+
+@app.task
+def checkout(order, how=""):
+    bizspan.annotate(order=order)
+    bizspan.event("stock.reserved", order=order)
+    if how == "sleep":
+        time.sleep(60)
+    if how == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return order
+"""
+
+# Every step of the pipeline raises, each third time that it is called, and so does the resolver.
+BROKEN: Final = SHOP.replace('{"shop.checkout": "checkout"}', '{"shop.checkout": "checkout"}, resolver=broken').replace(
+    "bizspan.configure(",
+    """
+import itertools
+from bizspan import _travel
+from bizspan._entry import Entry
+from bizspan._facts import FactTable
+from bizspan._pipeline import Pipeline
+from bizspan._signals import EventSink
+from bizspan._totals import Totals
+
+
+class Broken(Exception):
+    pass
+
+
+def broken(*args, **options):
+    raise Broken
+
+
+def at_times(function):
+    calls = itertools.count(1)
+
+    def method(*args, **options):
+        if next(calls) % 3 == 0:
+            raise Broken
+        return function(*args, **options)
+
+    return method
+
+
+for owner, name in (
+    (Pipeline, "accept"), (Pipeline, "_wake"), (Totals, "add"),
+    (FactTable, "resolve"), (EventSink, "__call__"), (Entry, "attach"), (Entry, "end"), (_travel, "_checked"),
+):
+    setattr(owner, name, at_times(getattr(owner, name)))
+
+bizspan.configure(""",
+    1,
+)
+
+OFTEN: Final = {"OTEL_BSP_SCHEDULE_DELAY": "500", "OTEL_BLRP_SCHEDULE_DELAY": "500"}
+# What only the end of a child sends.
+SELDOM: Final = {"OTEL_BSP_SCHEDULE_DELAY": "600000", "OTEL_BLRP_SCHEDULE_DELAY": "600000"}
+
+
+@pytest.fixture
+def redis() -> Iterator[str]:
+    """A broker of its own."""
+    with redis_server() as url:
+        yield url
+
+
+@pytest.fixture
+def sender(redis: str) -> Iterator[Any]:
+    """The application that sends, with bizspan, in this process."""
+    app: Any = celery.Celery("web", broker=redis, backend=redis, set_as_current=False)
+    with bizspan.configure(service_name="web", export="none", hash_key="k" * 32), ours.instrument():
+        yield app
+    app.close()
+
+
+@contextmanager
+def worker(
+    folder: Path, redis: str, receiver: Receiver, *options: str, shop: str = SHOP, **variables: str
+) -> Generator[subprocess.Popen[bytes]]:
+    """A worker in a process of its own, from when it is ready; it and what it forked end with the block."""
+    (folder / "shop.py").write_text(shop, encoding="utf-8")
+    log = folder / "worker.log"
+    command = [
+        sys.executable, "-m", "celery", "-A", "shop", "worker", "--loglevel", "INFO", "--without-gossip",
+        "--without-mingle", "--without-heartbeat", *options,
+    ]  # fmt: skip
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment(receiver, **{**ROOMY, "PYTHONUNBUFFERED": "1", "REDIS": redis, **variables}),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        deadline = time.monotonic() + BOUND_S
+        while b" ready." not in log.read_bytes():
+            told = log.read_text("utf-8", "replace")
+            assert process.poll() is None and time.monotonic() < deadline, f"the worker does not begin: {told[-3000:]}"
+            time.sleep(0.05)  # nothing to wait on: it tells in its log alone
+        yield process
+    finally:
+        with suppress(ProcessLookupError, PermissionError):  # it ended, and so did all that it forked
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(BOUND_S)
+
+
+def drive(sender: Any, tasks: int, threads: int = 8) -> tuple[Driven, list[Any]]:
+    """Send so many tasks from so many threads, each in the scope of its own segment."""
+    driven = Driven()
+    results: list[Any] = []
+    for number in range(tasks):
+        driven.orders[f"o-{number:05}"] = f"s{number % SEGMENTS}"
+    queue = iter(list(driven.orders.items()))
+    lock = threading.Lock()
+
+    def send() -> None:
+        while True:
+            with lock:
+                order, segment = next(queue, ("", ""))
+            if not order:
+                return
+            try:
+                with bizspan.context(segment=segment):
+                    result = sender.send_task("shop.checkout", (order,))
+            except Exception as error:
+                with lock:
+                    driven.errors.append(f"{order}: {type(error).__name__}")
+            else:
+                with lock:
+                    results.append((order, result))
+
+    clients = [threading.Thread(target=send) for _ in range(threads)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    return driven, results
+
+
+def wrong(results: list[Any]) -> list[str]:
+    """Tasks whose result is not what they return."""
+    return [order for order, result in results if result.get(timeout=BOUND_S, interval=0.01) != order]
+
+
+def stopped(process: subprocess.Popen[bytes], how: int = signal.SIGTERM) -> float:
+    """End the worker; the seconds that it took."""
+    began = time.monotonic()
+    process.send_signal(how)
+    process.wait(BOUND_S)
+    return time.monotonic() - began
+
+
+def log_of(folder: Path) -> str:
+    """What the worker wrote."""
+    return (folder / "worker.log").read_text("utf-8", "replace")
+
+
+POOLS: Final = [
+    pytest.param(("--pool", "prefork", "-c", "2", "--max-tasks-per-child", "150"), id="prefork"),
+    pytest.param(("--pool", "threads", "-c", "8"), id="threads"),
+    pytest.param(("--pool", "solo"), id="solo"),
+    pytest.param(
+        ("--pool", "gevent", "-c", "20"),
+        id="gevent",
+        marks=pytest.mark.skipif(find_spec("gevent") is None, reason="gevent is not installed"),
+    ),
+]
+
+
+@pytest.mark.parametrize("options", POOLS)
+def test_every_tasks_facts_are_its_own(
+    redis: str, sender: Any, options: tuple[str, ...], tmp_path: Path, long: bool
+) -> None:
+    """
+    Eight senders, forty segments, with children that are recycled: one operation and one span of each task, with the
+    segment of its own sender, and the event inside it too.
+    """
+    with Receiver() as receiver:
+        with worker(tmp_path, redis, receiver, *options, POOL=options[1], **OFTEN) as process:
+            driven, results = drive(sender, 20_000 if long else 400 if "solo" in options else 2_000)
+            bad = wrong(results)
+            assert wait_for_all(receiver, driven)
+            stopped(process)
+        found = problems(receiver, driven, span="run/shop.checkout")
+
+    assert [] == driven.errors + bad
+    assert [] == found
+    assert 0 == process.returncode
+    assert "bizspan: " not in log_of(tmp_path)
+
+
+@pytest.mark.parametrize("tasks_each", [1, 3])
+def test_children_that_are_recycled_at_once_lose_nothing(
+    redis: str, sender: Any, tasks_each: int, tmp_path: Path
+) -> None:
+    """
+    Each child hands over what it holds before it ends, and nothing is sent in between.
+    """
+    with Receiver() as receiver:
+        options = ("-c", "4", "--max-tasks-per-child", str(tasks_each))
+        with worker(tmp_path, redis, receiver, *options, **SELDOM) as process:
+            driven, results = drive(sender, 12 * tasks_each)
+            bad = wrong(results)
+            stopped(process)
+        found = problems(receiver, driven, span="run/shop.checkout")
+        children = {str(event["origin"].resource["service.instance.id"]) for event in receiver.events(INNER)}
+
+    assert [] == bad
+    assert [] == found
+    assert 12 <= len(children)
+    assert 0 == process.returncode
+
+
+def test_what_no_child_can_tell_its_parent_does(redis: str, sender: Any, tmp_path: Path) -> None:
+    """
+    A time limit, a child that is killed, tasks that are revoked before they begin and while they run, one that expires:
+    each is one operation, with the facts of its sender; so is one that a cold shutdown ends.
+    """
+
+    def send(order: str, how: str = "sleep", **options: Any) -> Any:
+        with bizspan.context(segment=order):
+            return sender.send_task("shop.checkout", (order, how), **options)
+
+    def has(receiver: Receiver, reason: str) -> bool:
+        return receiver.wait_for(lambda receiver: reason in {each[1] for each in outcomes(receiver)}, BOUND_S)
+
+    def begun(receiver: Receiver, order: str) -> bool:
+        return receiver.wait_for(
+            lambda receiver: order in {str(event["attributes"][names.ORDER]) for event in receiver.events(INNER)},
+            BOUND_S,
+        )
+
+    def outcomes(receiver: Receiver) -> set[tuple[object, object, object]]:
+        return {
+            (attributes.get(names.SEGMENT), attributes.get(names.OPERATION_REASON), attributes[names.OPERATION_OUTCOME])
+            for event in receiver.events(names.EVENT_OPERATION)
+            for attributes in [event["attributes"]]
+        }
+
+    quick = {"OTEL_BSP_SCHEDULE_DELAY": "50", "OTEL_BLRP_SCHEDULE_DELAY": "50"}
+    with Receiver() as receiver:
+        with worker(tmp_path, redis, receiver, "-c", "1", **quick) as process:
+            send("hard", time_limit=1)
+            assert has(receiver, "time_limit")
+            send("soft", soft_time_limit=1)
+            assert has(receiver, "soft_time_limit")
+            send("killed", "killed")
+            assert has(receiver, "worker_lost")
+            send("late", expires=-1)
+            assert has(receiver, "expired")
+            running = send("running")
+            assert begun(receiver, "running")
+            waiting = send("waiting")
+            sender.control.revoke(waiting.id, reply=True, timeout=BOUND_S, limit=1)
+            sender.control.revoke(running.id, terminate=True)
+            assert has(receiver, "terminated")
+            assert has(receiver, "revoked")
+            send("last")
+            assert begun(receiver, "last")
+            took_s = stopped(process, signal.SIGQUIT)
+        found = outcomes(receiver)
+        counted = len(receiver.events(names.EVENT_OPERATION))
+
+    assert {
+        ("hard", "time_limit", "failed"),
+        ("soft", "soft_time_limit", "failed"),
+        ("killed", "worker_lost", "failed"),
+        ("late", "expired", "cancelled"),
+        ("running", "terminated", "cancelled"),
+        ("waiting", "revoked", "cancelled"),
+        ("last", "shutdown", "cancelled"),
+    } == found
+    assert len(found) == counted
+    assert BOUND_S > took_s
+
+
+@pytest.mark.parametrize("behaviour", ["accept", "unavailable", "hang"])
+def test_telemetry_that_fails_at_every_step_costs_no_task(
+    redis: str, sender: Any, behaviour: Behaviour, tmp_path: Path, long: bool
+) -> None:
+    """
+    The user's function, the pipeline and the collector fail, children are recycled, and every result is right.
+    """
+    options = ("-c", "2", "--max-tasks-per-child", "300")
+    number = 20_000 if long else 2_000 if behaviour == "accept" else 500
+    with (
+        Receiver(behaviour=behaviour) as receiver,
+        worker(tmp_path, redis, receiver, *options, shop=BROKEN, **OFTEN) as process,
+    ):
+        driven, results = drive(sender, number)
+        bad = wrong(results)
+        receiver.behaviour = "accept"
+        stopped(process)
+    told = log_of(tmp_path)
+
+    assert [] == driven.errors + bad
+    assert 0 == process.returncode
+    assert "bizspan: " in told  # it did fail, and was said
+    assert "Traceback" not in told.replace("Exception while exporting", "")
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGQUIT])
+def test_a_worker_stops_although_the_collector_never_answers(redis: str, sender: Any, how: int, tmp_path: Path) -> None:
+    """
+    Each child waits for two seconds and so does the main process, warm and cold.
+    """
+    options = ("-c", "2", "--max-tasks-per-child", "5")
+    with Receiver(behaviour="hang") as receiver, worker(tmp_path, redis, receiver, *options, **OFTEN) as process:
+        _, results = drive(sender, 15)
+        bad = wrong(results)
+        took_s = stopped(process, how)
+
+    assert [] == bad
+    assert 15 > took_s
