@@ -1,0 +1,144 @@
+"""
+The command ``bizspan``. Each command imports its room when it is called, so that ``bizspan --help`` needs none of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Final, TextIO
+
+_USAGE, _INTERRUPTED = 2, 130
+_MOST_TIMEOUT_S: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """
+    One command.
+
+    Args:
+        name: As it is typed.
+        help: One line.
+        arguments: Adds its options to a parser.
+        run: Does it, with the options and the words after ``--``; gives the exit code.
+        takes_command: Whether ``-- COMMAND`` may follow.
+    """
+
+    name: str
+    help: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace, Sequence[str]], int]
+    takes_command: bool = False
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run one command.
+
+    Args:
+        arguments: Without the program's name; by default those of the process.
+
+    Returns:
+        The exit code: 0 it went well, 1 it did not, 130 it was interrupted.
+
+    Raises:
+        SystemExit: With 2 for wrong arguments, with 0 after ``--help`` and ``--version``.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # Apart before argparse sees them: it would take options of the other command for ours.
+    words, command = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, None)
+    parser = _parser()
+    options = parser.parse_args(words)
+    chosen = _BY_NAME.get(options.command or "")
+    if chosen is None:
+        parser.print_help(sys.stderr)
+        return _USAGE
+    if command is not None and not chosen.takes_command:
+        parser.error(f"{chosen.name} takes no command after --")
+    try:
+        return chosen.run(options, command or ())
+    except KeyboardInterrupt:
+        print("bizspan: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bizspan", description="Business telemetry for OpenTelemetry.")
+    parser.add_argument("--version", action="version", version=f"bizspan {metadata.version('bizspan')}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for each in _COMMANDS:
+        usage = f"bizspan {each.name} [options]{' [-- COMMAND ...]' if each.takes_command else ''}"
+        each.arguments(commands.add_parser(each.name, help=each.help, description=each.help, usage=usage))
+    return parser
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _MOST_TIMEOUT_S:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, at most {_MOST_TIMEOUT_S:g}")
+    return seconds
+
+
+def _print(text: str) -> None:
+    """Print it; whoever reads may have gone, as ``| head`` does."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # The interpreter's own last flush would complain once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _has_colours(stream: TextIO) -> bool:
+    """As https://no-color.org has it: no colours where the variable is set and not empty."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+# --- doctor -------------------------------------------------------------------------------------------------------
+
+
+def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", metavar="FILE", help="the configuration file; by default the one that would be used"
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="how to print (default: text)")
+    parser.add_argument(
+        "--timeout-s", type=_seconds, default=10.0, metavar="N", help="how long to wait for an endpoint (default: 10)"
+    )
+    parser.add_argument("--no-canary", action="store_true", help="send nothing; endpoints are not tried")
+    parser.epilog = (
+        "After --, the command that starts the application, for example: -- opentelemetry-instrument python app.py."
+        " It is read, not run. Exit code: 0 without a red finding, 1 with one, 2 for wrong arguments."
+    )
+
+
+def _doctor(options: argparse.Namespace, command: Sequence[str]) -> int:
+    from bizspan.doctor import Request, examine
+
+    report = examine(
+        Request(
+            environment=os.environ,
+            config=options.config,
+            timeout_s=options.timeout_s,
+            canary=not options.no_canary,
+            command=tuple(command),
+        )
+    )
+    if options.format == "json":
+        _print(report.as_json())
+    else:
+        _print(report.as_text(colour=_has_colours(sys.stdout), encoding=sys.stdout.encoding or "ascii"))
+    return report.exit_code
+
+
+_COMMANDS: Final = (
+    Command("doctor", "Check the set-up as it will run.", _doctor_arguments, _doctor, takes_command=True),
+)
+_BY_NAME: Final = {command.name: command for command in _COMMANDS}
