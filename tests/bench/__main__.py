@@ -15,11 +15,16 @@ from .breakdown import Step, sdk_steps
 from .compare import Comparison, compare
 from .measure import Cost, interleaved, medians, ratios
 from .pipelines import RECORDING, STATES
+from .served import FRAMEWORKS, Served, served
 from .startup import Startup, startup
-from .table import breakdown_table, comparison_table, startup_table, totals_table
+from .table import breakdown_table, comparison_table, served_table, startup_table, totals_table
 from .targets import BLOCK, BY_HAND
 
-PARTS: Final = ("states", "totals", "breakdown", "startup")
+PARTS: Final = ("states", "totals", "breakdown", "startup", "requests")
+
+
+# A request costs a server as much as so many operations cost us; for rounds of about the same length.
+_OPERATIONS_PER_REQUEST: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,7 @@ class Report:
         totals_ratio: Our totals in parts of prometheus_client.
         steps: The SDK's part, step by step, and the experiment.
         startup: Imports.
+        requests: What a request costs the server, by framework.
     """
 
     states: Mapping[str, Comparison]
@@ -40,6 +46,7 @@ class Report:
     totals_ratio: Cost | None
     steps: Sequence[Step]
     startup: Startup | None
+    requests: Sequence[Served]
 
 
 def measure_all(*, rounds: int, operations: int, parts: Sequence[str] = PARTS) -> Report:
@@ -63,6 +70,11 @@ def measure_all(*, rounds: int, operations: int, parts: Sequence[str] = PARTS) -
         totals_ratio=ratios(metrics, ours.TOTALS, neighbours.NAME) if metrics else None,
         steps=sdk_steps(rounds=rounds, operations=operations) if "breakdown" in parts else [],
         startup=startup(rounds) if "startup" in parts else None,
+        requests=[
+            served(framework, rounds=rounds, requests=max(1, operations // _OPERATIONS_PER_REQUEST))
+            for framework in FRAMEWORKS
+            if "requests" in parts
+        ],
     )
 
 
@@ -76,6 +88,8 @@ def tables(report: Report) -> str:
         blocks.append(breakdown_table(report.steps, costs[BLOCK], costs[BY_HAND]))
     if report.startup is not None:
         blocks.append(startup_table(report.startup))
+    if report.requests:
+        blocks.append(served_table(report.requests))
     return "\n\n".join(blocks)
 
 

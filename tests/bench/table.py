@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from .breakdown import BY_EMIT, EVENT, LIGHT, SPAN, Step
 from .compare import Comparison
 from .measure import Cost
+from .served import ALONE, REQUEST_AT_MOST, WITH, Served
 from .startup import Startup
 from .targets import BARE, BLOCK, BY_HAND, DECORATOR, IMPORT_ADDS_MS, TARGETS, TOTALS_TO_PROMETHEUS
 
@@ -77,6 +78,17 @@ def breakdown_table(steps: Sequence[Step], whole: Cost, by_hand: Cost) -> str:
     ]
     lines = [f"{'WHERE THE REST GOES (bizspan as block, recording)':58}{'app us':>9}{'total us':>10}"]
     return "\n".join(lines + [f"{name:58}{cost.app_us:9.2f}{cost.total_us:10.2f}" for name, cost in rows])
+
+
+def served_table(requests: Sequence[Served]) -> str:
+    """What a request costs the server, by framework."""
+    lines = [f"A REQUEST, CPU of the server's process {ALONE:>22}{WITH:>15}{'ratio':>8}"]
+    for each in requests:
+        lines.append(
+            f"{each.framework:38}{each.alone_us:20.0f} us{each.with_us:12.0f} us{each.ratio:8.3f}"
+            f"  target <= {REQUEST_AT_MOST:.2f}  {verdict(each.ratio, REQUEST_AT_MOST)}"
+        )
+    return "\n".join(lines)
 
 
 def verdict(figure: float, target: float) -> str:

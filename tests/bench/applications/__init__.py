@@ -1,0 +1,1 @@
+"""One shop on each framework, with OpenTelemetry's instrumentation, and with bizspan where BENCH_OURS says so."""
