@@ -14,20 +14,7 @@ Needs Flask and gunicorn (``pip install flask gunicorn``).
 
 from __future__ import annotations
 
-import argparse
-import http.client
-import json
-import os
-import socket
-import subprocess
 import sys
-import time
-from collections import Counter
-from collections.abc import Generator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from decimal import ROUND_HALF_EVEN, Decimal
-from importlib.util import find_spec
 from pathlib import Path
 
 try:
@@ -38,25 +25,10 @@ except ImportError:
 
 import bizspan
 from _collector import Receiver
+from _customers import from_events, main, served, trade
 from _purchases import Purchase, read_purchases
-from _reconcile import (
-    ACCEPTED,
-    CENT,
-    DECLINED,
-    REFUNDED,
-    REFUNDS,
-    REVENUE,
-    Ledger,
-    Source,
-    expected,
-    from_metrics,
-    print_comparison,
-)
-from bizspan import names
+from _reconcile import expected, from_metrics, print_comparison
 from bizspan.integrations.flask import Bizspan, Route
-
-CLIENTS = 4
-BOUND_S = 20.0
 
 # --- the shop -------------------------------------------------------------------------------------------------------
 
@@ -95,59 +67,7 @@ def create_app() -> Flask:
     return app
 
 
-# --- its customers --------------------------------------------------------------------------------------------------
-
-
-def trade(port: int, purchases: list[Purchase]) -> None:
-    """Send everybody to the shop, several at a time."""
-    with ThreadPoolExecutor(CLIENTS) as clients:
-        for done in [clients.submit(buy, port, purchase) for purchase in purchases]:
-            done.result()
-
-
-def buy(port: int, purchase: Purchase) -> None:
-    """Buy, try another card where the first is declined, and complain where that is in the file."""
-    cart = {"order": purchase.order, "total": str(purchase.total), "card": "good"}
-    if purchase.declined_first:
-        post(port, purchase, "/checkout", {**cart, "card": "stolen"}, 402)
-    post(port, purchase, "/checkout", cart, 200)
-    if purchase.refunded != "no":
-        share = purchase.total if purchase.refunded == "whole" else purchase.total / 2
-        back = {"amount": str(share.quantize(CENT, ROUND_HALF_EVEN))}
-        post(port, purchase, f"/orders/{purchase.order}/refund", back, 204)
-
-
-def post(port: int, purchase: Purchase, path: str, body: Mapping[str, str], wanted: int) -> None:
-    """Send one request, and insist on the status."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=BOUND_S)
-    headers = {"Content-Type": "application/json", "X-Customer": purchase.customer, "CF-IPCountry": "US"}
-    connection.request("POST", path, json.dumps(body), headers)
-    status = connection.getresponse().status
-    connection.close()
-    if status != wanted:
-        raise RuntimeError(f"{path} of {purchase.order}: {status} instead of {wanted}")
-
-
-# --- what arrived ---------------------------------------------------------------------------------------------------
-
-
-def from_events(receiver: Receiver) -> Source:
-    """The figures of the book: the events, each counted once."""
-    ledger: Ledger = Counter()
-    for event in {event["attributes"][names.RECORD_UID]: event for event in receiver.events()}.values():
-        told = event["attributes"]
-        segment, country = str(told[names.SEGMENT]), told["geo.country.iso_code"]
-        if country != "US":
-            raise ValueError(f"a request from {country!r}, which nobody sent")
-        if event["event_name"] == names.EVENT_REFUND:
-            ledger[REFUNDS, segment] += 1
-            ledger[REFUNDED, segment] += int(str(told[names.MINOR_UNITS_KEYS[names.REFUND]]))
-        elif told[names.OPERATION_OUTCOME] == names.SUCCESS:
-            ledger[ACCEPTED, segment] += 1
-            ledger[REVENUE, segment] += int(str(told[names.MINOR_UNITS_KEYS[names.REVENUE]]))
-        else:
-            ledger[DECLINED, segment] += told[names.OPERATION_REASON] == "http_402"
-    return Source("events", ledger, (ACCEPTED, DECLINED, REFUNDS, REVENUE, REFUNDED))
+# --- its server, and what arrived -----------------------------------------------------------------------------------
 
 
 def run(purchases: list[Purchase]) -> bool:
@@ -158,71 +78,19 @@ def run(purchases: list[Purchase]) -> bool:
         Whether everything agrees.
     """
     with Receiver() as receiver:
-        with served(receiver) as port:
+        with served(gunicorn, receiver) as port:
             trade(port, purchases)
         # The server ended, and each of its workers with all that it held.
-        sources = (from_events(receiver), from_metrics(receiver))
+        sources = (from_events(receiver, "http_402"), from_metrics(receiver))
     return print_comparison(expected(purchases), sources)
 
 
-@contextmanager
-def served(receiver: Receiver) -> Generator[int]:
-    """gunicorn with this shop, from when it listens until the block ends; gives its port."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port = int(held.getsockname()[1])
-    server = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", "2", "--threads", "2"),
-            *("--log-level", "warning", "--no-control-socket", "--chdir", str(Path(__file__).parent)),
-            "flask_shop:create_app()",
-        ],
-        env={
-            **{name: value for name, value in os.environ.items() if not name.startswith("OTEL_")},
-            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.http_endpoint,
-            "OTEL_BSP_MAX_QUEUE_SIZE": "20000",  # a day's purchases pass in a second, and OpenTelemetry drops the rest
-        },
-    )
-    try:
-        deadline = time.monotonic() + BOUND_S
-        while not listens(port):
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("gunicorn did not start")
-            time.sleep(0.02)
-        yield port
-        server.terminate()
-        server.wait(BOUND_S)
-    finally:
-        server.kill()
-        server.wait()
-
-
-def listens(port: int) -> bool:
-    """Whether somebody accepts connections there."""
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=0.5).close()
-    except OSError:
-        return False
-    return True
-
-
-def main() -> int:
-    """Return 0 when everything agrees, else 1."""
-    parser = argparse.ArgumentParser(description="Serve a Flask shop, buy in it, and compare what arrives.")
-    parser.add_argument("--limit", type=int, default=600, metavar="N", help="how many purchases; default: 600")
-    parser.add_argument("--quick", action="store_true", help="only 150")
-    options = parser.parse_args()
-    if find_spec("gunicorn") is None:
-        print("This example needs gunicorn: pip install gunicorn")
-        return 0
-    started = time.perf_counter()
-    purchases = read_purchases(150 if options.quick else options.limit)
-    total = sum((purchase.total for purchase in purchases), Decimal())
-    agrees = run(purchases)
-    verdict = "Everything agrees" if agrees else "THERE ARE DIFFERENCES"
-    print(f"\n{verdict}: {len(purchases):,} purchases of {total:,} USD. {time.perf_counter() - started:.2f} s in all.")
-    return 0 if agrees else 1
+def gunicorn(port: int) -> tuple[str, ...]:
+    """gunicorn with this shop."""
+    workers = ("--workers", "2", "--threads", "2", "--log-level", "warning", "--no-control-socket")
+    here = str(Path(__file__).parent)
+    return ("-m", "gunicorn", "--bind", f"127.0.0.1:{port}", *workers, "--chdir", here, "flask_shop:create_app()")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(run, "Serve a Flask shop, buy in it, and compare what arrives.", ["gunicorn"]))

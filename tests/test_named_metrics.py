@@ -46,7 +46,7 @@ def wrapped(named: Named, *readers: MetricReader, views: Sequence[View] = (), **
     provider = with_business_context(inner, named, vocabulary=options.get("vocabulary", ()))
     try:
         with bizspan.configure(export="none", hash_key=HASH_KEY, meter_provider=provider, **options):
-            yield provider.get_meter("another.library")
+            yield provider.get_meter("other_library")
     finally:
         inner.shutdown()
 
@@ -126,7 +126,7 @@ def test_a_provider_wrapped_before_the_vocabulary_is_known_takes_every_dimension
     memory = reader()
     inner = MeterProvider([memory], shutdown_on_exit=False)
     provider = with_business_context(inner, {"orders": None})
-    counter = provider.get_meter("another.library").create_counter("orders")
+    counter = provider.get_meter("other_library").create_counter("orders")
     counter.add(1)
     shop = Vocabulary("shop", [Attribute(name="stage", dimension=True)])
     with bizspan.configure(export="none", meter_provider=provider, vocabulary=shop), bizspan.context(stage="won"):
@@ -184,7 +184,7 @@ def test_only_dimensions_are_added_whatever_is_named() -> None:
     inner = MeterProvider([memory], shutdown_on_exit=False)
     provider = with_business_context(inner, {"orders": ("stage",)}, vocabulary=shop)
     with bizspan.configure(export="none", meter_provider=provider, vocabulary=told), bizspan.context(stage="won"):
-        provider.get_meter("another.library").create_counter("orders").add(1)
+        provider.get_meter("other_library").create_counter("orders").add(1)
 
     assert {frozenset[Any](): 1} == sets(memory, "orders")
     assert Added(("stage",), SharedBudgets()).to(None, None) is None
@@ -325,11 +325,11 @@ def test_an_instrument_that_is_not_named_is_the_underlying_one(create: str) -> N
     Nothing stands between a library and its instrument: it is the SDK's own object.
     """
     inner = MeterProvider(shutdown_on_exit=False)
-    meter = with_business_context(inner, DURATION).get_meter("another.library", "1", "urn:x", {"a": "b"})
+    meter = with_business_context(inner, DURATION).get_meter("other_library", "1", "urn:x", {"a": "b"})
 
     ours = getattr(meter, create)("requests", unit="1", description="How many.")
 
-    theirs = getattr(inner.get_meter("another.library", "1", "urn:x", {"a": "b"}), create)
+    theirs = getattr(inner.get_meter("other_library", "1", "urn:x", {"a": "b"}), create)
     assert theirs("requests", unit="1", description="How many.") is ours
 
 
@@ -343,7 +343,7 @@ def test_an_instrument_that_is_not_named_makes_no_further_call() -> None:
         inner = MeterProvider([reader()], shutdown_on_exit=False)
         provider = inner if named is None else with_business_context(inner, named)
         with bizspan.configure(export="none", meter_provider=provider), bizspan.context(segment="gold"):
-            counter = provider.get_meter("another.library").create_counter("orders")
+            counter = provider.get_meter("other_library").create_counter("orders")
             calls[name] = CallCounter().count(Subject(name, partial(counter.add, 1), lambda: None), 100).app
         inner.shutdown()
 
@@ -358,12 +358,12 @@ def test_other_kinds_are_left_alone_and_said_once(create: str, caplog: pytest.Lo
     """
     _guard.forget_said()
     inner = MeterProvider(shutdown_on_exit=False)
-    meter = with_business_context(inner, {"requests.active": None}).get_meter("another.library")
+    meter = with_business_context(inner, {"requests.active": None}).get_meter("other_library")
 
     with caplog.at_level(logging.WARNING, "bizspan"):
         instruments = [getattr(meter, create)("requests.active") for _ in range(2)]
 
-    assert instruments[0] is getattr(inner.get_meter("another.library"), create)("requests.active")
+    assert instruments[0] is getattr(inner.get_meter("other_library"), create)("requests.active")
     (said,) = [record.message for record in caplog.records if record.name == "bizspan"]
     assert "'requests.active', which is a" in said
     assert said.endswith("Take it out of metric_dimensions.")
@@ -560,7 +560,7 @@ def test_instruments_outlive_the_configuration() -> None:
     memory = reader()
     inner = MeterProvider([memory], shutdown_on_exit=False)
     provider = with_business_context(inner, {"orders": None})
-    counter = provider.get_meter("another.library").create_counter("orders")
+    counter = provider.get_meter("other_library").create_counter("orders")
     with bizspan.configure(export="none", meter_provider=provider):
         pass
     with bizspan.context(segment="gold"):
@@ -580,8 +580,8 @@ def test_the_provider_that_configure_builds_is_wrapped_and_taken_back() -> None:
     for segment in ("gold", "silver"):
         memory = reader()
         with built({"orders": ("segment",)}, memory), bizspan.context(segment=segment):
-            metrics.get_meter("another.library").create_counter("orders").add(1)
-            metrics.get_meter("another.library").create_counter("others").add(1)
+            metrics.get_meter("other_library").create_counter("orders").add(1)
+            metrics.get_meter("other_library").create_counter("others").add(1)
 
             assert {one(segment=segment): 1} == sets(memory, "orders")
             assert {frozenset[Any](): 1} == sets(memory, "others")
@@ -592,7 +592,7 @@ def test_instruments_made_before_configure_work_as_well() -> None:
     """
     A library that got its meter and its instrument from the API at import is connected to the wrapped provider.
     """
-    early = metrics.get_meter("another.library")
+    early = metrics.get_meter("other_library")
     counter, histogram = early.create_counter("orders"), early.create_histogram(HTTP)
     active = early.create_up_down_counter("active")
     memory = reader()
