@@ -200,8 +200,8 @@ def test_after_the_entry_spans_end_facts_reach_what_is_still_to_come(
     application: Application, memory: InMemoryMetricReader
 ) -> None:
     """
-    In a background task: later events and the operation's point; the span is over, which is counted. The duration and
-    the outcome are those of the answer, whatever the task does.
+    In a background task: later events. The operation was recorded with the answer's last byte, and does not wait for a
+    task that may take hours or be killed; what comes after is counted as late.
     """
     delay_s = 0.1
 
@@ -217,7 +217,8 @@ def test_after_the_entry_spans_end_facts_reach_what_is_still_to_come(
     operation = event_of(application, "checkout")
     [point] = points(memory.get_metrics_data(), names.METRIC_DURATION)
 
-    assert ["pro"] * 3 == [operation[PLAN], event_of(application, "mailed")[PLAN], point.attributes[PLAN]]
+    assert "pro" == event_of(application, "mailed")[PLAN]
+    assert {PLAN}.isdisjoint({*operation, *point.attributes})
     assert PLAN not in span_of(application, "POST").attributes
     assert 1 == refused()["late"]
     assert "success" == operation[names.OPERATION_OUTCOME] == point.attributes[names.OPERATION_OUTCOME]

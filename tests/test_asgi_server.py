@@ -131,7 +131,7 @@ app.add_middleware(
 app.add_middleware(Sessions)
 for owner, name in (
     (Pipeline, "accept"), (Pipeline, "take"), (Pipeline, "_wake"), (Totals, "add"), (FactTable, "resolve"),
-    (EventSink, "__call__"), (Entry, "operate"), (Entry, "seal"), (Entry, "complete"), (_exchange, "Exchange"),
+    (EventSink, "__call__"), (Entry, "operate"), (Entry, "complete"), (_exchange, "Exchange"),
 ):
     setattr(owner, name, at_times(getattr(owner, name)))
 {VIEWS}"""

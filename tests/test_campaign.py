@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,7 +12,7 @@ import bizspan
 from bizspan import names
 from bizspan._accounts import Accounts
 from bizspan.integrations import _campaign
-from bizspan.integrations._campaign import QUERY_LIMIT, SESSION_KEY, VALUE_LIMIT
+from bizspan.integrations._campaign import KEPT_LIMIT, QUERY_LIMIT, SESSION_KEY, VALUE_LIMIT
 from bizspan.testing import Capture
 from tests.arrivals import Session, arrived, facts_of, refused, rules, send
 
@@ -338,8 +339,6 @@ def test_what_is_kept_survives_json(capbiz: Capture) -> None:
     """
     Sessions are written as JSON by most stores: texts in one dict.
     """
-    import json
-
     session: Session = {"cart": 1}
     query = urlencode({"utm_campaign": "grün €", "utm_term": "a" * 300}) + "&utm_source=%FF"
     send(LAST, arrived(query=query, session=session))
@@ -347,3 +346,67 @@ def test_what_is_kept_survives_json(capbiz: Capture) -> None:
 
     assert session == json.loads(json.dumps(session))
     assert "grün €" == session[SESSION_KEY]["campaign"]
+
+
+LONG = "&".join(f"utm_{name}={name[0] * 300}" for name in ("term", "content", "medium", "source", "campaign"))
+
+
+def test_a_session_in_a_cookie_grows_by_little(capbiz: Capture) -> None:
+    """
+    Browsers drop cookies above 4 KB: of five long parameters a session keeps the campaign, whole, and says so.
+    """
+    session: Session = {"cart": 1}
+
+    assert "m" * VALUE_LIMIT == facts_of(capbiz, LAST, arrived(query=LONG, session=session))[MEDIUM]
+
+    assert {"campaign": "c" * VALUE_LIMIT} == session[SESSION_KEY]
+    capbiz.allow("truncated")
+    assert {"truncated": 5 + 4} == refused(capbiz)
+
+
+@pytest.mark.parametrize("letter", ["a", "ü", "€", "\U0001f600", '"', "\\"])
+@pytest.mark.parametrize("length", [40, 64, 100, 256])
+def test_what_is_kept_is_bounded_as_it_is_written(capbiz: Capture, letter: str, length: int) -> None:
+    """
+    JSON escapes letters that are none of ASCII; what fits is whole, and in the order of its weight.
+    """
+    session: Session = {"cart": 1}
+    told = {f"utm_{name}": letter * length for name in ("campaign", "source", "medium", "content", "term")}
+
+    of_its_request = facts_of(capbiz, LAST, arrived(query=urlencode(told), session=session))
+    capbiz.allow("truncated")
+
+    kept = session.get(SESSION_KEY, {})
+    assert len(json.dumps(kept)) <= KEPT_LIMIT
+    assert set(kept.values()) <= {of_its_request[CAMPAIGN]}
+    assert (
+        list(kept)
+        == ["campaign", "campaign_source", "campaign_medium", "campaign_content", "campaign_term"][: len(kept)]
+    )
+    assert len(kept) == 5 or len(json.dumps(kept)) + len(json.dumps(of_its_request[CAMPAIGN])) > KEPT_LIMIT - 24
+
+
+def test_a_long_campaign_is_written_and_counted_once(capbiz: Capture) -> None:
+    """
+    The same one again changes nothing of the session.
+    """
+    session = Noticing(cart=1)
+    query = f"utm_campaign={'a' * 250}&utm_source={'b' * 250}"
+
+    send(LAST, arrived(query=query, session=session))
+    send(LAST, arrived(query=query, session=session))
+
+    capbiz.allow("truncated")
+    assert (1, {"truncated": 1}) == (session.written, refused(capbiz))
+
+
+def test_a_campaign_that_does_not_fit_leaves_nothing_of_the_one_before(capbiz: Capture) -> None:
+    """
+    The purchase is not counted for a campaign that another has replaced.
+    """
+    session: Session = {"cart": 1}
+    send(LAST, arrived(query=SPRING, session=session))
+    send(LAST, arrived(query=urlencode({"utm_campaign": "ü" * 128}), session=session))
+
+    assert {} == facts_of(capbiz, LAST, arrived(session=session))
+    capbiz.allow("truncated")

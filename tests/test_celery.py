@@ -549,13 +549,11 @@ def test_uninstrument_takes_every_hook_back(eager: Any, application: Application
     """
     And then it can be switched on again, with other tasks.
     """
-    ours.switch_on({"charge": "charge"})
+    current = ours.instrument(tasks={"charge": "charge"})
     ours.switch_on({"charge": "other"})  # the application's own wins
     with pytest.raises(SetupError, match="switched on"):
         ours.instrument()
     eager.tasks["charge"].apply()
-    current = ours._current
-    assert current is not None
     current.uninstrument()
     eager.tasks["charge"].apply()
     with ours.instrument(tasks={"charge": "again"}):
@@ -563,6 +561,17 @@ def test_uninstrument_takes_every_hook_back(eager: Any, application: Application
 
     assert ["charge", "again"] == [event[names.OPERATION_NAME] for event in told(application)]
     assert ours._current is None
+
+
+def test_the_applications_own_call_wins_over_the_files(eager: Any, application: Application) -> None:
+    """
+    A worker that calls `instrument` starts under `opentelemetry-instrument` too.
+    """
+    ours.switch_on({"charge": "of.the.file"})
+    with ours.instrument(tasks={"charge": "of.the.code"}):
+        eager.tasks["charge"].apply()
+
+    assert ["of.the.code"] == [event[names.OPERATION_NAME] for event in told(application)]
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,65 @@ def test_giving_up_many_is_no_recursion(database: Database) -> None:
     assert waiting.due_in_s() is None
 
 
+def test_shutting_down_while_another_thread_gives_up(database: Database) -> None:
+    """
+    The other thread is in the middle of one that is overdue: shutting down tells the rest itself.
+    """
+    ended: list[str | None] = []
+    now = [0]
+    entered, go_on = threading.Event(), threading.Event()
+    waiting = _commit.Waiting(Accounts(), lambda: now[0], lambda: None)
+
+    def slow(reason: str | None) -> None:
+        entered.set()
+        assert go_on.wait(10)
+        ended.append(reason)
+
+    database.begin()
+    waiting.hold(slow)
+    now[0] = 10**9
+    for _ in range(3):
+        waiting.hold(ended.append)
+    now[0] = BOUND_S * 10**9
+    thread = threading.Thread(target=waiting.give_up_overdue)
+    thread.start()
+    assert entered.wait(10)
+    waiting.give_up()
+    told = list(ended)
+    go_on.set()
+    thread.join()
+
+    assert ["unknown"] * 3 == told
+    assert ["unknown"] * 4 == ended
+
+
+def test_shutting_down_from_the_one_that_is_given_up(database: Database) -> None:
+    """
+    A signal handler shuts down in the middle of it, on the same thread: the rest is told before it returns.
+    """
+    ended: list[str] = []
+    now = [0]
+    waiting = _commit.Waiting(Accounts(), lambda: now[0], lambda: None)
+
+    def shuts_down(reason: str | None) -> None:
+        waiting.give_up()
+        ended.append("overdue")
+
+    def finish(reason: str | None) -> None:
+        waiting.give_up()
+        ended.append("the rest")
+
+    database.begin()
+    waiting.hold(shuts_down)
+    now[0] = 10**9
+    for _ in range(2000):
+        waiting.hold(finish)
+    now[0] = BOUND_S * 10**9
+    waiting.give_up_overdue()
+
+    assert ["the rest"] * 2000 + ["overdue"] == ended
+
+
 def test_shutting_down_ends_what_waits(database: Database) -> None:
     """
     The end of a pipeline leaves nothing behind: unknown, before it closes.

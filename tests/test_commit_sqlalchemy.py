@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextvars import copy_context
+from pathlib import Path
 from typing import Any, TypeAlias
+from weakref import ref
 
 import pytest
 
@@ -16,7 +19,7 @@ from sqlalchemy import Connection, Engine, ForeignKey, create_engine, event, ins
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import QueuePool, StaticPool
 
 import bizspan
 from bizspan import SetupError, _commit, names
@@ -99,6 +102,9 @@ def rows(engine: Engine) -> list[str]:
 
 def undone(name: str) -> tuple[str, str, str]:
     return (name, "failed", "rolled_back")
+
+
+UNKNOWN = ("failed", "unknown")
 
 
 def kept(name: str) -> tuple[str, str, None]:
@@ -305,14 +311,28 @@ WRITES: dict[str, Use] = {
     "delete": lambda session: session.delete(session.get(Sale, "kept")),
     "update": lambda session: session.query(Sale).update({"name": "next"}),
     "attribute": lambda session: setattr(session.get(Sale, "kept"), "name", "next"),
-    "begin": lambda session: session.begin(),
+    "comment": lambda session: session.execute(text("-- one\n/* two */ insert into sale values ('next')")),
+    "replace": lambda session: session.execute(text("REPLACE INTO sale VALUES ('next')")),
+    "with": lambda session: session.execute(text("WITH one AS (SELECT 'next') INSERT INTO sale SELECT * FROM one")),
+    "with delete": lambda session: session.execute(text("WITH one AS (SELECT 1) DELETE FROM sale")),
+    "ddl": lambda session: session.execute(text("CREATE TABLE next (name TEXT)")),
 }
+READS = [
+    "SELECT name FROM sale",
+    "(SELECT name FROM sale)",
+    "/* a */ /* b */ SELECT name FROM sale -- insert into",
+    "WITH one AS (SELECT name FROM sale) SELECT * FROM one",
+    "WITH one AS (SELECT name FROM sale WHERE name <> '(DELETE FROM x') SELECT lower(replace(name, 'a', 'b')) FROM one",
+    "PRAGMA user_version",
+    "EXPLAIN SELECT name FROM sale",
+    "VALUES (1)",
+]
 
 
 @pytest.mark.parametrize("way", WRITES)
 def test_writing_after_the_commit_is_one(told: Capture, engine: Engine, way: str) -> None:
     """
-    Whatever way the session writes, or where it begins explicitly: the next transaction decides again.
+    Whatever way the session writes: the next transaction decides again.
     """
     with Session(engine) as session:
         session.add(Sale(name="kept"))
@@ -326,14 +346,138 @@ def test_writing_after_the_commit_is_one(told: Capture, engine: Engine, way: str
     assert ["kept"] == rows(engine)
 
 
-def test_a_session_that_only_reads_loses_nothing(told: Capture, engine: Engine) -> None:
+@pytest.mark.parametrize("statement", READS)
+def test_no_reading_statement_undoes_a_sale(told: Capture, engine: Engine, statement: str) -> None:
     """
-    Closed without a commit, as sessions that only read are: the operation succeeded.
+    However it begins: a sale was committed, and the session reads on and is closed.
     """
-    with Session(engine) as session, bizspan.operation("search", emit="on_commit"):
+    with Session(engine) as session, bizspan.operation("sell", emit="on_commit"):
+        session.add(Sale(name="kept"))
+        session.commit()
+        if statement.startswith("("):  # SQLite does not know it: as the listener is told by other databases
+            integration._executes(session.connection(), None, statement)
+        else:
+            session.execute(text(statement))
+
+    assert [kept("sell")] == said(told)
+    assert ["kept"] == rows(engine)
+
+
+@pytest.mark.parametrize("way", ["rollback", "close", "exception", "begin"])
+def test_a_session_that_only_reads_loses_nothing(told: Capture, engine: Engine, way: str) -> None:
+    """
+    However it is left, there was nothing to undo: the operation succeeded.
+    """
+    session = Session(engine)
+    if way == "begin":
+        session.begin()
+    with bizspan.operation("search", emit="on_commit"):
         assert [] == list(session.scalars(select(Sale)))
+    assert [] == said(told)
+    if way == "exception":
+        with pytest.raises(ValueError, match="mine"), session:
+            raise ValueError("mine")
+    elif way == "close":
+        session.close()
+    else:
+        session.rollback()
 
     assert [kept("search")] == said(told)
+
+
+def test_a_rollback_of_a_session_that_only_reads_is_not_anothers(told: Capture, engine: Engine) -> None:
+    """
+    One session commits the sale; the other read, and is rolled back by call.
+    """
+    other = new_engine()
+    with Session(engine) as session, Session(other) as reader:
+        reader.execute(select(Sale)).all()
+        sell(session, "kept")
+        session.commit()
+        assert [] == said(told)
+        reader.rollback()
+    other.dispose()
+
+    assert [kept("kept")] == said(told)
+    assert ["kept"] == rows(engine)
+
+
+def test_a_savepoint_that_only_reads_decides_nothing(told: Capture, engine: Engine) -> None:
+    """
+    Its rollback undoes nothing; the transaction around it decides, which wrote or did not.
+    """
+    for name in ("kept", "undone"):
+        with Session(engine) as session:
+            session.add(Sale(name=name))
+            with bizspan.operation(name, emit="on_commit"):
+                savepoint = session.begin_nested()
+                session.execute(select(Sale)).all()
+                with bizspan.operation(f"inside {name}", emit="on_commit"):
+                    pass
+                savepoint.rollback()
+            assert 0 == len(told.operations(name)) + len(told.operations(f"inside {name}"))
+            (session.commit if name == "kept" else session.rollback)()
+
+    expected = [kept("inside kept"), kept("kept"), undone("inside undone"), undone("undone")]
+    assert sorted(expected, key=str) == sorted(said(told), key=str)
+
+
+def test_what_a_savepoint_wrote_and_undid_is_not_the_transactions(told: Capture, engine: Engine) -> None:
+    """
+    Told outside of the savepoint: its rollback left nothing that the transaction could lose.
+    """
+    with Session(engine) as session:
+        session.execute(select(Sale)).all()
+        with bizspan.operation("outer", emit="on_commit"):
+            pass
+        savepoint = session.begin_nested()
+        sell(session, "inner")
+        session.flush()
+        savepoint.rollback()
+        assert [undone("inner")] == said(told)
+
+    assert [undone("inner"), kept("outer")] == said(told)
+
+
+@pytest.mark.parametrize("way", ["rollback", "close"])
+@pytest.mark.parametrize("flushed", [False, True])
+def test_what_is_written_later_in_the_transaction_counts(
+    told: Capture, engine: Engine, way: str, flushed: bool
+) -> None:
+    """
+    Told before the first write of its transaction, which is then lost, sent or not.
+    """
+    with Session(engine) as session:
+        session.execute(select(Sale)).all()
+        with bizspan.operation("early", emit="on_commit"):
+            pass
+        session.add(Sale(name="lost"))
+        if flushed:
+            session.flush()
+        getattr(session, way)()
+
+    assert [undone("early")] == said(told)
+
+
+@pytest.mark.parametrize("way", ["change", "delete"])
+def test_what_was_changed_and_not_sent_is_undone(told: Capture, engine: Engine, way: str) -> None:
+    """
+    An explicit rollback takes back what the session would have sent.
+    """
+    with Session(engine) as session:
+        session.add(Sale(name="kept"))
+        session.commit()
+        session.begin()
+        sale = session.scalars(select(Sale)).one()
+        with bizspan.operation("early", emit="on_commit"):
+            pass
+        if way == "change":
+            sale.name = "lost"
+        else:
+            session.delete(sale)
+        session.rollback()
+
+    assert [undone("early")] == said(told)
 
 
 def test_sessions_that_are_over_decide_nothing(told: Capture, engine: Engine) -> None:
@@ -415,7 +559,7 @@ def test_a_transaction_that_was_begun_elsewhere(told: Capture, engine: Engine, w
         if way == "flush":
             session.flush()
         elif way == "execute":
-            session.execute(select(Sale))
+            session.execute(insert(Sale).values(name="b"))
         else:
             session.add(Sale(name="b"))
         with bizspan.operation("sell", emit="on_commit"):
@@ -587,5 +731,84 @@ def test_a_session_that_is_dropped(instrumented: None, engine: Engine) -> None:
         sell(session, "dropped")
         del session
         captured.tick(900)
+        gc.collect()
 
-        assert [("dropped", "failed", "unknown")] == said(captured)
+        assert [("dropped", *UNKNOWN)] == said(captured)
+
+
+def test_dropped_sessions_give_their_connections_back(told: Capture, tmp_path: Path) -> None:
+    """
+    With a pool of two: what waits keeps no session and no connection, in this thread, in another context, in a new one.
+    """
+    engine = create_engine(
+        f"sqlite:///{tmp_path / 'shop.db'}",
+        poolclass=QueuePool,
+        pool_size=2,
+        max_overflow=0,
+        pool_timeout=5,
+        connect_args={"check_same_thread": False},
+    )
+    Base.metadata.create_all(engine)
+    sessions: list[ref[Session]] = []
+
+    def request(name: str) -> None:
+        session = Session(engine)
+        sessions.append(ref(session))
+        session.execute(select(Sale)).all()
+        with bizspan.operation(name, emit="on_commit"):
+            if name == "wrote":
+                session.add(Sale(name="wrote"))
+                session.flush()
+        if name == "savepoint":
+            session.begin_nested()
+            bizspan.event("inside", emit="on_commit")
+
+    for turn in range(6):
+        name = ("read", "wrote", "savepoint")[turn % 3]
+        if turn % 2:
+            request(name)
+        else:
+            copy_context().run(request, name)
+        gc.collect()
+        assert [None] * (turn + 1) == [each() for each in sessions]
+    assert "Current Checked out connections: 0" in engine.pool.status()
+    with Session(engine) as session:
+        sell(session, "next")
+        session.commit()
+    engine.dispose()
+
+    assert [kept("read"), ("wrote", *UNKNOWN), kept("savepoint")] * 2 + [kept("next")] == said(told)
+    assert [None, None] == [each.outcome for each in told.events("inside")]
+
+
+def test_a_session_that_lives_on_after_what_it_held_was_given_up(told: Capture, engine: Engine) -> None:
+    """
+    After a quarter of an hour it is unknown; the session's late commit tells nothing twice.
+    """
+    with Session(engine) as session:
+        sell(session, "late")
+        told.tick(900)
+        assert [("late", *UNKNOWN)] == said(told)
+        session.commit()
+
+    assert 1 == len(said(told))
+
+
+def test_a_session_instrumented_in_the_middle_of_its_transaction(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    What it wrote before is not known: it counts as having written.
+    """
+    monkeypatch.setattr(_commit, "_sources", [])
+    with Session(engine) as session, capture() as captured:
+        session.execute(insert(Sale).values(name="before"))
+        integration.instrument()
+        sale = session.scalars(select(Sale)).one()
+        with bizspan.operation("sell", emit="on_commit"), session.begin_nested() as savepoint:
+            assert "before" == sale.name
+            savepoint.rollback()
+        session.rollback()
+        integration.uninstrument()
+
+        assert [undone("sell")] == said(captured)

@@ -194,23 +194,23 @@ def test_a_finished_log_record_is_taken_as_it_is() -> None:
 
 def test_the_current_context_is_one_variable_of_the_api() -> None:
     """
-    `_recorder` reads and sets it directly; where the API keeps it elsewhere, it goes through the functions.
+    `_contexts` reads and sets it directly; where the API keeps it elsewhere, it goes through the functions.
     """
     from opentelemetry import context as api
 
-    from bizspan import _recorder
+    from bizspan import _contexts
 
     marked = api.set_value("bizspan-test", 1)
     token = api.attach(marked)
     try:
-        assert marked is _recorder._get_current()
+        assert marked is _contexts.get_current()
     finally:
         api.detach(token)
     before = api.get_current()
-    _recorder._attach(marked)
+    _contexts.attach(marked)
     try:
         assert marked is api.get_current()
     finally:
-        _recorder._attach(before)
+        _contexts.attach(before)
     assert before is api.get_current()
-    assert (api.get_current, api.attach) != (_recorder._get_current, _recorder._attach)
+    assert (api.get_current, api.attach) != (_contexts.get_current, _contexts.attach)

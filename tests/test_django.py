@@ -130,6 +130,19 @@ def test_a_request_is_an_operation_by_the_name_of_its_view(way: str) -> None:
         captured.assert_consistent()
 
 
+@BOTH
+def test_a_middleware_that_is_listed_twice_counts_once(way: str) -> None:
+    """
+    Checks run with `manage.py`, not in a server: revenue must be right there too.
+    """
+    twice = [*settings.MIDDLEWARE, "bizspan.integrations.django.Middleware"]
+    with site(ROUTES=ROUTES), override_settings(MIDDLEWARE=twice), capture() as captured:
+        buy(way)
+
+        assert 1 == len(captured.operations("checkout"))
+        assert bizspan.Money("42.00", "EUR") == captured.revenue("EUR")
+
+
 @pytest.mark.parametrize(
     "key",
     [
@@ -707,7 +720,8 @@ def test_a_body_that_is_not_read_to_its_end_ends_with_the_response(parts: int) -
             next(content)
         response.close()
 
-        assert 1 == len(captured.operations("export", segment="s1"))
+        outcome = ("success", None) if parts == 0 else ("cancelled", "client_disconnected")
+        assert [outcome] == [(told.outcome, told.reason) for told in captured.operations("export", segment="s1")]
         assert parts == len(captured.events("row.sent", segment="s1"))
 
 
@@ -725,13 +739,17 @@ def test_a_response_that_another_one_replaced_ends_its_request() -> None:
 @pytest.mark.skipif(django.VERSION < (5, 0), reason="Django 4.2 sends on to a client that hung up")
 def test_a_client_that_leaves_a_stream_under_asgi_ends_it() -> None:
     """
-    Django closes the response of a client that hung up.
+    Django closes the response of a client that hung up; the clean-up of its body still is in the request.
     """
-    with site(ROUTES={"stream-async": "export"}), capture() as captured:
-        sent = asyncio.run(call(ASGIHandler(), "/stream/async/", leave_after=2))
+    options = {"ROUTES": {"stream-async": "export"}, "RESOLVER": f"{TELEMETRY}.by_header"}
+    with site(**options), capture() as captured:
+        app = ASGIHandler()
+        sent = asyncio.run(call(app, "/stream/async/", headers=[(b"x-segment", b"s1")], leave_after=2))
 
         assert b"0\n" == sent[1]["body"]
-        assert 1 == len(captured.operations("export"))
+        (operation,) = captured.operations("export", segment="s1")
+        assert ("cancelled", "client_disconnected") == (operation.outcome, operation.reason)
+        assert 1 == len(captured.events("row.sent", segment="s1"))
 
 
 def test_files_stay_the_servers_to_send() -> None:

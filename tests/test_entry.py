@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextvars
 import gc
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -301,35 +303,77 @@ def test_leaving_clears_what_the_application_left_open(application: Application)
     assert frame.get() is None
 
 
-def test_the_facts_are_there_for_every_thread_of_the_request(application: Application) -> None:
+def test_nobody_waits_for_the_applications_function(application: Application) -> None:
     """
-    A second thread waits for the facts that the first one asks for, instead of recording without them.
+    A resolver that itself waits for another thread of the request, which records something, is no deadlock.
     """
-    reached, go_on = threading.Event(), threading.Event()
 
-    def slow() -> dict[str, str]:
-        reached.set()
-        go_on.wait(5)
+    def resolver() -> dict[str, str]:
+        context = contextvars.copy_context()
+        thread = threading.Thread(target=lambda: context.run(bizspan.event, "in.the.pool"))
+        thread.start()
+        thread.join(5)
+        assert not thread.is_alive()
         return {"segment": "gold"}
 
-    entry = _entry.begin(slow)
+    entry = _entry.begin(Asked(country="DE"), resolver)
     assert entry is not None
-
-    def tell(name: str) -> None:
-        with _streaming.within(entry):
-            bizspan.event(name)
-
-    threads = [threading.Thread(target=tell, args=(name,)) for name in ("one", "two")]
-    threads[0].start()
-    assert reached.wait(5)
-    threads[1].start()
-    go_on.set()
-    for thread in threads:
-        thread.join()
+    bizspan.event("after")
     entry.end()
     entry.leave()
 
-    assert ["gold", "gold"] == [told(application, name)[SEGMENT] for name in ("one", "two")]
+    assert ("DE", None) == tuple(told(application, "in.the.pool").get(key) for key in (COUNTRY, SEGMENT))
+    assert "gold" == told(application, "after")[SEGMENT]
+
+
+def test_the_request_says_more_of_itself_than_what_is_around_it(application: Application) -> None:
+    """
+    On its own operation too, whether that has a span of its own or not.
+    """
+    for name in ("on.the.entry.span", "on.its.own"):
+        span = server_span(application, name) if name == "on.the.entry.span" else trace.INVALID_SPAN
+        with bizspan.context(segment="around", channel="web"), trace.use_span(span, end_on_exit=True):
+            entry = begun(Asked(segment="gold"))
+            entry.operate(name, {})
+            bizspan.event(f"{name}.inside")
+            entry.end()
+            entry.leave()
+        take()
+        [operation] = [r for r in application.logs() if r.attributes.get("business.operation.name") == name]
+        assert ("gold", "web") == (operation.attributes[SEGMENT], operation.attributes["business.channel"])
+        assert "gold" == told(application, f"{name}.inside")[SEGMENT]
+        assert "gold" == exported(application, name)[SEGMENT]
+
+
+def test_a_span_around_the_server_is_nobodys_entry_span(application: Application) -> None:
+    """
+    A program's own span around its server would get the facts of every request.
+    """
+    with application.tracer_provider.get_tracer("app").start_as_current_span("main"):
+        entry = begun(Asked(segment="gold"))
+        entry.operate("checkout", {})
+        with trace.use_span(server_span(application), end_on_exit=True):
+            bizspan.event("inside")
+        entry.end()
+        entry.leave()
+
+    assert {} == exported(application, "main")
+    assert "gold" == exported(application, "checkout")[SEGMENT]
+
+
+def test_a_span_that_ended_is_no_requests_entry_span(application: Application) -> None:
+    """
+    Somebody may have left it current on a worker's thread.
+    """
+    span = server_span(application)
+    span.end()
+    with trace.use_span(span):
+        entry = begun(Asked(segment="gold"))
+        entry.operate("checkout", {})
+        entry.end()
+        entry.leave()
+
+    assert "gold" == exported(application, "checkout")[SEGMENT]
 
 
 def test_a_source_that_raises_is_counted_and_never_asked_again(application: Application) -> None:
@@ -375,6 +419,26 @@ def test_a_source_may_itself_be_recorded(application: Application) -> None:
     assert ["gold"] * 2 == [told(application, name)[SEGMENT] for name in ("one", "two")]
 
 
+def test_a_log_handler_asks_nobody(application: Application) -> None:
+    """
+    It holds its lock, and the application's function may wait for a thread that logs: it carries what is known.
+    """
+    request, identity = Asked(country="DE"), Asked(segment="gold")
+    entry = begun(request, identity)
+    logger = application.logger_provider.get_logger("app")
+    logger.emit(body="early")
+    asked = (request.times, identity.times)
+    bizspan.event("seen")
+    logger.emit(body="later")
+    entry.end()
+    entry.leave()
+
+    early, later = (r for r in application.logs() if r.body in ("early", "later"))
+    assert (0, 0) == asked
+    assert SEGMENT not in (early.attributes or {})
+    assert ("DE", "gold") == (later.attributes[COUNTRY], later.attributes[SEGMENT])
+
+
 def test_a_streamed_body_runs_in_the_scope_of_its_request(application: Application) -> None:
     """
     Each step does, after the scope was left, and its end is told once.
@@ -399,6 +463,38 @@ def test_a_streamed_body_runs_in_the_scope_of_its_request(application: Applicati
     assert ["gold", None] == [told(application, name).get(SEGMENT) for name in ("part.1", "outside.1")]
 
 
+def test_what_a_body_holds_open_over_a_step_is_current_in_the_next_and_nowhere_else(application: Application) -> None:
+    """
+    A span, an operation, a context: in the steps of the body, and not on the thread that serves others between them.
+    """
+    tracer = application.tracer_provider.get_tracer("app")
+    entry = begun(Asked(segment="gold"))
+    entry.operate("export", {})
+
+    def body() -> Iterator[str]:
+        with tracer.start_as_current_span("held"), bizspan.context(plan="pro"), bizspan.operation("part"):
+            yield "first"
+            bizspan.event("second.step")
+            yield "second"
+
+    parts = _streaming.Steps(entry, body(), lambda error: entry.end())
+    entry.leave()
+    between = [(part, frame.get(), trace.get_current_span()) for part in parts]
+
+    assert [(part, None, trace.INVALID_SPAN) for part in ("first", "second")] == between
+    assert (None, trace.INVALID_SPAN) == (frame.get(), trace.get_current_span())
+    take()
+    ids = {
+        r.attributes["business.operation.name"]: r.attributes["business.operation.id"]
+        for r in application.logs()
+        if r.event_name == "business.operation"
+    }
+    second = told(application, "second.step")
+    assert (ids["part"], "pro", "gold") == (second["business.operation.id"], second[PLAN], second[SEGMENT])
+    by_name = {span.name: span for span in application.spans()}
+    assert by_name["held"].context.span_id == by_name["part"].parent.span_id
+
+
 def test_an_entry_goes_with_its_request(application: Application) -> None:
     """
     Neither a span nor a request is kept alive by the other.
@@ -415,6 +511,30 @@ def test_an_entry_goes_with_its_request(application: Application) -> None:
     gc.collect()
 
     assert before == len(_entry._entries)
+
+
+def test_a_request_that_was_an_operation_goes_without_the_garbage_collector(application: Application) -> None:
+    """
+    Its operation keeps neither its span nor itself alive; a cycle would be work for the collector on every request.
+    """
+    gc.collect()
+    before = len(_entry._entries)
+    gc.disable()
+    try:
+        with trace.use_span(server_span(application), end_on_exit=True):
+            entry: Entry | None = begun(Asked(segment="gold"), Asked(plan="pro"))
+            assert entry is not None
+            gone = weakref.ref(entry)
+            entry.operate("checkout", {})
+            bizspan.event("paid")
+            entry.end()
+            entry.leave()
+            del entry
+        application._spans.clear()
+
+        assert (None, before) == (gone(), len(_entry._entries))
+    finally:
+        gc.enable()
 
 
 def test_nothing_begins_while_nothing_is_configured() -> None:

@@ -17,6 +17,8 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 import bizspan
 from bizspan import names
 from bizspan.context import frame
+from bizspan.integrations.flask import Route
+from bizspan.money import Money
 from bizspan.testing import Capture, capture
 from tests.flask_shops import GOLD, ORDERS, PLAN, exported, nothing_left, shop, told, with_opentelemetry
 from tests.providers import Application, joined, points, reader, take
@@ -205,11 +207,10 @@ def test_files_stay_the_servers_own_kind(captured: Capture) -> None:
     assert 1 == len(captured.operations("parts"))
 
 
-def test_a_client_that_leaves_ends_the_request(captured: Capture) -> None:
-    """
-    In the middle of a body, whose own clean-up still is in the request.
-    """
-    app = shop(routes={"/": "parts"})
+def earning() -> Flask:
+    """A shop that sends what it sold in two parts, and cleans up."""
+    route = Route(operation="parts", revenue=lambda request, response: ("42.00", "EUR"))
+    app = shop(routes={"GET /": route, "HEAD /": route})
 
     def parts() -> Iterator[str]:
         try:
@@ -219,12 +220,39 @@ def test_a_client_that_leaves_ends_the_request(captured: Capture) -> None:
             bizspan.event("cleaned")
 
     app.add_url_rule("/", "home", lambda: parts())
-    answer = app.test_client().get("/", headers=GOLD)
-    assert "a" == next(iter(answer.iter_encoded())).decode()
+    return app
+
+
+def test_a_client_that_leaves_cancels_the_operation(captured: Capture) -> None:
+    """
+    In the middle of a body, which the server then closes: nothing was earned, and the clean-up still is in the request.
+    """
+    body, _, _ = run_wsgi_app(earning().wsgi_app, EnvironBuilder("/", headers=list(GOLD.items())).get_environ())
+    assert b"a" == next(iter(body))
+    body.close()  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
+
+    [operation] = captured.operations("parts", segment="gold")
+    assert ("cancelled", "client_disconnected", "client_disconnected") == (
+        operation.outcome,
+        operation.reason,
+        operation.attributes[names.ERROR_TYPE],
+    )
+    assert Money("0", "EUR") == captured.revenue("EUR")
+    assert 1 == len(captured.events("cleaned", segment="gold"))
+    captured.assert_consistent()
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_body_that_is_closed_at_its_end_or_unread_is_a_success(captured: Capture, method: str) -> None:
+    """
+    Servers close every body: after its last part, or before the first where the answer has none.
+    """
+    answer = earning().test_client().open("/", method=method, headers=GOLD)
+    answer.get_data()
     answer.close()
 
-    assert 1 == len(captured.events("cleaned", segment="gold"))
     assert 1 == len(captured.operations("parts", outcome="success", segment="gold"))
+    assert Money("42.00", "EUR") == captured.revenue("EUR")
 
 
 def test_a_body_that_raises_fails_its_operation(captured: Capture) -> None:

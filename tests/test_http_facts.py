@@ -267,6 +267,23 @@ def test_an_id_by_function_is_hashed_as_well(capbiz: Capture) -> None:
     assert by_id == by_function
 
 
+def test_an_id_is_hashed_once_however_it_is_told(capbiz: Capture) -> None:
+    """
+    By the option, by `resolver`, by `facts` in place of everything, and by `context`: the same hash, and never the id.
+    """
+    by_option = facts_of(capbiz, rules(session=lambda request: "s3cr3t"), arrived())
+    by_resolver = facts_of(capbiz, rules(resolver=lambda request: {"session": "s3cr3t"}), arrived())
+    by_facts = facts_of(capbiz, rules(facts=lambda request: {"session": "s3cr3t"}), arrived())
+    with bizspan.context(session="s3cr3t"):
+        bizspan.event("inside")
+    bizspan.event("by key", attributes={"session.id": "s3cr3t"})
+
+    [inside, by_key] = capbiz.events()
+    assert by_option == by_resolver == by_facts
+    assert by_option[names.SESSION] == inside.attributes[names.SESSION] == by_key.attributes[names.SESSION]
+    assert "s3cr3t" not in str(capbiz.operations()) + str(capbiz.events())
+
+
 @pytest.mark.parametrize("nothing", [None, ""])
 def test_a_visitor_without_a_session_has_no_id(capbiz: Capture, nothing: str | None) -> None:
     """
@@ -279,8 +296,9 @@ def test_an_id_that_is_no_text_is_dropped_and_counted(capbiz: Capture) -> None:
     """
     An object is not turned into text, which might hold anything.
     """
-    assert {} == facts_of(capbiz, rules(session=lambda request: object()), arrived())
+    told = facts_of(capbiz, rules(session=lambda request: object()), arrived())
 
+    assert {names.NOTES: ("session:type",)} == told
     capbiz.allow("type")
     assert {"type": 1} == refused(capbiz)
 

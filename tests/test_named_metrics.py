@@ -232,7 +232,11 @@ def test_a_fact_learned_mid_request_is_on_the_measurement() -> None:
     memory = reader()
     with wrapped(DURATION, memory) as meter:
         histogram = meter.create_histogram(HTTP)
-        with TracerProvider(shutdown_on_exit=False).get_tracer("server").start_as_current_span("GET /"):
+        with (
+            TracerProvider(shutdown_on_exit=False)
+            .get_tracer("server")
+            .start_as_current_span("GET /", kind=trace.SpanKind.SERVER)
+        ):
             entry = _entry.begin(lambda: {"segment": "gold"})
             assert entry is not None
             bizspan.annotate(country="DE")

@@ -10,7 +10,7 @@ import pytest
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -43,6 +43,31 @@ def log(application: Application, scope: str = "app.checkout", **attributes: Any
     logger = application.logger_provider.get_logger(scope)
     logger.emit(severity_number=SeverityNumber.INFO, body="hello", attributes=attributes or None)
     return application.logs()[-1]
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        (SpanLimits(max_span_attribute_length=3), {SEGMENT: "gol", COUNTRY: "DE"}),
+        (SpanLimits(max_span_attributes=1), {COUNTRY: "DE"}),
+        (SpanLimits(max_span_attributes=2), {SEGMENT: "gold", COUNTRY: "DE"}),
+    ],
+)
+def test_limits_of_the_application_hold_for_what_is_added(
+    application: Application, limits: SpanLimits, expected: dict[str, str]
+) -> None:
+    """
+    The SDK cuts and drops as it does with attributes of its own.
+    """
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(span_limits=limits)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    stamp_spans(provider)
+    with bizspan.context(segment="gold", country="DE"), provider.get_tracer("app").start_as_current_span("GET"):
+        pass
+    provider.shutdown()
+
+    assert [expected] == [dict(found.attributes or {}) for found in exporter.get_finished_spans()]
 
 
 def test_spans_and_log_records_inside_carry_the_facts(application: Application) -> None:

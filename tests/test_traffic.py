@@ -48,6 +48,28 @@ BOTS = [
     "ia_archiver",
     "Mozilla/5.0 (compatible; NobodyKnowsIt/1.0; +https://nobody.example/about)",
     GOOGLEBOT.upper(),
+    "Screaming Frog SEO Spider/21.0",
+    "Sogou web spider/4.0(+http://www.sogou.com/docs/help/webmasters.htm#07)",
+    "Mozilla/5.0 (Linux; Android 5.0) AppleWebKit/537.36 (KHTML, like Gecko) Mobile Safari/537.36 Bytespider",
+    "Mozilla/5.0 (compatible; Baiduspider-render/2.0; +http://www.baidu.com/search/spider.html)",
+    "crawler4j (https://github.com/yasserg/crawler4j/)",
+    "Apache-Nutch/1.19",
+    "Mozilla/4.5 (compatible; HTTrack 3.0x; Windows 98)",
+    "W3C_Validator/1.3 http://validator.w3.org/services",
+    "W3C-checklink/4.81 libwww-perl/5.836",
+    "LinkChecker/10.2 (+https://linkchecker.github.io/linkchecker/)",
+    "FeedFetcher-Google; (+http://www.google.com/feedfetcher.html)",
+    "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/120.0 Safari/537.36 Google-Read-Aloud",
+    "Pinterest/0.2 (+https://www.pinterest.com/bot.html)",
+    "PingdomTMS/0.8.5",
+    f"{BROWSER} DatadogSynthetics",
+    f"{BROWSER} StatusCake",
+    "Uptime-Kuma/1.23.11",
+    "Mozilla/5.0 (Windows; U; Windows NT 6.1) Gecko/20100101 PTST/240101",
+    "Nuclei - Open-source project (github.com/projectdiscovery/nuclei)",
+    "Mozilla/5.00 (Nikto/2.1.6) (Evasions:None) (Test:000001)",
+    "Mozilla/5.0 (compatible; Nmap Scripting Engine; https://nmap.org/book/nse.html)",
+    "WPScan v3.8.22 (https://wpscan.com/wordpress-security-scanner)",
 ]
 
 BROWSERS = [
@@ -61,6 +83,13 @@ BROWSERS = [
     f"{APPLE} Mobile/15E148 Instagram 300.0",
     "Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0 Safari/537.36",
     "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/131.0 Safari/537.36 Botswana-Telecom",
+    "Mozilla/5.0 (Linux; Android 9; Uptime P9) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0 Mobile",
+    "Mozilla/5.0 (Linux; Android 12; Robotime) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0 Mobile",
+    "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/120.0 Safari/537.36 Lighthouse Restaurant App",
+    f"{BROWSER} WhatsApp/2.23",
+    f"{APPLE} Mobile/21A329 [Pinterest/iOS]",
+    f"{BROWSER} Spider-Man",
+    "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 (KHTML, like Gecko) coc_coc_browser/117.0 Chrome/111.0",
 ]
 
 CLIENTS = [
@@ -83,6 +112,34 @@ CLIENTS = [
     "PHP-Curl-Class/9.0 (+https://github.com/php-curl-class/php-curl-class)",
     "libwww-perl/6.77",
     "OurApp/3.1 (iOS 18; build 4711)",
+    "Dalvik/2.1.0 (Linux; U; Android 9; CUBOT_X19 Build/PPR1)",
+]
+
+# Of shops, scanners of goods and the like: words of bots, in names of customers' programs.
+APPS = [
+    "MyBarcodeScanner/2.1 okhttp/4.9",
+    "Barcode-Scanner/2.1 (Android 14)",
+    "PriceChecker/1.0 CFNetwork",
+    "PriceChecker/1.0 (iOS 18; build 12)",
+    "MyShop-iOS (spellchecker)",
+    "MyShop-iOS/5.2 (spellchecker; en)",
+    "Square Validator-App/2",
+    "TicketValidator/3.4 (com.example.tickets; iOS 17.1)",
+    "Lighthouse Restaurant App",
+    "LighthouseRestaurant/2.0 (iPhone)",
+    "Nuclei Health/1.0 (iPhone)",
+    "Uptime Fitness/7.1 (iPhone)",
+    "DocFetcher/2.0 Dart/3.5 (dart:io)",
+    "Nightcrawlers-Bait-Shop/1.0 okhttp/4.12.0",
+    "acme-robot/1.0 python-requests/2.32.3",
+    "OrderBot/1.0 (Java/21.0.1)",
+    "Order-Spider/1.0 Go-http-client/2.0",
+    "RobotVacuum/4 CFNetwork/1496.0.7 Darwin/23.5.0",
+    "iRobot Home/7.0 (iPhone; iOS 17.1)",
+    "Talbots/5.1 (iPhone; iOS 17.1)",
+    "Abbot-Kinney-Cafe/1.0",
+    "Spider-Man-Shop/1.0 (iPhone)",
+    "Scrapbooking/3.0 (iPad)",
 ]
 
 WEBHOOKS = [
@@ -113,7 +170,9 @@ def test_a_bot_is_one_by_its_user_agent(user_agent: str) -> None:
     assert is_bot(user_agent)
 
 
-@pytest.mark.parametrize("user_agent", [*BROWSERS, *CLIENTS, *WEBHOOKS, "", " ", "\udcff", "bottle", "robotics-shop/1"])
+@pytest.mark.parametrize(
+    "user_agent", [*BROWSERS, *CLIENTS, *APPS, *WEBHOOKS, "", " ", "\udcff", "bottle", "robotics-shop/1"]
+)
 def test_browsers_generic_clients_and_webhooks_are_never_bots(user_agent: str) -> None:
     """
     An order that a partner's program places is an order.
@@ -138,6 +197,27 @@ def test_whoever_is_logged_in_is_no_bot(capbiz: Capture) -> None:
     request = arrived({"User-Agent": "acme-robot/1.0"}, is_authenticated=lambda: True)
 
     assert {} == facts_of(capbiz, rules(), request)
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Authorization": "Bearer x"}, {"authorization": "Basic eDp5"}, {"Authorization": "AWS4-HMAC-SHA256 c"},
+                {"X-Api-Key": "k"}]
+)  # fmt: skip
+def test_a_request_with_credentials_is_no_bots(capbiz: Capture, headers: dict[str, str]) -> None:
+    """
+    Under any scheme, and in every framework: here is nobody logged in by the framework.
+    """
+    assert {} == facts_of(capbiz, rules(), arrived({"User-Agent": "OrderBot/1.0", **headers}))
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Authorization": ""}, {"Authorization": " "}, {"Proxy-Authorization": "Basic eDp5"}, {"Cookie": "a=b"}]
+)
+def test_what_is_no_credential_leaves_a_bot(capbiz: Capture, headers: dict[str, str]) -> None:
+    """
+    An empty header, a proxy's own, and a cookie, which crawlers send back too.
+    """
+    assert {TRAFFIC: "bot"} == facts_of(capbiz, rules(), arrived({"User-Agent": "OrderBot/1.0", **headers}))
 
 
 def test_a_log_in_that_cannot_be_read_leaves_a_customer(capbiz: Capture) -> None:

@@ -162,11 +162,11 @@ def test_customer_and_order_are_never_dimensions() -> None:
     assert unbounded == {attribute.name for attribute in STANDARD if not attribute.dimension}
 
 
-def test_customer_is_the_personal_fact() -> None:
+def test_customer_and_session_are_the_personal_facts() -> None:
     """
-    The standard vocabulary hashes it.
+    The standard vocabulary hashes them: who knows a session's id could take it over.
     """
-    assert ["customer"] == [attribute.name for attribute in STANDARD if attribute.personal]
+    assert ["customer", "session"] == [attribute.name for attribute in STANDARD if attribute.personal]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ pipeline's `Waiting` until all of them committed, one was rolled back, or nobody
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable
 from itertools import count
 from typing import TYPE_CHECKING, Final, Literal, Protocol
@@ -25,6 +26,8 @@ ON_COMMIT: Final = "on_commit"
 BOUND_S: Final = 900
 LIMIT: Final = 10_000
 _NANOS: Final = 1_000_000_000
+_OVERDUE: Final = 1
+_ALL: Final = 2
 _HOW: Final = (
     "add 'bizspan.integrations.django' to INSTALLED_APPS (and let django.setup() run first), or call"
     " bizspan.integrations.sqlalchemy.instrument()."
@@ -102,6 +105,12 @@ class Emission:
             self._finish(reason)
 
 
+class _GivingUp(threading.local):
+    """What this thread is giving up at the moment."""
+
+    extent = 0
+
+
 class Waiting:
     """
     What waits for a commit, of one pipeline.
@@ -112,7 +121,7 @@ class Waiting:
         wake: Called when the first begins to wait, so that somebody looks at the time.
     """
 
-    __slots__ = ("_accounts", "_emissions", "_giving_up", "_monotonic_ns", "_numbers", "_pid", "_wake")
+    __slots__ = ("_accounts", "_emissions", "_here", "_monotonic_ns", "_numbers", "_pid", "_wake")
 
     def __init__(self, accounts: Accounts, monotonic_ns: Callable[[], int], wake: Callable[[], None]) -> None:
         self._accounts = accounts
@@ -121,7 +130,7 @@ class Waiting:
         self._pid = os.getpid()
         self._numbers = count()
         self._emissions: dict[int, Emission] = {}  # in the order in which they are due
-        self._giving_up = False
+        self._here = _GivingUp()
 
     def __len__(self) -> int:
         return len(self._emissions)
@@ -169,21 +178,26 @@ class Waiting:
 
     def give_up_overdue(self) -> None:
         """End what has waited for 15 minutes: how it went is unknown."""
-        self._give_up(self._monotonic_ns())
+        self._give_up(_OVERDUE, self._monotonic_ns())
 
     def give_up(self) -> None:
-        """End everything that waits: the process or its telemetry ends."""
-        self._give_up(None)
+        """
+        End everything that waits: the process or its telemetry ends.
 
-    def _give_up(self, until_ns: int | None) -> None:
-        if self._giving_up:  # the signals of one that ends may come back here, as deep as there are others
+        What another thread, or what this call interrupts, is giving up at the moment is left to that one.
+        """
+        self._give_up(_ALL, None)
+
+    def _give_up(self, extent: int, until_ns: int | None) -> None:
+        outer = self._here.extent
+        if extent <= outer:  # the signals of one that ends may come back here, as deep as there are others
             return
-        self._giving_up = True
+        self._here.extent = extent
         try:
             while (oldest := self._oldest()) is not None and (until_ns is None or oldest.due_ns <= until_ns):
                 oldest.end(names.UNKNOWN)
         finally:
-            self._giving_up = False
+            self._here.extent = outer
 
     def _oldest(self) -> Emission | None:
         while True:

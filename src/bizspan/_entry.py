@@ -7,7 +7,6 @@ request's own operation, and on everything that comes later in the request.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary, ref
@@ -18,6 +17,7 @@ from opentelemetry.trace import SpanKind
 
 from bizspan import _active, _guard
 from bizspan._apart import is_new_span, outside_of_requests
+from bizspan._asked import Asked, Source, always
 from bizspan._run import Run, start_around
 from bizspan._travel import Received
 from bizspan._values import known_name
@@ -31,11 +31,7 @@ if TYPE_CHECKING:
     from bizspan._pipeline import Pipeline
     from bizspan._types import Attributes
 
-Source = Callable[[], Mapping[str, object]]
-
 LATE: Final = "late"
-_NOTHING: Final[Mapping[str, object]] = {}
-
 # By the span object, not by its ids: an entry goes when its span goes, sampled or not.
 _entries: WeakKeyDictionary[Span, Entry] = WeakKeyDictionary()
 
@@ -47,26 +43,14 @@ def entry_of(span: Span) -> Entry | None:
     return _entries.get(span)
 
 
-def _always() -> bool:
-    return True
-
-
-class Entry(Scope):
+class Entry(Asked):
     """
-    The outermost scope of a request or task.
-
-    Args:
-        pipeline: Resolves its facts.
-        around: The frame around it.
-        request_facts: Gives what the request says, by keyword. Called once, when it is first needed.
-        identity_facts: The same for who acts, which wins.
-        is_ready: Whether who acts is known yet: not before authentication. Until then `identity_facts` is not asked.
+    The outermost scope of a request or task: see `Asked` for its facts.
     """
 
     __slots__ = (
-        "__weakref__", "_added", "_around", "_before", "_changes", "_identity_facts", "_inside", "_is_eager",
-        "_is_ready", "_lock", "_outside", "_recorded", "_request_facts", "_sealed", "_since", "_span",
-        "_written", "ends_first", "is_apart", "kind", "on_attach", "operation", "pipeline",
+        "__weakref__", "_around", "_before", "_inside", "_is_eager", "_outside", "_recorded", "_since",
+        "_span", "_written", "ends_first", "is_apart", "kind", "on_attach", "operation",
     )  # fmt: skip
 
     def __init__(
@@ -75,21 +59,12 @@ class Entry(Scope):
         around: Frame | None,
         request_facts: Source | None = None,
         identity_facts: Source | None = None,
-        is_ready: Callable[[], bool] = _always,
+        is_ready: Callable[[], bool] = always,
     ) -> None:
-        super().__init__({}, None if around is None else around.ambient, None if around is None else around.run)
-        self.entry = self
+        super().__init__(pipeline, around, request_facts, identity_facts, is_ready)
         self.operation: Run | None = None
-        self.pipeline = pipeline
-        self._request_facts = request_facts
-        self._identity_facts = identity_facts
-        self._is_ready = is_ready
-        self._changes = 0
-        self._added: Mapping[str, object] = _NOTHING
-        self._lock = threading.RLock()  # two threads of one request: the second waits for the first's facts
         self._around = self._before = around
         self._since = (pipeline.time_ns(), pipeline.monotonic_ns())
-        self._sealed: int | None = None
         self.is_apart = False
         self.ends_first = False  # whether it always ends before its entry span: then it writes there once, at its end
         self.kind = SpanKind.SERVER
@@ -101,70 +76,27 @@ class Entry(Scope):
         self._outside: Context | None = None
         self._inside: Context | None = None
 
+    @property
+    def entry(self) -> Entry:  # type: ignore[override] # pyright: ignore[reportIncompatibleVariableOverride]
+        """Itself. As an attribute it would be a cycle, and every request work for the garbage collector."""
+        return self
+
     # --- its facts ------------------------------------------------------------------------------------------------
 
-    @property
-    def is_entry(self) -> bool:
-        """It is one."""
-        return True
-
-    @property
-    def epoch(self) -> int:
-        """Raised whenever its facts change; who acts becoming known is such a change."""
-        if self._identity_facts is not None and self._is_ready():
-            return self._changes + 1  # scopes fill in again, and that asks
-        return self._changes
-
-    def try_claim(self) -> bool:
-        """Whether no other thread is asking for the facts; then none does until `unclaim`. It never waits."""
-        return self._lock.acquire(blocking=False)
-
-    def unclaim(self) -> None:
-        """Undo a `try_claim` that succeeded."""
-        self._lock.release()
-
     def _fill(self, facts: FactTable) -> None:
-        with self._lock:
-            self._ask()
-            super()._fill(facts)
-            if self._is_eager:
-                self.publish()
-
-    def _fill_own(self, facts: FactTable, attributes: Attributes) -> None:
-        facts.resolve(self._added, attributes)
-        super()._fill_own(facts, attributes)
-
-    def _ask(self, *, ready: bool = False) -> None:
-        # Forgotten first, so that what a source itself records does not ask it again.
-        request_facts, self._request_facts = self._request_facts, None
-        if request_facts is not None:
-            self.facts = {**self._given(request_facts, "request facts"), **self.facts}
-            self._changes += 1
-        if self._identity_facts is not None and (ready or self._is_ready()):
-            identity_facts, self._identity_facts = self._identity_facts, None
-            self.facts = {**self.facts, **self._given(identity_facts, "resolver")}
-            self._changes += 1
-
-    def _given(self, source: Source, name: str) -> Mapping[str, object]:
-        try:
-            return {name: value for name, value in source().items() if value is not None}
-        except Exception as error:  # the user's code: counted as such, and never fatal
-            self.pipeline.accounts.refuse_value(
-                name, "extractor_failed", f"Its function raised {type(error).__name__}."
-            )
-            return _NOTHING
+        super()._fill(facts)
+        if self._is_eager:
+            self.publish()
 
     def complete(self) -> None:
         """
         Ask for what was not asked yet, and put it onto the entry span: before the request's span ends. An open
         operation of the request does that at its end, in one go.
         """
-        if self._request_facts is not None or self._identity_facts is not None:
-            with self._lock:
-                self._ask(ready=True)
+        self.ask(ready=True)
         if self.operation is None:
             self.publish()
-        else:
+        elif self._is_eager:
             self.resolve(self.pipeline)
 
     def told_inside(self, facts: Mapping[str, object], /, *, wins: bool) -> None:
@@ -176,33 +108,15 @@ class Entry(Scope):
             wins: Whether they replace what is known (`annotate`), or only add to it (an inner `context`, which may be
                 one of many in a request).
         """
-        with self._lock:
-            if wins:
-                self.learn(facts)
-            else:
-                known = self._known()
-                facts = {name: value for name, value in facts.items() if known.get(name) is None}
-                if not facts:
-                    return
-                self._added = {**self._added, **facts}
-            self._changes += 1
-        if not self._recorded:
+        new = self.learned(facts, wins=wins)
+        if not new or not self._recorded:
             return
         span = self.span
         if span is None or not span.is_recording():
-            for name in facts:
-                self.pipeline.accounts.refuse_value(
-                    name, LATE, "The entry span had ended; later spans and events carry it."
-                )
+            for name in new:
+                self.refuse(name, LATE, "The entry span had ended; later spans and events carry it.")
         elif self._is_eager or (self.operation is None and self._request_facts is None):
             self.publish()
-
-    def _known(self) -> dict[str, object]:
-        return {**self._added, **self.facts, **(self.late or _NOTHING)}
-
-    def refuse(self, name: str, reason: str, hint: str) -> None:
-        """Count a value of this request that was dropped; see `Accounts.refuse_value`."""
-        self.pipeline.accounts.refuse_value(name, reason, hint)
 
     # --- its entry span -------------------------------------------------------------------------------------------
 
@@ -211,16 +125,19 @@ class Entry(Scope):
         """The entry span while something else keeps it: the server's, or the consumer's."""
         return None if self._span is None else self._span()
 
-    def attach(self, span: Span, *, is_inside: bool = True) -> None:
+    def attach(self, span: Span, *, is_inside: bool = True) -> bool:
         """
         Remember this as the entry span; the first one stays.
 
         Args:
             span: The server's, or the consumer's.
             is_inside: Whether it began inside this scope: it may end before the request does, at any moment.
+
+        Returns:
+            Whether this is the entry span.
         """
         if self._span is not None:
-            return
+            return self._span() is span
         self._is_eager = is_inside and not self.ends_first
         self._span = ref(span)
         self._recorded = span.is_recording()
@@ -229,26 +146,20 @@ class Entry(Scope):
             self.publish()
         if self.on_attach is not None:
             self.on_attach()
+        return True
 
-    def publish(self, more: Attributes | None = None) -> None:
-        """
-        Put what is known and not written yet onto the entry span, which may end before the request does.
-
-        Args:
-            more: Of its operation; by default what that has to say by now.
-        """
+    def publish(self) -> None:
+        """Put what is known and not written yet onto the entry span, which may end before the request does."""
         span = self.span
         if span is None or not span.is_recording():
             return
-        self.resolve(self.pipeline)
-        written = self._written
-        new = {key: value for key, value in self.attributes.items() if key not in written or written[key] != value}
-        if more is None and self.operation is not None:
-            more = self.operation.unpublished()
-        if new:
-            self._written = {**written, **new}
-        if more:
-            new.update(more)
+        attributes, written = self.resolve(self.pipeline).attributes, self._written
+        new: Attributes = {}
+        if attributes is not written:  # or nothing was learned since
+            new = {key: value for key, value in attributes.items() if key not in written or written[key] != value}
+            self._written = attributes
+        if self.operation is not None:
+            new.update(self.operation.unpublished())
         if new:
             span.set_attributes(new)
 
@@ -265,7 +176,9 @@ class Entry(Scope):
         not start in it.
         """
         innermost = frame.get()
-        if innermost is not None and self.is_around(innermost):
+        if innermost is self:
+            frame.set(self._before)
+        elif innermost is not None and self.is_around(innermost):
             run = innermost.run
             while isinstance(run, Run) and self.is_around(run):
                 run.leave()  # or its span stays the current one
@@ -281,18 +194,10 @@ class Entry(Scope):
             scope = scope.outer
         return scope is self
 
-    def resume(self) -> Context | None:
-        """
-        Make the span of its open operation current again, where it has one of its own.
-
-        Returns:
-            What was there before, for `restore`; None where nothing was done.
-        """
-        if self._inside is None or self.operation is None:
-            return None
-        before = otel.get_current()
-        otel.attach(self._inside)
-        return before
+    @property
+    def inside(self) -> Context | None:
+        """OpenTelemetry's context inside its operation, while that is open and has a span of its own."""
+        return None if self.operation is None else self._inside
 
     def restore(self, before: Context) -> None:
         """
@@ -328,16 +233,6 @@ class Entry(Scope):
             self._outside, self._inside = otel.get_current(), inside
             otel.attach(inside)
 
-    def seal(self) -> None:
-        """
-        The answer is complete: outcome, money and duration are those of now, and go onto the entry span, which may end
-        before the request does. What is learned from here on reaches events and points.
-        """
-        run = self.operation
-        self.publish(None if run is None else run.sealed())
-        if run is not None:
-            self._sealed = self.pipeline.monotonic_ns()
-
     def end(self, error: BaseException | None = None, rejects: object = ()) -> None:
         """
         End its operation with everything that the request learned. The second time, nothing happens.
@@ -347,23 +242,20 @@ class Entry(Scope):
             rejects: Exceptions that are business refusals.
         """
         self.complete()
-        self._is_ready = _always  # it may lead back here: without the cycle, a request goes with its last use
+        self._is_ready = always  # it may lead back here: without the cycle, a request goes with its last use
         run, self.operation = self.operation, None
         if run is None:
             return
         if self._outside is not None:
             self.restore(self._outside)
-        run.inherit(self.attributes)
-        if self._sealed is not None:
-            run.ended_at(self._sealed)
-        else:
-            run.ended(error, rejects)
+        run.inherit(self.resolve(self.pipeline).attributes)
+        run.ended(error, rejects)
 
 
 def begin(
     request_facts: Source | None = None,
     identity_facts: Source | None = None,
-    is_ready: Callable[[], bool] = _always,
+    is_ready: Callable[[], bool] = always,
     *,
     apart: bool = False,
     kind: SpanKind = SpanKind.SERVER,
@@ -402,11 +294,12 @@ def begin(
 
 
 def attach_current(entry: Entry) -> None:
-    """Remember the current span as the entry span, where it is one of this process."""
+    """Remember the current span as the entry span, where a server or consumer of this process began it for this one."""
     span = trace.get_current_span()
     about = span.get_span_context()
-    is_choosy = entry.is_apart or entry.kind is not SpanKind.SERVER
-    if is_choosy and (span in _entries or not is_new_span(span, entry.kind)):
-        return  # the other request's
-    if about.is_valid and not about.is_remote:
+    if not about.is_valid or about.is_remote or span in _entries:
+        return
+    # One that was not sampled has no kind; anybody's may be around a request that is not in somebody else's context.
+    is_unsampled = not about.trace_flags.sampled and not entry.is_apart and entry.kind is SpanKind.SERVER
+    if is_unsampled or is_new_span(span, entry.kind):
         entry.attach(span, is_inside=False)

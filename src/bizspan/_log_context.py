@@ -86,12 +86,13 @@ class Text(str):
 NO_TEXT: Final = Text()
 
 
-def attributes_for(logger: object) -> Attributes:
+def attributes_for(logger: object, *, may_ask: bool = True) -> Attributes:
     """
     What a record of this logger carries, by attribute key; the dictionary is the caller's own.
 
     Args:
         logger: Its name; anything else is a logger that nobody opted out.
+        may_ask: Whether a request's functions may be called for its facts. Not inside a handler: it holds its lock.
     """
     innermost = frame.get()
     if innermost is None:
@@ -110,14 +111,13 @@ def attributes_for(logger: object) -> Attributes:
         attributes[names.OPERATION_ID] = run.id
     scope = innermost.ambient
     if scope is not None:
-        attributes.update(_facts_of(scope, pipeline))
+        attributes.update(_facts_of(scope, pipeline, may_ask))
     return attributes
 
 
-def _facts_of(scope: Scope, pipeline: Pipeline) -> Attributes:
+def _facts_of(scope: Scope, pipeline: Pipeline, may_ask: bool) -> Attributes:
     request = scope.entry
-    if request is not None and not request.try_claim():
-        # Another thread is asking the application for them. It may log, and a handler's lock may be held here.
+    if not may_ask and request is not None and request.would_ask:
         return scope.attributes
     # A value's own code (the time zone of a datetime) may log, and must not be asked for itself.
     _resolving.now = True
@@ -125,8 +125,6 @@ def _facts_of(scope: Scope, pipeline: Pipeline) -> Attributes:
         return scope.resolve(pipeline).attributes
     finally:
         _resolving.now = False
-        if request is not None:
-            request.unclaim()
 
 
 def text_of(attributes: Mapping[str, object]) -> Text:

@@ -5,12 +5,10 @@ From a run to its record: opens the span, becomes the current operation, and mak
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from opentelemetry import context as otel
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Status, StatusCode
@@ -18,6 +16,8 @@ from opentelemetry.trace import Status, StatusCode
 from bizspan import _guard, names
 from bizspan._amounts import Lines, write_amount, write_money
 from bizspan._codes import code, error_type
+from bizspan._contexts import attach as _attach
+from bizspan._contexts import get_current as _get_current
 from bizspan._facts import FACTS_LIMIT
 from bizspan._record import Record
 from bizspan.context import Frame, OpenOperation, frame
@@ -29,19 +29,6 @@ if TYPE_CHECKING:
     from bizspan._types import Attributes
 
 
-def _direct() -> tuple[Callable[[], Context], Callable[[Context], object]]:
-    """
-    How to read and set the current context: the API's own variable where it keeps one, else its functions, which take
-    three calls instead of one, four times an operation.
-    """
-    variable: Any = getattr(getattr(otel, "_RUNTIME_CONTEXT", None), "_current_context", None)
-    if isinstance(variable, ContextVar):
-        current = cast("ContextVar[Context]", variable)
-        return current.get, current.set
-    return otel.get_current, otel.attach
-
-
-_get_current, _attach = _direct()
 _ERROR = Status(StatusCode.ERROR)
 _NOWHERE = Context()
 _NOTHING: Mapping[str, object] = {}
@@ -162,19 +149,18 @@ class Recording:
         pipeline = self.pipeline
         assert pipeline is not None
         self._key = self._outcome = self._reason = self._invalid = self._result = None
-        self._tied = self._own_span = False
+        self._tied = pipeline.on_commit
+        self._own_span = False
         self._lines = ()
         self._told = self._annotated = _NOTHING
         self._quiet = True
         self.id = pipeline.new_id()
         self._outer = around = None if around is None else still_open(around)
-        self.ambient = ambient = None if around is None else around.ambient
+        self.ambient = None if around is None else around.ambient
         attributes: Attributes = {_NAME: self.name, _ID: self.id}
-        if ambient is not None:
-            attributes.update(ambient.resolve(pipeline).attributes)
         if facts:
             pipeline.facts.resolve(facts, attributes)
-        self.attributes = self._called = attributes
+        self.attributes = self._called = attributes  # what is around the request comes with `inherit`
         self._outer_context = self._context = _NOWHERE  # the current one would keep the span alive, and by it all this
         self._span = span
         self._recording = span.is_recording()
@@ -263,7 +249,8 @@ class Recording:
             )
         if self._tied and outcome == names.SUCCESS:
             if self._recording and not self._own_span:
-                self._span.set_attributes(end)  # it may be over before the transaction is
+                # It may be over before the transaction is.
+                self._span.set_attributes({**attributes, **end} if self._quiet else end)
             if pipeline.waiting.hold(partial(self._decided, end, lines, further, elapsed)):
                 return
         self._signal(pipeline, end, lines, further, elapsed, outcome)
@@ -295,7 +282,11 @@ class Recording:
         linked = span.get_span_context()
         if self._recording:
             if span.is_recording():
-                span.set_attributes(end if self._own_span or not self._quiet else {**attributes, **end})
+                if self._own_span or not self._quiet:
+                    span.set_attributes(end)
+                else:
+                    attributes.update(end)
+                    span.set_attributes(attributes)
                 if outcome == names.FAILED and self._own_span:
                     span.set_status(_ERROR)
             if self._own_span:
@@ -303,10 +294,12 @@ class Recording:
             attributes.update(end)
         uid = self.id if self._key is None else self._keyed_uid(pipeline, outcome)
         # Made before the first is accepted: from then on its attributes are the consumer's.
-        more = [
-            self._further(line, f"{uid}-{position}", ended_ns, outcome, linked)
-            for position, line in enumerate(further, 2)
-        ]
+        more: list[Record] = []
+        if further:
+            more = [
+                self._further(line, f"{uid}-{position}", ended_ns, outcome, linked)
+                for position, line in enumerate(further, 2)
+            ]
         pipeline.accept(
             Record(
                 _OPERATION, self.name, uid, ended_ns, attributes, lines,
@@ -345,9 +338,9 @@ class Recording:
         end.update({key: value for key, value in late.items() if key not in called})
 
     def inherit(self, attributes: Attributes) -> None:
-        """Take clean attributes of the request around it; what is known of itself stays."""
-        own = self.attributes
-        new = {key: value for key, value in attributes.items() if key not in own}
+        """Take clean attributes of its request, and of what is around that; what was told at the call stays."""
+        own, called = self.attributes, self._called
+        new = {key: value for key, value in attributes.items() if key not in called and own.get(key) != value}
         own.update(new)
         if new and self._open and self._own_span and self._recording:
             self._span.set_attributes(new)

@@ -13,7 +13,7 @@ from opentelemetry import trace
 
 from bizspan import _guard, names
 from bizspan._accounts import INTERNAL_ERROR
-from bizspan._amounts import refuse, with_amount, write_money
+from bizspan._amounts import refuse, with_amount
 from bizspan._codes import code, snake_case
 from bizspan._recorder import Recording
 from bizspan.context import Frame, frame, with_attributes
@@ -114,30 +114,6 @@ class Run(Recording):
                 self.finish(names.CANCELLED, snake_case(type_name(error)), error)
         except Exception as problem:
             self._lost("ending an operation", problem)
-
-    def sealed(self) -> Attributes:
-        """
-        Outcome and money as they stand, for a span that somebody else ends before the operation does.
-        """
-        pipeline = self.pipeline
-        if pipeline is None or not self._open or self._own_span:
-            return {}
-        known: Attributes = {**self.attributes} if self._quiet else {}
-        self._quiet = False
-        known[names.OPERATION_OUTCOME] = self._outcome or names.SUCCESS
-        if self._reason:
-            known[names.OPERATION_REASON] = self._reason
-        if self._lines:
-            write_money(known, self._lines, pipeline.revenue_basis)
-        if self._invalid is not None:
-            known.update({names.AMOUNT_INVALID_KEYS[kind]: reason for kind, reason in self._invalid.items()})
-        return known
-
-    def ended_at(self, sealed: int) -> None:
-        """Leave the block as it stood when it was sealed, and with that duration."""
-        if self.pipeline is not None:
-            self._ticks += self.pipeline.monotonic_ns() - sealed
-        self.ended(None, ())
 
     def _is_refusal(self, error: BaseException, rejects: Any) -> bool:
         try:
@@ -268,7 +244,7 @@ def start_around(
     if caller is not None:
         otel.attach(trace.set_span_in_context(caller, outside))
     try:
-        return start(pipeline, name, facts, None, "new", None, since=since), otel.get_current()
+        return start(pipeline, name, facts, None, "new", None, pipeline.on_commit, since), otel.get_current()
     finally:
         frame.set(innermost)
         otel.attach(outside)

@@ -5,31 +5,65 @@ What a request still does after its scope was left: the steps of a body that is 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Generic, TypeVar
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Generic, TypeVar
 
+from opentelemetry import context as otel
+
+from bizspan._departed import ClientDisconnected
 from bizspan._entry import Entry
-from bizspan.context import frame
+from bizspan.context import Frame, frame
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
 
 T = TypeVar("T")
 
 
-@contextmanager
-def within(entry: Entry) -> Generator[None]:
+class Place:
+    """
+    Where a body is in its request. What is current at the end of one step is current in the next one, and in nothing
+    between them: a generator may hold a span or an operation open over a ``yield``, and a worker's thread serves
+    others meanwhile.
+
+    Args:
+        entry: The request's.
+    """
+
+    __slots__ = ("_before", "_context", "_entry", "_frame")
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+        self._frame: Frame = entry
+        self._context: Context | None = None  # what the body left current
+        self._before: Context | None = None  # and what was current before it did
+
+    @contextmanager
+    def step(self) -> Generator[None]:
+        """The block is one step of the body, in any thread or task."""
+        outer, outside = frame.get(), otel.get_current()
+        inside = self._context or self._entry.inside or outside
+        frame.set(self._frame)
+        if inside is not outside:
+            otel.attach(inside)
+        try:
+            yield
+        finally:
+            innermost, left = frame.get(), otel.get_current()
+            self._frame = self._entry if innermost is None else innermost
+            if self._context is None:
+                self._before = inside
+            self._context = None if left is self._before else left
+            frame.set(outer)
+            if left is not outside:
+                otel.attach(outside)
+
+
+def within(entry: Entry) -> AbstractContextManager[None]:
     """
     The block runs in this scope again, in any thread or task, with the span of its operation as the current one.
     """
-    # What is restored is kept here and not in the entry: several threads of one request may be in it.
-    before = frame.get()
-    frame.set(entry)
-    outside = entry.resume()
-    try:
-        yield
-    finally:
-        if entry.is_around(frame.get()):
-            frame.set(before)
-        if outside is not None:
-            entry.restore(outside)
+    return Place(entry).step()
 
 
 class Steps(Generic[T]):
@@ -42,11 +76,11 @@ class Steps(Generic[T]):
     Args:
         entry: The request's.
         body: What the application streams.
-        done: Called once, at the end, with what the body raised.
+        done: Called once, at the end, with what the body raised, or with a `ClientDisconnected`.
     """
 
     def __init__(self, entry: Entry, body: Iterable[T], done: Callable[[BaseException | None], None]) -> None:
-        self._entry = entry
+        self._place = Place(entry)
         self._body = body
         self._iterator: Iterator[T] | None = None
         self._done = done
@@ -57,7 +91,7 @@ class Steps(Generic[T]):
 
     def __next__(self) -> T:
         try:
-            with within(self._entry):
+            with self._place.step():
                 if self._iterator is None:  # not before: it may run the application's code
                     self._iterator = iter(self._body)
                 return next(self._iterator)
@@ -69,12 +103,14 @@ class Steps(Generic[T]):
             raise
 
     def close(self) -> None:
-        """Close the body, in the scope; the client may have left in the middle of it."""
+        """Close the body, in the scope. In the middle of it, the client has left: `done` is told so."""
         close = getattr(self._body, "close", None) or getattr(self._iterator, "close", None)
-        failure: BaseException | None = None
+        # Servers close a body in its middle when the client left; one that never began is that of a HEAD request.
+        is_cut = self._iterator is not None and not self._is_done
+        failure: BaseException | None = ClientDisconnected() if is_cut else None
         try:
             if close is not None:
-                with within(self._entry):
+                with self._place.step():
                     close()
         except BaseException as error:
             failure = error

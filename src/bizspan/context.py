@@ -63,15 +63,14 @@ class RequestScope(Protocol):
         """Its entry span, where it has one."""
         ...
 
-    def attach(self, span: Span, /) -> None:
-        """Remember this as its entry span; the first one stays."""
-
-    def try_claim(self) -> bool:
-        """Whether nobody else is asking for its facts; then nobody else does until `unclaim`."""
+    def attach(self, span: Span, /) -> bool:
+        """Remember this as its entry span; the first one stays. Whether this is it."""
         ...
 
-    def unclaim(self) -> None:
-        """Undo a `try_claim` that succeeded."""
+    @property
+    def would_ask(self) -> bool:
+        """Whether the next that needs its facts calls a function for them, which may be the user's."""
+        ...
 
 
 class Frame(Protocol):
@@ -141,14 +140,13 @@ class Scope:
         return self._resolved_by is facts and (self.entry is None or self._epoch == self.entry.epoch)
 
     def _fill(self, facts: FactTable) -> None:
-        if self.entry is not None:
-            self._epoch = self.entry.epoch
+        entry = self.entry
+        epoch = 0 if entry is None else entry.epoch
         attributes: Attributes = {} if self.outer is None else {**self.outer.attributes}
         self._fill_own(facts, attributes)
         if len(attributes) > FACTS_LIMIT:
             facts.drop_surplus(attributes, attributes)
-        self.attributes = attributes
-        self._resolved_by = facts
+        self.attributes, self._epoch, self._resolved_by = attributes, epoch, facts
 
     def _fill_own(self, facts: FactTable, attributes: Attributes) -> None:
         facts.resolve(self.facts, attributes)
@@ -171,17 +169,6 @@ def ambient_scope() -> Scope | None:
     """
     innermost = frame.get()
     return None if innermost is None else innermost.ambient
-
-
-def ambient_attributes() -> Attributes:
-    """
-    What a span or log record made now should carry; empty outside of any scope.
-    """
-    scope = ambient_scope()
-    pipeline = _active.current
-    if scope is None or pipeline is None:
-        return {}
-    return scope.resolve(pipeline).attributes
 
 
 class context:  # noqa: N801 - reads as a verb at the call site, like contextlib's

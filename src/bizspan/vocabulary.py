@@ -231,7 +231,7 @@ def _standard() -> Vocabulary:
         fact("feature", names.FEATURE, "The feature that served this.", dimension=100),
         fact("traffic", names.TRAFFIC, "Who makes the traffic; missing means customer.", dimension=4,
              allowed=("customer", "staff", "test", "bot")),
-        fact("session", names.SESSION, "The session's id."),
+        fact("session", names.SESSION, "The session's id, as a keyed hash.", personal=True),
         fact("flag", names.FLAG, "The feature flag that was evaluated.", dimension=50),
         fact("variant", names.VARIANT, "The variant that the flag gave.", dimension=50),
     )  # fmt: skip

@@ -2,6 +2,7 @@
 What a request costs the server: real servers over real HTTP, OpenTelemetry alone against the same with bizspan.
 
 Both servers run at the same time, on the same application, and take turns under load; CPU is the server process's own.
+Two requests are measured: one whose view does next to nothing, and a checkout that reads and writes a database.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from typing import Final
 ALONE: Final = "OpenTelemetry alone"
 WITH: Final = "with bizspan"
 FRAMEWORKS: Final = ("flask", "django", "fastapi")
+# By path.
+REQUESTS: Final = {"/checkout": "empty view", "/orders": "checkout with a database"}
 REQUEST_AT_MOST: Final = 1.10
 _START_S: Final = 30.0
 _ROOT: Final = Path(__file__).resolve().parent.parent.parent
@@ -41,44 +44,52 @@ class Served:
     What one framework's request costs.
 
     Args:
-        framework: Its name.
+        name: The framework and the request.
         alone_us: CPU of the server process per request, OpenTelemetry's instrumentation alone.
         with_us: The same with bizspan and one operation per request.
         ratio: Median over the rounds of the two, each taken inside its own round.
     """
 
-    framework: str
+    name: str
     alone_us: float
     with_us: float
     ratio: float
 
 
-def served(framework: str, *, rounds: int, requests: int) -> Served:
+def served(framework: str, *, rounds: int, requests: int) -> list[Served]:
     """
-    Measure one framework.
+    Measure one framework: one result for each of `REQUESTS`.
 
     Args:
         framework: One of `FRAMEWORKS`.
         rounds: How often each server has its turn.
         requests: Requests in one turn.
     """
-    costs: dict[str, list[float]] = {ALONE: [], WITH: []}
+    costs = {(path, name): list[float]() for path in REQUESTS for name in (ALONE, WITH)}
     with ExitStack() as stack:
         servers = {name: stack.enter_context(_server(framework, name == WITH)) for name in (ALONE, WITH)}
         for server in servers.values():
-            _buy(server.port, requests)  # warm
+            for path in REQUESTS:
+                _buy(server.port, requests, path)  # warm
         for number in range(rounds):
-            names = [ALONE, WITH] if number % 2 else [WITH, ALONE]
-            for name in names:
-                before = _cpu_s(servers[name].pids)
-                _buy(servers[name].port, requests)
-                time.sleep(_SETTLE_S)  # what was told is handed over by then
-                costs[name].append((_cpu_s(servers[name].pids) - before) / requests * 1e6)
-    ratio = median(ours / theirs for ours, theirs in zip(costs[WITH], costs[ALONE], strict=True))
-    return Served(framework, median(costs[ALONE]), median(costs[WITH]), ratio)
+            for path in REQUESTS:
+                for name in (ALONE, WITH) if number % 2 else (WITH, ALONE):
+                    before = _cpu_s(servers[name].pids)
+                    _buy(servers[name].port, requests, path)
+                    time.sleep(_SETTLE_S)  # what was told is handed over by then
+                    costs[path, name].append((_cpu_s(servers[name].pids) - before) / requests * 1e6)
+    return [
+        Served(
+            f"{framework}, {REQUESTS[path]}",
+            median(costs[path, ALONE]),
+            median(costs[path, WITH]),
+            median(ours / theirs for ours, theirs in zip(costs[path, WITH], costs[path, ALONE], strict=True)),
+        )
+        for path in REQUESTS
+    ]
 
 
-_SETTLE_S: Final = 0.3
+_SETTLE_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +107,11 @@ def _server(framework: str, ours: bool) -> Generator[_Server]:
     application = f"tests.bench.applications.{framework}_shop:app"
     where = [f"--bind=127.0.0.1:{port}"] if program == "gunicorn" else ["--host=127.0.0.1", f"--port={port}"]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "BIZSPAN_"))}
-    variables = {**kept, "BENCH_OURS": "1" if ours else "", "OTEL_SEMCONV_STABILITY_OPT_IN": "http"}
-    with tempfile.TemporaryFile() as output:
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryDirectory() as directory:
+        told = {"BENCH_OURS": "1" if ours else "", "BENCH_DATABASE": directory, "OTEL_SEMCONV_STABILITY_OPT_IN": "http"}
         process = subprocess.Popen(
             [sys.executable, "-m", program, *options, *where, application],
-            cwd=_ROOT, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            cwd=_ROOT, env=kept | told, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
         try:
             deadline = time.monotonic() + _START_S
@@ -119,7 +130,7 @@ def _server(framework: str, ours: bool) -> Generator[_Server]:
 def _answers(port: int) -> bool:
     try:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
-        _buy_once(connection)
+        _buy_once(connection, "/checkout")
         connection.close()
     except OSError:
         return False
@@ -133,7 +144,11 @@ def _family(pid: int) -> tuple[int, ...]:
 
 
 def _cpu_s(pids: Sequence[int]) -> float:
-    """User and system time of these processes."""
+    """User and system time of these processes: of their threads, where the kernel tells it in nanoseconds."""
+    files = [file for pid in pids for file in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+    nanoseconds = sum(int(file.read_text(encoding="ascii").split()[0]) for file in files)
+    if nanoseconds:
+        return nanoseconds / 1e9
     ticks = 0
     for pid in pids:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
@@ -141,14 +156,14 @@ def _cpu_s(pids: Sequence[int]) -> float:
     return ticks * _TICK_S
 
 
-def _buy(port: int, requests: int) -> None:
+def _buy(port: int, requests: int, path: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_START_S)
     for _ in range(requests):
-        _buy_once(connection)
+        _buy_once(connection, path)
     connection.close()
 
 
-_HEADERS: Final = {
+HEADERS: Final = {
     "Content-Type": "application/json",
     "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Gecko/20100101 Firefox/132.0",
     "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
@@ -156,11 +171,11 @@ _HEADERS: Final = {
     "X-Segment": "gold",
     "CF-IPCountry": "DE",
 }
-_BODY: Final = b'{"cart": [{"sku": "a-1", "quantity": 2}, {"sku": "b-7", "quantity": 1}]}'
+BODY: Final = b'{"cart": [{"sku": "a-1", "quantity": 2}, {"sku": "b-7", "quantity": 1}]}'
 
 
-def _buy_once(connection: http.client.HTTPConnection) -> None:
-    connection.request("POST", "/checkout", body=_BODY, headers=_HEADERS)
+def _buy_once(connection: http.client.HTTPConnection, path: str) -> None:
+    connection.request("POST", path, body=BODY, headers=HEADERS)
     answer = connection.getresponse()
     answer.read()
     if answer.status != 200:

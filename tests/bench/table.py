@@ -85,7 +85,7 @@ def served_table(requests: Sequence[Served]) -> str:
     lines = [f"A REQUEST, CPU of the server's process {ALONE:>22}{WITH:>15}{'ratio':>8}"]
     for each in requests:
         lines.append(
-            f"{each.framework:38}{each.alone_us:20.0f} us{each.with_us:12.0f} us{each.ratio:8.3f}"
+            f"{each.name:38}{each.alone_us:20.0f} us{each.with_us:12.0f} us{each.ratio:8.3f}"
             f"  target <= {REQUEST_AT_MOST:.2f}  {verdict(each.ratio, REQUEST_AT_MOST)}"
         )
     return "\n".join(lines)

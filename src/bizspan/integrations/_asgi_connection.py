@@ -5,10 +5,12 @@ One ASGI request or websocket under way: what its messages say about route, outc
 from __future__ import annotations
 
 from abc import abstractmethod
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 from bizspan import _guard
+from bizspan._departed import ClientDisconnected, IncompleteResponse
 from bizspan.integrations._asgi_views import BODY_LIMIT, Response
 from bizspan.integrations._exchange import Exchange
 
@@ -24,19 +26,12 @@ _ENDED_NORMALLY: Final = (None, 1000, 1001)
 _SERVER_CLOSES: Final = (1011, 1012, 1013, 1014)  # IANA's registry: internal error, restart, try again, bad gateway
 
 
-# The names of these two are reasons of an outcome: client_disconnected, incomplete_response.
-class ClientDisconnected(BaseException):
-    """The client left before the answer was complete: the operation was cancelled."""
-
-
-class IncompleteResponse(BaseException):
-    """The application returned in the middle of an answer, as it does when its client left."""
-
-
 class Connection:
     """One request or websocket under way."""
 
-    __slots__ = ("_exchange", "_is_complete", "_is_over", "_receive", "_scope", "_send", "_status")
+    __slots__ = (
+        "_exchange", "_is_complete", "_is_gone", "_is_over", "_receive", "_refused", "_scope", "_send", "_status",
+    )  # fmt: skip
 
     def __init__(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         self._exchange = exchange
@@ -44,7 +39,8 @@ class Connection:
         self._receive = receive
         self._send = send
         self._status: int | None = None
-        self._is_complete = self._is_over = False
+        self._is_complete = self._is_over = self._is_gone = False
+        self._refused: OSError | None = None
 
     async def send(self, message: Message) -> None:
         """The application's `send`."""
@@ -54,11 +50,16 @@ class Connection:
                 self._sending(message)
             except Exception as error:
                 _guard.swallowed("an ASGI request: send", error)
-        await self._send(message)
+        try:
+            await self._send(message)
+        except OSError as error:  # what servers raise for a client that left, by ASGI 2.4
+            if not self._is_over:
+                self._refuses(error)
+            raise
 
+    @abstractmethod
     async def receive(self) -> Message:
         """The application's `receive`."""
-        return await self._receive()
 
     def over(self, error: BaseException | None) -> None:
         """The application returned, or raised this."""
@@ -67,16 +68,26 @@ class Connection:
             if not self._is_complete:
                 self._route()
             if error is not None:
-                # Starlette raises an exception of this name where the body or the answer finds nobody there any more.
-                is_gone = type(error).__name__ == "ClientDisconnect"
-                exchange.raised(ClientDisconnected() if is_gone else error)
+                exchange.raised(ClientDisconnected() if self._is_departure(error) else error)
             elif not self._is_complete:
                 self._returned_early()
         except Exception as problem:
             _guard.swallowed("an ASGI request: end", problem)
         self._is_over = True
+        self._refused = None  # it leads back here
         exchange.leave()
         exchange.end()
+
+    def _is_departure(self, error: BaseException) -> bool:
+        """Whether the application raised this because its client left."""
+        if error is self._refused or (self._is_gone and isinstance(error, CancelledError)):
+            return True
+        # Starlette raises an exception of this name where the body or the answer finds nobody there any more.
+        return type(error).__name__ == "ClientDisconnect"
+
+    def _refuses(self, error: OSError) -> None:
+        """The server refuses what is sent."""
+        self._refused = error
 
     @abstractmethod
     def _sending(self, message: Message) -> None:
@@ -92,10 +103,10 @@ class Connection:
             self._exchange.routed(*_names(self._scope), late=True)
 
     def _complete(self) -> None:
-        """The last message leaves now."""
+        """The last message leaves now: what comes after it is background work, which may take hours."""
         if not self._is_complete:
             self._is_complete = True
-            self._exchange.sealed()
+            self._exchange.end()
 
 
 class Http(Connection):
@@ -106,6 +117,13 @@ class Http(Connection):
         self._body: bytearray | None = None
         self._has_trailers = False
         self._headers: list[tuple[bytes, bytes]] = []
+
+    async def receive(self) -> Message:
+        """The application's `receive`."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self._is_gone = True
+        return message
 
     def _sending(self, message: Message) -> None:
         kind = message["type"]
@@ -151,7 +169,7 @@ class Http(Connection):
         if self._status is None:
             self._exchange.responded(_SERVER_ERROR, reason="no_response")
         else:
-            self._exchange.raised(IncompleteResponse())
+            self._exchange.raised(ClientDisconnected() if self._is_gone else IncompleteResponse())
 
 
 class Websocket(Connection):
@@ -163,6 +181,12 @@ class Websocket(Connection):
         if message["type"] == "websocket.disconnect" and not self._is_over:
             self._close(_SWITCHED)
         return message
+
+    def _refuses(self, error: OSError) -> None:
+        try:
+            self._close(_SWITCHED)
+        except Exception as problem:
+            _guard.swallowed("an ASGI websocket: send", problem)
 
     def _sending(self, message: Message) -> None:
         kind = message["type"]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any, Final, cast
 
 BODY_LIMIT: Final = 1024 * 1024
@@ -19,11 +20,16 @@ def header_of(pairs: Pairs, name: str) -> str | None:
     """
     The value of this header, all of its lines as one; None where it is missing.
     """
-    wanted = name.lower().encode("latin-1", "replace")
+    wanted = _encoded(name)
     found = [value for key, value in pairs if key == wanted]  # ASGI has the names in lower case
     if len(found) == 1:
         return found[0].decode("latin-1")
     return _JOINTS.get(wanted, ", ").join([value.decode("latin-1") for value in found]) if found else None
+
+
+@lru_cache(maxsize=256)
+def _encoded(name: str) -> bytes:
+    return name.lower().encode("latin-1", "replace")
 
 
 class Headers(Mapping[str, str]):

@@ -8,6 +8,7 @@ application's access, which would add ``Vary: Cookie`` to its answers.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote_to_bytes
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 SESSION_KEY: Final = "bizspan.campaign"
 QUERY_LIMIT: Final = 8192
 VALUE_LIMIT: Final = 256
+KEPT_LIMIT: Final = 512  # bytes of JSON: a session may be a cookie, and browsers drop those above 4 KB
 
 _FACTS: Final = {
     "utm_campaign": "campaign",
@@ -46,7 +48,7 @@ def campaign_facts(rules: Rules, arrived: Arrived, accounts: Accounts) -> Mappin
         if kept and rules.campaign == "first":
             return kept
         if session is not None and has_begun:
-            _keep(session, kept, told)
+            _keep(session, kept, told, accounts)
         else:
             arrived.touch = told
     except Exception as error:  # the application's session: its store may be down
@@ -65,7 +67,7 @@ def keep_touch(rules: Rules, arrived: Arrived, accounts: Accounts) -> None:
         session = arrived.session()
         kept, has_begun = ({}, False) if session is None else _look(session)
         if session is not None and has_begun and not (kept and rules.campaign == "first"):
-            _keep(session, kept, told)
+            _keep(session, kept, told, accounts)
     except Exception as error:
         _count(error, accounts)
 
@@ -126,9 +128,28 @@ def _remembered(value: object) -> dict[str, str]:
     return found
 
 
-def _keep(session: MutableMapping[str, Any], kept: Mapping[str, str], told: Mapping[str, str]) -> None:
-    if kept != told:  # a session that did not change is not written again
-        session[SESSION_KEY] = dict(told)
+def _keep(
+    session: MutableMapping[str, Any], kept: Mapping[str, str], told: Mapping[str, str], accounts: Accounts
+) -> None:
+    fitting = _fitting(told)
+    if kept == fitting:  # a session that did not change is not written again
+        return
+    for fact in told:
+        if fact not in fitting:
+            accounts.refuse_value(fact, "truncated", f"A session keeps {KEPT_LIMIT} bytes of its campaign.")
+    session[SESSION_KEY] = fitting
+
+
+def _fitting(told: Mapping[str, str]) -> dict[str, str]:
+    """What of a campaign is kept: whole values, as a shortened one would be another campaign in the next request."""
+    fitting: dict[str, str] = {}
+    for fact in _FACTS.values():  # by their weight
+        if fact in told:
+            longer = {**fitting, fact: told[fact]}
+            if len(json.dumps(longer)) > KEPT_LIMIT:
+                break
+            fitting = longer
+    return fitting
 
 
 def _count(error: Exception, accounts: Accounts) -> None:

@@ -6,9 +6,8 @@ One request from its arrival to its last byte: the steps that every web framewor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import wraps
-from typing import Concatenate, Final, ParamSpec, TypeVar, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.trace import Span
@@ -22,22 +21,10 @@ from bizspan.integrations._http import Arrived, request_facts, visitor_facts
 from bizspan.integrations._routes import Route
 from bizspan.integrations._rules import Rules
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 _CLIENT_ERROR: Final = 400
 _SERVER_ERROR: Final = 500
-
-
-def _guarded(method: Callable[Concatenate[Exchange, P], None]) -> Callable[Concatenate[Exchange, P], None]:
-    @wraps(method)
-    def guarded(self: Exchange, *args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            method(self, *args, **kwargs)
-        except Exception as error:
-            _guard.swallowed(f"a request: {method.__name__}", error)
-
-    return cast("Callable[Concatenate[Exchange, P], None]", guarded)
 
 
 class Exchange:
@@ -60,7 +47,6 @@ class Exchange:
         self._error: BaseException | None = None
         self.entry: Entry
 
-    @_guarded
     def routed(self, *names: str | None, late: bool = False) -> None:
         """
         The framework knows the route: begin its operation, where the map has one. May be called again.
@@ -71,17 +57,18 @@ class Exchange:
         """
         if self._route is not None:
             return
-        arrived = self._arrived
-        route = self._rules.route_map.find(arrived.method, arrived.path, names)
-        if route is None:
-            return
-        self._route = route
-        facts = route.all_facts()
-        if facts:
-            self.entry.told_inside(facts, wins=False)
-        if route.operation is not None:
-            caller = self._caller() if self.entry.span is None else None
-            self.entry.operate(route.operation, {}, caller=caller, becomes_current=not late)
+        try:
+            arrived = self._arrived
+            self._route = route = self._rules.route_map.find(arrived.method, arrived.path, names)
+            if route is None:
+                return
+            if route.feature or route.facts:
+                self.entry.told_inside(route.all_facts(), wins=False)
+            if route.operation is not None:
+                caller = self._caller() if self.entry.span is None else None
+                self.entry.operate(route.operation, {}, caller=caller, becomes_current=not late)
+        except Exception as error:
+            _guard.swallowed("a request: routed", error)
 
     def _caller(self) -> Span | None:
         """The parent of the operation's own span; None is the current span."""
@@ -89,18 +76,48 @@ class Exchange:
             return None
         return caller_of(self._arrived.header)
 
+    @property
+    def request(self) -> Any:
+        """The framework's own."""
+        return self._arrived.request
+
     def ready(self) -> None:
         """Whoever acts is known now: authentication ran."""
         self._is_ready = True
 
-    @_guarded
+    def ask(self) -> None:
+        """Ask who acts now: before the view, whose database session or lock a function of the user's may share."""
+        try:
+            self.entry.ask()
+        except Exception as error:
+            _guard.swallowed("a request: ask", error)
+
+    def knows_who(self) -> bool:
+        """Whether `ready` was called."""
+        return self._is_ready
+
+    def request_facts(self) -> Mapping[str, object]:
+        """What the request itself says."""
+        return request_facts(self._rules, self._arrived, self.entry.pipeline)
+
+    def identity_facts(self) -> Mapping[str, object]:
+        """What is known once `ready` was called; every fact, where the rules have a function for that."""
+        if self._rules.facts is not None:
+            return self._rules.facts(self._arrived.request)
+        return visitor_facts(self._rules, self._arrived, self.entry.pipeline)
+
     def settle(self) -> None:
         """Ask for what was not asked yet: where the application's session is written before the answer is final."""
+        try:
+            self._settle()
+        except Exception as error:
+            _guard.swallowed("a request: settle", error)
+
+    def _settle(self) -> None:
         self.entry.complete()
         if self._arrived.touch is not None:
             keep_touch(self._rules, self._arrived, self.entry.pipeline.accounts)
 
-    @_guarded
     def responded(
         self, status: int, response: object = None, *, reason: str | None = None, is_whole: bool = True
     ) -> None:
@@ -116,18 +133,19 @@ class Exchange:
         if self._responded:
             return
         self._responded = True
-        self.entry.complete()
-        if self._arrived.touch is not None:
-            keep_touch(self._rules, self._arrived, self.entry.pipeline.accounts)
-        run = self.entry.operation
-        if run is None:
-            return
-        if status >= _SERVER_ERROR:
-            run.fail(reason or f"http_{status}")
-        elif status >= _CLIENT_ERROR:
-            run.reject(reason or f"http_{status}")
-        elif is_whole:
-            self.earned(response)
+        try:
+            self._settle()
+            run = self.entry.operation
+            if run is None:
+                return
+            if status >= _SERVER_ERROR:
+                run.fail(reason or f"http_{status}")
+            elif status >= _CLIENT_ERROR:
+                run.reject(reason or f"http_{status}")
+            elif is_whole and self.wants_response:
+                self.earned(response)
+        except Exception as error:
+            _guard.swallowed("a request: responded", error)
 
     @property
     def is_routed(self) -> bool:
@@ -139,7 +157,6 @@ class Exchange:
         """Whether the route's revenue is read from the response."""
         return self._route is not None and self._route.revenue is not None
 
-    @_guarded
     def earned(self, response: object) -> None:
         """
         The response of a success is all there: the route's revenue can be read.
@@ -154,37 +171,32 @@ class Exchange:
             except Exception as error:  # the user's code: counted as such
                 self.entry.refuse("revenue", "extractor_failed", f"Its function raised {type(error).__name__}.")
 
-    @_guarded
-    def sealed(self) -> None:
-        """
-        The last byte leaves now, and the entry span may end with it: the operation's outcome, money and duration are
-        what they are. For servers that go on with background work in the same call.
-        """
-        self.entry.seal()
-
-    @_guarded
     def raised(self, error: BaseException) -> None:
         """The application raised."""
         self._error = error
 
-    @_guarded
     def abandoned(self) -> None:
         """There is neither an answer nor an error: the operation was cancelled."""
         run = self.entry.operation
         if run is not None and not self._responded and self._error is None:
             run.abandon()
 
-    @_guarded
     def leave(self) -> None:
         """Stop being this thread's or task's request."""
-        self.entry.leave()
+        try:
+            self.entry.leave()
+        except Exception as error:
+            _guard.swallowed("a request: leave", error)
 
-    @_guarded
     def end(self) -> None:
         """The last byte was sent: the operation is recorded. The second time, nothing happens."""
-        if not self._has_ended:
-            self._has_ended = True
+        if self._has_ended:
+            return
+        self._has_ended = True
+        try:
             self.entry.end(self._error)
+        except Exception as error:
+            _guard.swallowed("a request: end", error)
 
     def stream(self, body: Iterable[T]) -> Steps[T]:
         """
@@ -202,11 +214,6 @@ class Exchange:
             _guard.swallowed("a request: publish", error)
         return Steps(self.entry, body, done)
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether `ready` was called."""
-        return self._is_ready
-
 
 def begin(rules: Rules, arrived: Arrived, is_ready: Callable[[], bool] | None = None) -> Exchange | None:
     """
@@ -218,16 +225,13 @@ def begin(rules: Rules, arrived: Arrived, is_ready: Callable[[], bool] | None = 
         is_ready: Whether authentication ran; by default after `Exchange.ready`.
     """
     try:
-        if rules.leaves_alone(arrived.path):
+        if rules.exclude and rules.leaves_alone(arrived.path):
             return None
         exchange = Exchange(rules, arrived)
-        replaced = rules.facts
         entry = _entry.begin(
-            None if replaced is not None else lambda: request_facts(rules, arrived, exchange.entry.pipeline),
-            (lambda: replaced(arrived.request))
-            if replaced is not None
-            else (lambda: visitor_facts(rules, arrived, exchange.entry.pipeline)),
-            is_ready or (lambda: exchange.is_ready),
+            None if rules.facts is not None else exchange.request_facts,
+            exchange.identity_facts,
+            is_ready or exchange.knows_who,
             apart=True,
         )
         if entry is None:

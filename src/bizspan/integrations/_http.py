@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from bizspan._values import coerce
 from bizspan.errors import type_name
 from bizspan.integrations._campaign import campaign_facts
 from bizspan.integrations._place import client_address, country_of, region_of
@@ -23,7 +22,8 @@ if TYPE_CHECKING:
 
 Header = Callable[[str], str | None]
 
-_SESSION_LIMIT: Final = 8192
+# Any scheme. The second is no standard, but the custom of APIs for partners.
+_CREDENTIALS: Final = ("Authorization", "X-Api-Key")
 
 
 def _nothing() -> None:
@@ -105,7 +105,9 @@ def visitor_facts(rules: Rules, arrived: Arrived, pipeline: Pipeline) -> dict[st
     resolver wins.
     """
     accounts = pipeline.accounts
-    facts: dict[str, object] = {"traffic": _traffic(rules, arrived, accounts)}
+    facts: dict[str, object] = {}
+    if rules.bots or rules.staff is not None or rules.test_header is not None:
+        facts["traffic"] = _traffic(rules, arrived, accounts)
     if callable(rules.channel):
         try:
             facts["channel"] = rules.channel(arrived.request)
@@ -113,7 +115,7 @@ def visitor_facts(rules: Rules, arrived: Arrived, pipeline: Pipeline) -> dict[st
             _failed("channel", error, accounts)
     if rules.session is not False:
         try:
-            facts["session"] = _session(rules, arrived, pipeline)
+            facts["session"] = _session(rules, arrived)
         except Exception as error:
             _failed("session", error, accounts)
     if rules.resolver is not None:
@@ -134,14 +136,16 @@ def _failed(part: str, error: Exception, accounts: Accounts) -> None:
 def _add_place(facts: dict[str, object], rules: Rules, arrived: Arrived, accounts: Accounts) -> None:
     country = region = None
     may_ask_geo = True
-    try:
-        country, may_ask_geo = country_of(rules, arrived, accounts)
-    except Exception as error:
-        _failed("country", error, accounts)
-    try:
-        region = region_of(rules, arrived, country, accounts)
-    except Exception as error:
-        _failed("region", error, accounts)
+    if rules.country_header is not None:
+        try:
+            country, may_ask_geo = country_of(rules, arrived, accounts)
+        except Exception as error:
+            _failed("country", error, accounts)
+    if rules.region_header is not None:
+        try:
+            region = region_of(rules, arrived, country, accounts)
+        except Exception as error:
+            _failed("region", error, accounts)
     if rules.geo is not None and may_ask_geo and (country is None or region is None):
         try:
             country, region = _filled_by(cast("Geo", rules.geo), rules, arrived, country, region, accounts)
@@ -186,11 +190,16 @@ def _traffic(rules: Rules, arrived: Arrived, accounts: Accounts) -> str | None:
     try:
         if rules.bots:
             user_agent = arrived.header("User-Agent")
-            if user_agent and is_bot(user_agent) and not arrived.is_authenticated():
+            if user_agent and is_bot(user_agent) and not (_has_credentials(arrived) or arrived.is_authenticated()):
                 return "bot"
     except Exception as error:
         _failed("bots", error, accounts)
     return None
+
+
+def _has_credentials(arrived: Arrived) -> bool:
+    """Whether it carries credentials, right or wrong: crawlers have none, whatever framework they come to."""
+    return any((arrived.header(name) or "").strip() for name in _CREDENTIALS)
 
 
 def _is_staff(answer: object, accounts: Accounts) -> bool:
@@ -203,18 +212,7 @@ def _is_staff(answer: object, accounts: Accounts) -> bool:
     return bool(answer)
 
 
-def _session(rules: Rules, arrived: Arrived, pipeline: Pipeline) -> str | None:
-    """The keyed hash of the session's id: whoever knows the id itself is its user."""
+def _session(rules: Rules, arrived: Arrived) -> object:
+    """The session's id, which leaves as a keyed hash: the vocabulary has it as personal."""
     told: object = rules.session(arrived.request) if callable(rules.session) else arrived.session_id()
-    if told is None or told == "":
-        return None
-    text, _ = coerce(told, limit=_SESSION_LIMIT)
-    if type(text) is not str and type(text) is not int:
-        pipeline.accounts.refuse_value("session", "type", "Tell an id as text.")
-        return None
-    if pipeline.hasher is None:
-        pipeline.accounts.refuse_value(
-            "session", "no_key", "Production drops personal facts without a key; pass hash_key= to configure()."
-        )
-        return None
-    return pipeline.hasher(str(text))
+    return None if told == "" else told

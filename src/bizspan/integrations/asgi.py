@@ -116,10 +116,7 @@ class Bizspan:
             return
         scope[_MARK] = True
         try:
-            if kind == "http":
-                await self.app(scope, receive, connection.send)
-            else:
-                await self.app(scope, connection.receive, connection.send)
+            await self.app(scope, connection.receive, connection.send)
         except BaseException as error:
             connection.over(error)
             raise

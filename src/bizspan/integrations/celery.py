@@ -55,6 +55,7 @@ class Instrumentation:
     """
 
     def __init__(self, tasks: Mapping[str, str], resolver: FactsOf | None, propagate_facts: bool) -> None:
+        self.is_default = False  # of a configuration file, over which code wins
         self._tasks = dict(tasks)
         self._resolver = resolver
         self._propagates = propagate_facts
@@ -141,6 +142,7 @@ class Instrumentation:
         if entry is None:
             return
         self._running[id(request)] = entry
+        entry.ask()  # not in the middle of the task: its database session or its lock may be the resolver's too
         name = self._tasks.get(task.name)
         if name is None:
             return
@@ -250,7 +252,7 @@ def instrument(
         MissingExtra: At import, when Celery is not installed.
     """
     global _current
-    if _current is not None:
+    if _current is not None and not _current.is_default:
         raise SetupError("bizspan is switched on for Celery already; call uninstrument() on the first result.")
     named: object = {} if tasks is None else tasks
     if not isinstance(named, Mapping) or not all(
@@ -259,6 +261,8 @@ def instrument(
         raise SetupError("tasks= must be a dict of operations by task, such as {'shop.tasks.charge': 'charge'}.")
     if resolver is not None and not callable(resolver):
         raise SetupError("resolver= must be a function of the task's request.")
+    if _current is not None:
+        _current.uninstrument()  # of the configuration file: code wins
     _current = Instrumentation(tasks or {}, resolver, propagate_facts)
     return _current
 
@@ -266,4 +270,4 @@ def instrument(
 def switch_on(tasks: Mapping[str, str] | None = None) -> None:
     """For starting without code: unless the application switched it on."""
     if _current is None:
-        instrument(tasks=tasks)
+        instrument(tasks=tasks).is_default = True

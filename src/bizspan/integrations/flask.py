@@ -194,19 +194,20 @@ class Installed:
 
     def _around_preprocess(self, *args: Any) -> Any:
         """Begin; the functions that load the user run; then who acts is known."""
-        kept = self._kept(args) or self._begin(args)  # a test may call it twice in one context
+        kept = self._begun(args)  # a test may call it twice in one context
         value = self._preprocess(*args)
         if kept is not None and kept.exchange is not None:
             kept.exchange.ready()
+            kept.exchange.ask()
         return value
 
     def _around_process(self, *args: Any) -> Any:
         """The last moment for the session, then the functions of `after_request`, then the answer is final."""
-        kept = self._kept(args) or self._begin(args)  # the session's interface may have failed before
+        kept = self._begun(args)  # not before, where the session's interface failed
         exchange = None if kept is None else kept.exchange
         if kept is not None and exchange is not None:
             if not kept.is_routed:
-                self._routed(kept, exchange, args)
+                self._routed(kept, exchange)
             exchange.settle()
         response = self._process(*args)
         if kept is not None and exchange is not None:
@@ -219,9 +220,10 @@ class Installed:
         exchange = None if kept is None else kept.exchange
         if kept is None or exchange is None:
             return self._teardown(*args, **options)
-        error = next((arg for arg in (*args, *options.values()) if isinstance(arg, BaseException)), None)
-        if error is None and not options and len(args) == IS_ONE_CONTEXT:
-            error = sys.exc_info()[1]
+        error = sys.exc_info()[1] if not options and len(args) == IS_ONE_CONTEXT else None
+        for told in (*args, *options.values()):
+            if isinstance(told, BaseException):
+                error = told
         if error is not None:
             exchange.raised(error)
         if not kept.is_streaming:
@@ -236,16 +238,19 @@ class Installed:
         """A function of `before_request`: the request's own span is current now, where there is one."""
         kept = self._kept(())
         if kept is not None and kept.exchange is not None:
-            self._routed(kept, kept.exchange, ())
+            self._routed(kept, kept.exchange)
 
     # --- ours, guarded --------------------------------------------------------------------------------------------
 
-    def _begin(self, args: tuple[Any, ...]) -> _Request | None:
-        if (_active.current or _active.pipeline()) is None:
-            return None
+    def _begun(self, args: tuple[Any, ...]) -> _Request | None:
         try:
-            self._put_in_order()
             context = context_of(args)
+            kept = getattr(context, _KEPT, None)
+            if isinstance(kept, _Request):
+                return kept
+            if (_active.current or _active.pipeline()) is None:
+                return None
+            self._put_in_order()
             exchange = begin(self.rules, arrived(self._app, context))
             kept = _Request(exchange)
             if exchange is not None:
@@ -267,12 +272,12 @@ class Installed:
             _guard.swallowed("a Flask request: its context", error)
             return None
 
-    def _routed(self, kept: _Request, exchange: Exchange, args: tuple[Any, ...]) -> None:
+    def _routed(self, kept: _Request, exchange: Exchange) -> None:
         kept.is_routed = True
         try:
             if exchange.entry.span is None:
                 attach_current(exchange.entry)
-            request: Request = context_of(args).request
+            request: Request = exchange.request
             rule = request.url_rule
             exchange.routed(*(() if rule is None else (rule.endpoint, rule.rule)))
         except Exception as error:

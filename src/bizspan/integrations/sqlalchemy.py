@@ -7,15 +7,18 @@ inside it. What is told while a session has a transaction open waits for its com
 
 from __future__ import annotations
 
+from collections import deque
+from contextlib import suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary, WeakSet, ref
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from weakref import WeakKeyDictionary, WeakSet, finalize, ref
 
 from bizspan import _commit, _guard
 from bizspan.errors import MissingExtra, SetupError, type_name
+from bizspan.integrations._statements import may_write
 
 try:
-    from sqlalchemy import event
+    from sqlalchemy import event, inspect
     from sqlalchemy.engine import Connection, Engine
     from sqlalchemy.orm import Session, SessionTransaction, SessionTransactionOrigin, scoped_session, sessionmaker
 except ModuleNotFoundError as missing:
@@ -28,18 +31,18 @@ if TYPE_CHECKING:
 
     from bizspan._commit import Held
 
+    # A key: it finds its transaction's entry, and does not keep session and connection alive.
+    Weakly: TypeAlias = ref[SessionTransaction]
     Target = Session | type[Session] | sessionmaker[Any] | scoped_session[Any]
 
 __all__ = ["instrument", "uninstrument"]
 
 _WORK: Final = "bizspan.work"  # in Session.info
-# What changes nothing by itself, by its first letters.
-_HARMLESS: Final = frozenset({"SELECT", "SAVEPO", "RELEAS", "ROLLBA"})
 
 
 class Work:
     """
-    What one session did since its last commit, and what waits for it.
+    What one session did since its last commit, and what waits for it. Keeps neither session nor connection alive.
 
     Args:
         session: The session.
@@ -47,11 +50,15 @@ class Work:
 
     def __init__(self, session: Session) -> None:
         self.itself = ref(session)
-        self.wrote = False
+        self._wrote: set[Weakly] = set()  # transactions and savepoints, each by itself
         self._committed = False
-        self._over: SessionTransaction | None = None  # committed or rolled back, and about to be closed
+        self._over: Weakly | None = None  # committed or rolled back, and about to be closed
         self._over_well = False
-        self._held: dict[SessionTransaction, list[Held]] = {}
+        self._held: dict[Weakly, list[Held]] = {}
+        self._is_watched = False
+        root = session.get_transaction()
+        if root is not None:  # not followed from its beginning, so it may have written
+            self._wrote.add(ref(root))
 
     def is_open(self) -> bool:
         """
@@ -64,53 +71,88 @@ class Work:
         root = None if session is None else session.get_transaction()
         if session is None or root is None:
             return False
-        if session.new or session.dirty or session.deleted:
-            self.wrote = True
-        return self.wrote or not self._committed or root.origin is not SessionTransactionOrigin.AUTOBEGIN
+        self._look(session)
+        return bool(self._wrote) or not self._committed or root.origin is not SessionTransactionOrigin.AUTOBEGIN
 
     def hold(self, held: Held) -> None:
         """Tell `held` how the innermost savepoint or transaction ended."""
         session = self.itself()
         innermost = None if session is None else _innermost(session)
-        if innermost is None:
+        if session is None or innermost is None:
             held.unknown()
-        else:
-            self._held.setdefault(innermost, []).append(held)
+            return
+        if not self._is_watched:
+            self._is_watched = True
+            finalize(session, _dropped.append, self).atexit = False
+        self._held.setdefault(ref(innermost), []).append(held)
 
     def began(self) -> None:
         """A new transaction, no savepoint."""
-        self.wrote = False
+        self.give_up()  # what the one before left, if it could not be closed
+        self._wrote.clear()
 
-    def decided(self, transaction: SessionTransaction | None, *, well: bool) -> None:
-        """It was committed or released, or else rolled back."""
-        self._over, self._over_well = transaction, well
+    def writes(self) -> None:
+        """The innermost savepoint or transaction changes something, or would."""
+        session = self.itself()
+        innermost = None if session is None else _innermost(session)
+        if innermost is not None:
+            self._wrote.add(ref(innermost))
+
+    def _look(self, session: Session) -> None:
+        if session.new or session.dirty or session.deleted:
+            self.writes()
+
+    def decided(self, session: Session, *, well: bool) -> None:
+        """The innermost one was committed or released, or else rolled back."""
+        if not well:
+            self._look(session)
+        innermost = _innermost(session)
+        self._over = None if innermost is None else ref(innermost)
+        self._over_well = well
 
     def closed(self, transaction: SessionTransaction) -> None:
-        """A transaction or savepoint is over: tell what waits for it, or have it wait for the one around."""
-        decided = self._over is transaction
-        well = decided and self._over_well
-        if decided:
-            self._over = None
-        waiting = self._held.pop(transaction, [])
-        lost = not well and (decided or self.wrote)
+        """
+        A transaction or savepoint is over: tell what waits for it, or have it wait for the one around.
+
+        One that wrote nothing decides nothing, however it ended: it is as if it had not been there.
+        """
+        itself = ref(transaction)
+        well = self._over_well and self._over == itself
+        wrote = itself in self._wrote
+        self._wrote.discard(itself)
+        waiting = self._held.pop(itself, [])
         around = transaction.parent
         if around is None:
-            self._committed = well or (self._committed and not self.wrote)
-        elif not lost:
-            self._held.setdefault(_boundary(around), []).extend(waiting)
+            self._committed = well or (self._committed and not wrote)
+        elif well or not wrote:
+            outer = ref(_boundary(around))
+            if wrote:
+                self._wrote.add(outer)
+            if waiting:
+                self._held.setdefault(outer, []).extend(waiting)
             return
         for held in waiting:
-            if lost:
-                held.rolled_back()
+            if well or not wrote:
+                held.committed()
             else:
-                held.committed()  # a session that is closed without a commit and wrote nothing lost nothing
+                held.rolled_back()
+
+    def dropped(self) -> None:
+        """The session is no more, and nobody ended its transaction."""
+        if self._wrote:
+            self.give_up()
+        for held in self._taken():
+            held.committed()
 
     def give_up(self) -> None:
-        """Nobody listens any more."""
-        for waiting in list(self._held.values()):
-            for held in waiting:
-                held.unknown()
+        """Nobody says any more how it went."""
+        for held in self._taken():
+            held.unknown()
+
+    def _taken(self) -> list[Held]:
+        taken = [held for waiting in list(self._held.values()) for held in waiting]
         self._held.clear()
+        return taken
 
 
 def _boundary(transaction: SessionTransaction) -> SessionTransaction:
@@ -126,6 +168,8 @@ def _innermost(session: Session) -> SessionTransaction | None:
 
 _works: WeakSet[Work] = WeakSet()
 _by_connection: WeakKeyDictionary[Connection, Work] = WeakKeyDictionary()
+# Of sessions that nobody closed. The garbage collector may find them anywhere, so they are only noted there.
+_dropped: deque[Work] = deque()
 # Of the sessions that were used in this thread or task and had a transaction then.
 _used: ContextVar[tuple[Work, ...]] = ContextVar("bizspan_sessions", default=())
 
@@ -145,11 +189,22 @@ def _use(work: Work) -> None:
         _used.set((*still, work))
 
 
+def _end_dropped() -> None:
+    found: list[Work] = []
+    with suppress(IndexError):  # all of them first: what is told may come back here
+        while True:
+            found.append(_dropped.popleft())
+    for work in found:
+        work.dropped()
+
+
 class SessionTransactions:
     """The transactions of the sessions that are used in this thread or task."""
 
     def open_transactions(self) -> list[Work]:
         """One for each session."""
+        if _dropped:
+            _end_dropped()
         return [work for work in _used.get() if work.is_open()]
 
 
@@ -179,23 +234,26 @@ def _begun(session: Session, transaction: SessionTransaction, connection: Connec
 
 
 def _attached(session: Session, instance: object) -> None:
-    _use(_work(session))
+    work = _work(session)
+    if inspect(instance).pending:
+        work.writes()
+    _use(work)
 
 
 def _executes(connection: Connection, cursor: Any, statement: str, *more: Any) -> None:
     work = _by_connection.get(connection)
     if work is not None:
-        if not work.wrote and statement.lstrip()[:6].upper() not in _HARMLESS:
-            work.wrote = True
+        if may_write(statement):
+            work.writes()
         _use(work)
 
 
 def _committed(session: Session) -> None:
-    _work(session).decided(_innermost(session), well=True)
+    _work(session).decided(session, well=True)
 
 
 def _rolled_back(session: Session) -> None:
-    _work(session).decided(_innermost(session), well=False)
+    _work(session).decided(session, well=False)
 
 
 def _closed(session: Session, transaction: SessionTransaction) -> None:

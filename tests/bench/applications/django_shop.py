@@ -14,7 +14,7 @@ from django.http import HttpRequest, JsonResponse
 from django.urls import path
 from opentelemetry.instrumentation.django import DjangoInstrumentor
 
-from tests.bench.applications.telemetry import COUNTRY_HEADER, OURS, ROUTES, set_up, total
+from tests.bench.applications.telemetry import COUNTRY_HEADER, OURS, ROUTES, database_file, set_up, total
 
 set_up()
 
@@ -24,15 +24,24 @@ def checkout(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"total": total(json.loads(request.body))})
 
 
+def orders(request: HttpRequest) -> JsonResponse:
+    """Buy, with a database."""
+    return JsonResponse(order(json.loads(request.body)))
+
+
 def who(request: HttpRequest) -> dict[str, str | None]:
     """The segment that the request says."""
     return {"segment": request.META.get("HTTP_X_SEGMENT")}
 
 
-urlpatterns = [path("checkout", checkout)]
+urlpatterns = [path("checkout", checkout), path("orders", orders)]
 settings.configure(
     ALLOWED_HOSTS=["*"],
     ROOT_URLCONF=__name__,
+    DATABASES={
+        "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": database_file(), "CONN_MAX_AGE": None},
+    },
+    DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
     SECRET_KEY="a secret for the benchmark",
     MIDDLEWARE=[
         "django.middleware.security.SecurityMiddleware",
@@ -44,4 +53,6 @@ settings.configure(
 )
 DjangoInstrumentor().instrument()
 django.setup()
+from tests.bench.applications.django_orders import order  # noqa: E402 - its tables need the settings
+
 app = get_wsgi_application()

@@ -10,6 +10,8 @@ from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from tests.bench.applications.telemetry import COUNTRY_HEADER, OURS, ROUTES, set_up, total
 
 set_up()
+from tests.bench.applications.orders import order  # noqa: E402 - as in an application: telemetry comes first
+
 app = FastAPI()
 
 
@@ -17,6 +19,12 @@ app = FastAPI()
 async def checkout(cart: dict[str, Any]) -> dict[str, Any]:
     """Buy."""
     return {"total": total(cart)}
+
+
+@app.post("/orders")
+def orders(cart: dict[str, Any]) -> dict[str, Any]:
+    """Buy, with a database."""
+    return order(cart)
 
 
 if OURS:

@@ -10,6 +10,8 @@ from opentelemetry.instrumentation.flask import FlaskInstrumentor
 from tests.bench.applications.telemetry import COUNTRY_HEADER, OURS, ROUTES, set_up, total
 
 set_up()
+from tests.bench.applications.orders import order  # noqa: E402 - as in an application: telemetry comes first
+
 app = Flask(__name__)
 
 
@@ -17,6 +19,12 @@ app = Flask(__name__)
 def checkout() -> dict[str, Any]:
     """Buy."""
     return {"total": total(request.get_json())}
+
+
+@app.post("/orders")
+def orders() -> dict[str, Any]:
+    """Buy, with a database."""
+    return order(request.get_json())
 
 
 instrumentor: Any = FlaskInstrumentor()

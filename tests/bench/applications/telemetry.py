@@ -17,7 +17,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from tests.bench.pipelines import NullLogs, NullMetrics
 
 OURS: Final = bool(os.environ.get("BENCH_OURS"))
-ROUTES: Final = {"POST /checkout": "checkout"}
+ROUTES: Final = {"POST /checkout": "checkout", "POST /orders": "checkout"}
+DATABASE: Final = "BENCH_DATABASE"  # a directory that is there for as long as the server
 COUNTRY_HEADER: Final = "CF-IPCountry"
 PRICES: Final = {"a-1": 1999, "b-7": 250}
 
@@ -44,6 +45,11 @@ def set_up() -> None:
         import bizspan
 
         bizspan.configure(export="otlp", hash_key=b"a-key-for-the-benchmark-01234567")
+
+
+def database_file() -> str:
+    """Where the shop's database is to be: a new one for each process."""
+    return os.path.join(os.environ[DATABASE], f"shop-{os.getpid()}.sqlite3")
 
 
 def total(cart: Mapping[str, Any]) -> int:

@@ -6,6 +6,7 @@ The middleware: one request of Django, as the steps of an exchange.
 # Django and asgiref ship no types.
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Any, Final
@@ -14,7 +15,8 @@ from weakref import finalize
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 
 from bizspan import _guard
-from bizspan._streaming import within
+from bizspan._departed import ClientDisconnected
+from bizspan._streaming import Place, within
 from bizspan.integrations._exchange import Exchange, begin
 from bizspan.integrations._rules import Rules
 from bizspan.integrations.django._options import current_options, functions_of
@@ -47,6 +49,8 @@ class Middleware:
 
     def __call__(self, request: Any) -> Any:
         """The answer, or a promise of it under ASGI."""
+        if visit_of(request) is not None:  # listed twice: the outer one does it all
+            return self._get_response(request)
         if self._is_async:
             return self._answer_async(request)
         with Visit(self._asking, request) as visit:
@@ -143,6 +147,7 @@ class Visit:
         exchange = self.exchange
         if exchange is None:
             return
+        self.request.__dict__.pop(_VISIT, None)  # the request would be work for the garbage collector
         if error is not None:
             self.routed(late=True)
             exchange.raised(error)
@@ -160,7 +165,7 @@ class Visit:
         self.was_asked = True
         try:
             # First what the request says: its session's query is a span, which would ask who acts in the middle of it.
-            exchange.entry.resolve(exchange.entry.pipeline)
+            exchange.entry.ask()
             exchange.ready()
             exchange.entry.complete()
         except Exception as error:
@@ -257,19 +262,21 @@ def visit_of(request: Any) -> Visit | None:
 
 def _follow(exchange: Exchange, response: Any) -> None:
     """Run the body's steps, and what closing the response runs, in the request's scope; its end is the request's."""
-    closed = response.close
+    closed, steps = response.close, None
+    if response.is_async:
+        response.streaming_content = steps = AsyncSteps(exchange, aiter(response.streaming_content))
+    else:
+        response.streaming_content = exchange.stream(response.streaming_content)
 
     def close() -> None:
         try:
             with within(exchange.entry):
+                if steps is not None:
+                    steps.close()
                 closed()
         finally:
             exchange.end()
 
-    if response.is_async:
-        response.streaming_content = AsyncSteps(exchange, aiter(response.streaming_content))
-    else:
-        response.streaming_content = exchange.stream(response.streaming_content)
     response.close = close
     # A middleware further out may put another response in its place, which then is the one that is closed.
     finalize(response, exchange.end).atexit = False
@@ -286,21 +293,43 @@ class AsyncSteps:
 
     def __init__(self, exchange: Exchange, body: AsyncIterator[Any]) -> None:
         self._exchange = exchange
-        self._body = body
+        self._body: AsyncIterator[Any] | None = body
+        self._is_under_way = False
+        self._place = Place(exchange.entry)
 
     def __aiter__(self) -> AsyncSteps:
         return self
 
     async def __anext__(self) -> Any:
         """Its next part."""
+        if self._body is None:
+            raise StopAsyncIteration
+        self._is_under_way = True
         step: Awaitable[Any] = anext(self._body)
         try:
-            with within(self._exchange.entry):
+            with self._place.step():
                 return await step
         except StopAsyncIteration:
-            self._exchange.end()
+            self._end(None)
+            raise
+        except CancelledError:  # so Django stops an answer whose client left
+            self._end(ClientDisconnected())
             raise
         except BaseException as error:
-            self._exchange.raised(error)
-            self._exchange.end()
+            self._end(error)
             raise
+
+    def close(self) -> None:
+        """
+        The response is closed; in the middle of its body the client has left. Called in the scope: where the last
+        reference to an asynchronous generator goes, there the event loop runs its clean-up.
+        """
+        if self._is_under_way:
+            self._end(ClientDisconnected())
+        self._body = None
+
+    def _end(self, error: BaseException | None) -> None:
+        self._is_under_way = False
+        if error is not None:
+            self._exchange.raised(error)
+        self._exchange.end()
