@@ -203,7 +203,9 @@ def value_reasons() -> set[str]:
     found = {*errors.REASONS, *CHANGED}
     for file in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "refuse_value":
+            name = getattr(node.func, "attr", "") if isinstance(node, ast.Call) else ""
+            # A request's own `refuse` has the same three arguments.
+            if isinstance(node, ast.Call) and (name == "refuse_value" or (name == "refuse" and len(node.args) > 2)):
                 found |= texts(node.args[1])
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".values_refused.add"):  # in silence
                 found |= texts(node.args[0])

@@ -205,7 +205,11 @@ class Plan:
         run.tell_all(self._money)
         try:
             for kind, fetch in self._money_before:
-                run.tell(kind, _fetched(pipeline, kind, fetch, given, kwargs))
+                try:
+                    run.tell(kind, fetch(given, kwargs, None))
+                except Exception as error:
+                    _failed(pipeline, kind, error)
+                    run.missed(kind)
         except BaseException as error:
             run.ended(error, ())
             raise
@@ -228,6 +232,7 @@ class Plan:
                         run.tell(kind, told)
                     except Exception as error:
                         _failed(pipeline, kind, error)
+                        run.missed(kind)
             except BaseException as error:
                 # Only what an extractor lets through: a cancellation or an interrupt. The operation ends with it.
                 run.ended(error, ())

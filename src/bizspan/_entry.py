@@ -8,7 +8,7 @@ request's own operation, and on everything that comes later in the request.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
 from opentelemetry import context as otel
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from bizspan._pipeline import Pipeline
     from bizspan._types import Attributes
 
-LATE: Final = "late"
 # By the span object, not by its ids: an entry goes when its span goes, sampled or not.
 _entries: WeakKeyDictionary[Span, Entry] = WeakKeyDictionary()
 
@@ -114,7 +113,7 @@ class Entry(Asked):
         span = self.span
         if span is None or not span.is_recording():
             for name in new:
-                self.refuse(name, LATE, "The entry span had ended; later spans and events carry it.")
+                self.refuse(name, "late", "The entry span had ended; later spans and events carry it.")
         elif self._is_eager or (self.operation is None and self._request_facts is None):
             self.publish()
 

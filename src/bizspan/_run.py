@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel
 from opentelemetry import trace
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
     from bizspan._pipeline import Pipeline
     from bizspan._types import Amount, Attributes, Number, Plain
+
+
+# Why an amount is missing, where a function gives it.
+EXTRACTOR_FAILED: Final = "extractor_failed"
 
 
 class Run(Recording):
@@ -142,6 +146,10 @@ class Run(Recording):
             refuse(pipeline.accounts, kind, error.reason)
         except Exception as problem:
             _guard.swallowed("taking an amount", problem)
+
+    def missed(self, kind: str) -> None:
+        """An amount of one kind is missing, because the function that gives it raised: sums over it must know."""
+        self._invalid = {**(self._invalid or {}), kind: EXTRACTOR_FAILED}
 
     def tell_all(self, money: Mapping[str, object]) -> None:
         """Take amounts by kind, as constants or extractors gave them."""

@@ -12,8 +12,9 @@ from typing import Any, Final, TypeVar
 from opentelemetry import trace
 from opentelemetry.trace import Span
 
-from bizspan import _entry, _guard
+from bizspan import _entry, _guard, names
 from bizspan._entry import Entry
+from bizspan._run import EXTRACTOR_FAILED
 from bizspan._streaming import Steps
 from bizspan.integrations._caller import caller_of
 from bizspan.integrations._campaign import keep_touch
@@ -169,7 +170,10 @@ class Exchange:
             try:
                 run.revenue(self._route.revenue(self._arrived.request, response))
             except Exception as error:  # the user's code: counted as such
-                self.entry.refuse("revenue", "extractor_failed", f"Its function raised {type(error).__name__}.")
+                run.missed(names.REVENUE)
+                self.entry.refuse(
+                    f"the revenue of {run.name}", EXTRACTOR_FAILED, f"Its function raised {type(error).__name__}."
+                )
 
     def raised(self, error: BaseException) -> None:
         """The application raised."""
