@@ -104,7 +104,7 @@ def bare(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The documentation builds without a warning."""
     session.chdir(ROOT)
-    session.install(*PINNED, "-e", ".[otlp]", "--group", "docs")
+    session.install(*PINNED, "-e", ".[otlp,flask,django,celery,sqlalchemy]", "--group", "docs")
     session.run("sphinx-build", "-W", "--keep-going", "-q", "-E", "-b", "html", "docs", "docs/_build/html")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from bizspan.errors import type_name
+from bizspan.errors import SetupError, type_name
 from bizspan.integrations._campaign import campaign_facts
 from bizspan.integrations._place import client_address, country_of, region_of
 from bizspan.integrations._rules import Rules
@@ -127,7 +127,9 @@ def visitor_facts(rules: Rules, arrived: Arrived, pipeline: Pipeline) -> dict[st
 
 
 def _failed(part: str, error: Exception, accounts: Accounts) -> None:
-    accounts.refuse_value(part, "extractor_failed", f"Its function raised {type_name(error)}.")
+    # A set-up error is ours and says what to do; any other text may hold a personal value.
+    said = str(error) if isinstance(error, SetupError) else f"Its function raised {type_name(error)}."
+    accounts.refuse_value(part, "extractor_failed", said)
 
 
 # --- where from -------------------------------------------------------------------------------------------------------
