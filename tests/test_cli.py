@@ -208,7 +208,13 @@ def test_ctrl_c_ends_everything() -> None:
         )
         words = [*DOCTOR, "--timeout-s", "120"]
         with subprocess.Popen(
-            words, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            words,
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A shell starts what it runs in the background with the interrupt ignored, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process:
             connection, _ = listening.accept()
             with connection:

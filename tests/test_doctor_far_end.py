@@ -27,6 +27,8 @@ from bizspan.doctor._outcome import CANARY, Outcome
 from bizspan.doctor._settings import Target, targets
 from tests.child import environment
 
+pytestmark = pytest.mark.server
+
 SIGNALS: Final = ("traces", "metrics", "logs")
 PROTOBUF: Final = "application/x-protobuf"
 GRPC: Final = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}

@@ -29,7 +29,10 @@ from tests.zero_code import (
     written,
 )
 
-pytestmark = pytest.mark.skipif(not LAUNCHER.is_file(), reason="opentelemetry-instrument is not installed")
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.skipif(not LAUNCHER.is_file(), reason="opentelemetry-instrument is not installed"),
+]
 
 PROVIDERS: Final = [
     pytest.param(NO_DISTRO, id="built"),

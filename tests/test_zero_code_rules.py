@@ -25,7 +25,10 @@ from tests.zero_code import (
     written,
 )
 
-pytestmark = pytest.mark.skipif(not LAUNCHER.is_file(), reason="opentelemetry-instrument is not installed")
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.skipif(not LAUNCHER.is_file(), reason="opentelemetry-instrument is not installed"),
+]
 for needed in ("flask", "opentelemetry.instrumentation.flask"):
     pytest.importorskip(needed)
 
