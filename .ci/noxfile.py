@@ -122,7 +122,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The full suite with the pinned versions and branch coverage."""
     session.chdir(ROOT)
-    session.install(*PINNED, "-e", ".[grpc]", "--group", "test")
+    session.install(*PINNED, "-e", ".[grpc]", "--group", "test", "--group", "declarative")
     session.run("coverage", "erase")
     every(
         session,
