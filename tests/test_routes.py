@@ -74,7 +74,11 @@ def test_the_methods_of_one_path_may_be_different_operations() -> None:
     [
         ("/checkout/", ["/checkout/"], ["/checkout", "/checkout/x", "/Checkout/", "checkout/"]),
         ("/orders/{id}", ["/orders/1", "/orders/a-b"], ["/orders/", "/orders/1/", "/orders/1/2", "/x/orders/1"]),
-        ("/orders/<int:id>", ["/orders/1"], ["/orders/", "/orders/1/2"]),
+        ("/orders/<int:id>", ["/orders/1"], ["/orders/", "/orders/1/2", "/orders/new", "/orders/1a", "/orders/-1"]),
+        ("/orders/{id:int}/pay", ["/orders/12/pay"], ["/orders/new/pay", "/orders/\u0661/pay"]),
+        ("/o/<uuid:id>", ["/o/0188b3a4-0000-7000-8000-00000000ABCD"], ["/o/new", "/o/0188/b3a4"]),
+        ("/o/{id:uuid}/{n:int}", ["/o/0188b3a4-0000-7000-8000-00000000abcd/1"], ["/o/new/1", "/o/1/new"]),
+        ("/o/<int(signed=True):id>", ["/o/-1", "/o/1"], ["/o/1/2"]),
         ("/orders/<id>/pay", ["/orders/1/pay"], ["/orders//pay", "/orders/1/2/pay"]),
         ("/{a}-{b}-{c}", ["/1-2-3", "/1-2-3-4", "/a--b-c"], ["/1-2", "/1-2-", "/-1-2", "/1/2-3-4"]),
         ("/{a}/x/{b}.json", ["/1/x/2.json", "/1/x/2.json.json"], ["/1/x/.json", "/1/x/2.jsonl"]),

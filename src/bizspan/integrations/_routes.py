@@ -21,6 +21,9 @@ _METHODS: Final = frozenset(
 _ASKED_FOR_ONLY: Final = frozenset({"HEAD", "OPTIONS", "TRACE", "CONNECT", "WEBSOCKET"})
 _PARAMETER: Final = re.compile(r"(\{[^/{}]*\}|<[^/<>]*>)")
 _MANY_SEGMENTS: Final = re.compile(r"\{[^/{}]*:path\}|<path:[^/<>]*>")
+# What frameworks let through there. By its place alone, `/orders/<int:id>` would be `/orders/new` too.
+_KIND: Final = re.compile(r"\{[^/{}:]*:(int|uuid)\}|<(int|uuid):[^/<>]*>")
+_OF_KIND: Final = {"int": "[0-9]", "uuid": "[0-9A-Fa-f-]"}
 _PATH_LIMIT: Final = 2048
 _FIELDS: Final = ("operation", "feature", "facts", "revenue")
 
@@ -54,8 +57,8 @@ class RouteMap:
     Args:
         routes: By ``"POST /orders/{id}"``, ``"/orders/<int:id>"``, or the name of a view or endpoint, with methods
             before it or without: then it is any method but HEAD, OPTIONS, TRACE and CONNECT. A parameter stands for
-            one segment of the path, ``{rest:path}``, ``<path:rest>`` and a last ``*`` for more. Values are a `Route`,
-            its fields as a dict, or the operation's name.
+            one segment of the path, one of ``int`` or ``uuid`` for no other text; ``{rest:path}``, ``<path:rest>`` and
+            a last ``*`` stand for more. Values are a `Route`, its fields as a dict, or the operation's name.
 
     Raises:
         SetupError: When an entry can't be read; the text names it.
@@ -126,12 +129,14 @@ def _compiled(key: str, template: str) -> re.Pattern[str]:
     pattern = re.escape(first)
     for at, (parameter, literal) in enumerate(zip(parameters, literals, strict=True), 1):
         after = re.escape(literal)
+        kind = _KIND.fullmatch(parameter)
+        letter = "[^/]" if kind is None else _OF_KIND[kind[1] or kind[2]]
         if _MANY_SEGMENTS.fullmatch(parameter):
             pattern += f".+{after}"
         elif at < len(parameters):
-            pattern += f"(?>[^/]+?{after})"  # atomic, for the same reason: {a}-{b}-{c} against thousands of dashes
+            pattern += f"(?>{letter}+?{after})"  # atomic, for the same reason: {a}-{b}-{c} against thousands of dashes
         else:
-            pattern += f"[^/]+{after}"
+            pattern += f"{letter}+{after}"
     return re.compile(pattern + (".*" if open_end else ""), re.DOTALL)
 
 
