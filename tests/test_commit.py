@@ -198,6 +198,23 @@ def test_a_span_that_ended_before_the_commit_lacks_the_outcome_and_that_is_count
     assert ["emit: span_ended"] == list(told._pipeline.accounts.problems)
 
 
+def test_a_span_that_ended_before_the_operation_is_left_alone(
+    told: Capture, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    Such is a server's span whose answer is streamed. OpenTelemetry would warn of each attribute that comes later.
+    """
+    told.allow("span_ended")
+    transaction = database.begin()
+    span = told._memory.tracer_provider.get_tracer("framework").start_span("GET /")
+    with trace.use_span(span), bizspan.operation("checkout", emit="on_commit", span="current"):
+        span.end()
+    transaction.commit()
+
+    assert 1 == len(told.operations("checkout", outcome="success"))
+    assert [] == [record.getMessage() for record in caplog.records if record.name.startswith("opentelemetry")]
+
+
 @pytest.mark.parametrize("sampled", [True, False])
 def test_sampling_makes_no_difference(database: Database, sampled: bool) -> None:
     """

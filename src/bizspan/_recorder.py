@@ -248,7 +248,7 @@ class Recording:
                 *cast("tuple[str, ...]", end[_NOTES]),
             )
         if self._tied and outcome == names.SUCCESS:
-            if self._recording and not self._own_span:
+            if self._recording and not self._own_span and self._span.is_recording():
                 # It may be over before the transaction is.
                 self._span.set_attributes({**attributes, **end} if self._quiet else end)
             if pipeline.waiting.hold(partial(self._decided, end, lines, further, elapsed)):
