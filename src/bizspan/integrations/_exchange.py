@@ -16,9 +16,10 @@ from bizspan import _entry, _guard, names
 from bizspan._entry import Entry
 from bizspan._run import EXTRACTOR_FAILED
 from bizspan._streaming import Steps
+from bizspan.errors import type_name
 from bizspan.integrations._caller import caller_of
 from bizspan.integrations._campaign import keep_touch
-from bizspan.integrations._http import Arrived, request_facts, visitor_facts
+from bizspan.integrations._http import Arrived, request_facts, visitor_facts, who_acts
 from bizspan.integrations._routes import Route
 from bizspan.integrations._rules import Rules
 
@@ -104,8 +105,27 @@ class Exchange:
     def identity_facts(self) -> Mapping[str, object]:
         """What is known once `ready` was called; every fact, where the rules have a function for that."""
         if self._rules.facts is not None:
-            return self._rules.facts(self._arrived.request)
+            return who_acts(self._rules.facts, self._arrived)
         return visitor_facts(self._rules, self._arrived, self.entry.pipeline)
+
+    def ask_again(self) -> None:
+        """
+        The view is through: somebody may have logged in, where the function that says who acts knew nobody before.
+        What it gives now is late, like what `annotate()` tells, and changes nothing that was known.
+        """
+        function = self._rules.facts or self._rules.resolver
+        if function is None or not self._arrived.knows_nobody:
+            return
+        self._arrived.knows_nobody = False
+        try:
+            facts = {name: value for name, value in who_acts(function, self._arrived).items() if value is not None}
+        except Exception as error:  # the user's code: counted as such
+            self.entry.refuse("resolver", EXTRACTOR_FAILED, f"Its function raised {type_name(error)}.")
+            return
+        try:
+            self.entry.told_inside(facts, wins=False)
+        except Exception as error:
+            _guard.swallowed("a request: ask again", error)
 
     def settle(self) -> None:
         """Ask for what was not asked yet: where the application's session is written before the answer is final."""

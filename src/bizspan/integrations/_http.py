@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from bizspan.errors import SetupError, type_name
 from bizspan.integrations._campaign import campaign_facts
 from bizspan.integrations._place import client_address, country_of, region_of
-from bizspan.integrations._rules import Rules
+from bizspan.integrations._rules import FactsOf, Rules
 from bizspan.integrations._traffic import is_bot
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ class Arrived:
     """
 
     __slots__ = (
-        "client", "header", "is_authenticated", "method", "path", "query", "request", "session", "session_id", "touch",
+        "client", "header", "is_authenticated", "knows_nobody", "method", "path", "query", "request", "session",
+        "session_id", "touch",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +80,7 @@ class Arrived:
         self.session_id = session_id
         self.is_authenticated = is_authenticated
         self.touch: Mapping[str, str] | None = None  # a campaign that waits for the application to begin a session
+        self.knows_nobody = False  # the function that says who acts was asked, and gave no fact
 
 
 def request_facts(rules: Rules, arrived: Arrived, pipeline: Pipeline) -> dict[str, object]:
@@ -120,9 +122,18 @@ def visitor_facts(rules: Rules, arrived: Arrived, pipeline: Pipeline) -> dict[st
             _failed("session", error, accounts)
     if rules.resolver is not None:
         try:
-            facts.update(rules.resolver(arrived.request) or {})
+            facts.update(who_acts(rules.resolver, arrived))
         except Exception as error:
             _failed("resolver", error, accounts)
+    return facts
+
+
+def who_acts(function: FactsOf, arrived: Arrived) -> Mapping[str, object]:
+    """
+    What this function of the user's says; raises what it raised.
+    """
+    facts: Mapping[str, object] = function(arrived.request) or {}
+    arrived.knows_nobody = all(value is None for value in facts.values())
     return facts
 
 

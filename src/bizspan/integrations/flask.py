@@ -38,6 +38,7 @@ __all__ = ["Bizspan", "Installed", "Route", "install", "switch_on"]
 EXTENSION: Final = "bizspan"
 SETTING: Final = "BIZSPAN"
 _CLIENT_ERROR: Final = 400
+_SERVER_ERROR: Final = 500
 _KEPT: Final = "_bizspan"  # on Flask's context of the request: copies of that context do not have it
 
 
@@ -202,7 +203,7 @@ class Installed:
         return value
 
     def _around_process(self, *args: Any) -> Any:
-        """The last moment for the session, then the functions of `after_request`, then the answer is final."""
+        """The last moment for the session, then the functions of `after_request`, which may commit, then the answer."""
         kept = self._begun(args)  # not before, where the session's interface failed
         exchange = None if kept is None else kept.exchange
         if kept is not None and exchange is not None:
@@ -211,6 +212,8 @@ class Installed:
             exchange.settle()
         response = self._process(*args)
         if kept is not None and exchange is not None:
+            if response.status_code < _SERVER_ERROR:  # or its database session may be of no use any more
+                exchange.ask_again()
             self._responded(kept, exchange, response)
         return response
 
