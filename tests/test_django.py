@@ -405,7 +405,8 @@ def test_a_resolver_that_raises_harms_nobody(way: str, resolver: str) -> None:
         captured.allow("extractor_failed")
 
         assert 200 == buy(way).status_code
-        assert 1 == len(captured.operations("checkout", outcome="success", order="o-1"))
+        [operation] = captured.operations("checkout", outcome="success", order="o-1")
+        assert ("resolver:extractor_failed",) == operation.attributes[names.NOTES]
         assert 1 == captured._pipeline.accounts.values_refused.values()["extractor_failed"]
 
 

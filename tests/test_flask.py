@@ -259,7 +259,8 @@ def test_a_resolver_that_raises_costs_its_facts_alone() -> None:
         captured.allow("extractor_failed")
 
         assert "sold" == app.test_client().post("/checkout", headers=GOLD).text
-        assert 1 == len(captured.operations("checkout", outcome="success", country="DE"))
+        [operation] = captured.operations("checkout", outcome="success", country="DE")
+        assert ("resolver:extractor_failed",) == operation.attributes[names.NOTES]
         assert {"extractor_failed": 1} == bizspan.diagnostics().values_refused
 
 

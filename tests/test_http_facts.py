@@ -13,7 +13,7 @@ from bizspan.integrations import _exchange
 from bizspan.integrations._place import parsed_address
 from bizspan.integrations._rules import rules_of
 from bizspan.testing import Capture
-from tests.arrivals import arrived, facts_of, refused, rules, send
+from tests.arrivals import arrived, facts_of, missing, refused, rules, send
 
 COUNTRY, REGION, CHANNEL = names.COUNTRY, names.REGION, names.CHANNEL
 TRACING = ("traceparent", "tracestate")  # read for the caller's span
@@ -324,7 +324,8 @@ def test_parts_that_fail_leave_the_others(capbiz: Capture, caplog: pytest.LogCap
     ruled = rules(TRUSTED, channel=fails, session=True, staff=fails, resolver=fails, test_header="X-Test")
     request = arrived({"CF-IPCountry": "DE"}, query="utm_campaign=spring", session=fails, session_id=fails)
 
-    assert {COUNTRY: "DE", names.CAMPAIGN: "spring"} == facts_of(capbiz, ruled, request)
+    noted = missing("staff", "channel", "session", "resolver")
+    assert {COUNTRY: "DE", names.CAMPAIGN: "spring", **noted} == facts_of(capbiz, ruled, request)
 
     capbiz.allow("extractor_failed")
     assert {"extractor_failed": 5} == refused(capbiz)
@@ -346,7 +347,8 @@ def test_headers_that_raise_leave_what_needs_none(capbiz: Capture) -> None:
 
     request.header = header
 
-    assert {names.SEGMENT: "smb"} == facts_of(capbiz, ruled, request)
+    noted = missing("country", "region", "test_header", "bots")
+    assert {names.SEGMENT: "smb", **noted} == facts_of(capbiz, ruled, request)
 
     capbiz.allow("extractor_failed")
     assert {"extractor_failed": 4} == refused(capbiz)

@@ -45,7 +45,6 @@ def flask_shop(asked: list[str], status: int = 200, **options: Any) -> Any:
     app.secret_key = "s" * 32
     integration.Bizspan(app, routes=ROUTES, **{"resolver": who, **options})
 
-    @app.post("/login")
     def login() -> Any:
         bizspan.event("before")
         flask.session["user"] = "ada"
@@ -56,6 +55,7 @@ def flask_shop(asked: list[str], status: int = 200, **options: Any) -> Any:
 
         return parts(), status
 
+    app.add_url_rule("/login", "login", login, methods=["POST"])
     return app
 
 
@@ -119,11 +119,11 @@ def test_after_the_functions_of_after_request_it_is_asked_again(captured: Captur
     asked: list[str] = []
     app = flask_shop(asked)
 
-    @app.after_request
     def commit(response: Any) -> Any:
         asked.append("commit")
         return response
 
+    app.after_request(commit)
     app.test_client().post("/login").close()
 
     assert ["nobody", "commit", "ada"] == asked

@@ -14,9 +14,8 @@ from opentelemetry.trace import Span
 
 from bizspan import _entry, _guard, names
 from bizspan._entry import Entry
-from bizspan._run import EXTRACTOR_FAILED
+from bizspan._facts import EXTRACTOR_FAILED
 from bizspan._streaming import Steps
-from bizspan.errors import type_name
 from bizspan.integrations._caller import caller_of
 from bizspan.integrations._campaign import keep_touch
 from bizspan.integrations._http import Arrived, request_facts, visitor_facts, who_acts
@@ -100,13 +99,19 @@ class Exchange:
 
     def request_facts(self) -> Mapping[str, object]:
         """What the request itself says."""
-        return request_facts(self._rules, self._arrived, self.entry.pipeline)
+        return self._told(request_facts(self._rules, self._arrived, self.entry.pipeline))
 
     def identity_facts(self) -> Mapping[str, object]:
         """What is known once `ready` was called; every fact, where the rules have a function for that."""
         if self._rules.facts is not None:
             return who_acts(self._rules.facts, self._arrived)
-        return visitor_facts(self._rules, self._arrived, self.entry.pipeline)
+        return self._told(visitor_facts(self._rules, self._arrived, self.entry.pipeline))
+
+    def _told(self, facts: Mapping[str, object]) -> Mapping[str, object]:
+        failed, self._arrived.failed = self._arrived.failed, ()
+        if failed:
+            self.entry.lacks(failed)
+        return facts
 
     def ask_again(self) -> None:
         """
@@ -120,7 +125,7 @@ class Exchange:
         try:
             facts = {name: value for name, value in who_acts(function, self._arrived).items() if value is not None}
         except Exception as error:  # the user's code: counted as such
-            self.entry.refuse("resolver", EXTRACTOR_FAILED, f"Its function raised {type_name(error)}.")
+            self.entry.failed("resolver", error)
             return
         try:
             self.entry.told_inside(facts, wins=False)

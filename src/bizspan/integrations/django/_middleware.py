@@ -216,7 +216,7 @@ class Visit:
         try:
             facts = {name: value for name, value in who(self.request).items() if value is not None}
         except Exception as error:  # the user's code: counted as such
-            exchange.entry.refuse("resolver", "extractor_failed", f"Its function raised {type(error).__name__}.")
+            exchange.entry.failed("resolver", error)
             return
         try:
             exchange.entry.told_inside(facts, wins=False)
