@@ -145,7 +145,13 @@ class Exchange:
             keep_touch(self._rules, self._arrived, self.entry.pipeline.accounts)
 
     def responded(
-        self, status: int, response: object = None, *, reason: str | None = None, is_whole: bool = True
+        self,
+        status: int,
+        response: object = None,
+        *,
+        reason: str | None = None,
+        undone: str | None = None,
+        is_whole: bool = True,
     ) -> None:
         """
         There is an answer: its status gives the outcome, and the entry span gets everything that is known.
@@ -154,6 +160,7 @@ class Exchange:
             status: Of HTTP: from 400 the operation was rejected, from 500 it failed.
             response: The framework's own, for the route's revenue.
             reason: Why, where it was; by default ``http_`` and the status.
+            undone: Why a success is none: what became of the view's transaction.
             is_whole: Whether the response is all there; if not, `earned` is called when it is.
         """
         if self._responded:
@@ -168,6 +175,8 @@ class Exchange:
                 run.fail(reason or f"http_{status}")
             elif status >= _CLIENT_ERROR:
                 run.reject(reason or f"http_{status}")
+            elif undone is not None:
+                run.fail(undone)
             elif is_whole and self.wants_response:
                 self.earned(response)
         except Exception as error:
@@ -177,6 +186,11 @@ class Exchange:
     def is_routed(self) -> bool:
         """Whether its route was found, or none can be: `routed` has nothing more to say."""
         return self._route is not None or not self._rules.route_map
+
+    @property
+    def is_tied(self) -> bool:
+        """Whether it is an operation, and the commit decides about operations of this process."""
+        return self.entry.operation is not None and self.entry.pipeline.on_commit
 
     @property
     def wants_response(self) -> bool:
