@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from functools import partial
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -313,6 +316,25 @@ def test_an_amount_is_explained_once_per_call_site(capbiz: Capture, caplog: pyte
     told = [record.message for record in caplog.records]
     assert 2 == len(told)
     assert all("(test_events.py:" in text and "rounding='half_even' or Money.rounded()" in text for text in told)
+
+
+def test_a_call_through_the_standard_library_has_its_line_and_a_thread_its_name(
+    capbiz: Capture, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    The first line of the application counts; where none told it, the operation or the event is named.
+    """
+    capbiz.allow("precision")
+    refunding = partial(bizspan.refund, "0.001", "EUR")
+    with ExitStack() as stack:
+        stack.callback(refunding)
+    thread = Thread(target=refunding)
+    thread.start()
+    thread.join()
+
+    [first, second] = [record.message.partition(" was")[0] for record in caplog.records]
+    assert first.startswith("bizspan: refund (test_events.py:")
+    assert "bizspan: refund (of 'business.refund')" == second
 
 
 def test_rounding_is_explicit_at_the_call(capbiz: Capture) -> None:

@@ -286,6 +286,33 @@ def test_a_request_that_can_not_be_read_is_served_as_ever() -> None:
     assert before < _guard.swallowed_errors.values()["a Flask request: begin"]
 
 
+@pytest.mark.parametrize("way", ["the route's revenue", "a decorated view"])
+def test_an_amount_that_no_line_of_the_application_told_names_its_operation(
+    caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    """
+    Flask called us there, and a line of Flask's would send its reader the wrong way.
+    """
+
+    def checkout() -> str:
+        return "0.001"
+
+    revenue = Route(operation="checkout", revenue=lambda request, response: (response.get_data(as_text=True), "EUR"))
+    app = shop(routes={"/checkout": revenue} if way == "the route's revenue" else {})
+    view: Any = checkout
+    if way == "a decorated view":
+        view = bizspan.operation("checkout", revenue=lambda result: (result, "EUR"))(checkout)
+    app.add_url_rule("/checkout", view_func=view)
+    with capture() as captured:
+        captured.allow("precision")
+        app.test_client().get("/checkout")
+
+        assert 1 == len(captured.operations("checkout", outcome="success"))
+    assert ["bizspan: revenue (of 'checkout') was refused (precision)."] == [
+        record.message.partition(" It has")[0] for record in caplog.records
+    ]
+
+
 # --- outcomes -------------------------------------------------------------------------------------------------------
 
 

@@ -91,10 +91,14 @@ def test_flask_login_needs_no_help(captured: Capture) -> None:
     class User(login.UserMixin):  # type: ignore[misc, name-defined]
         id = "ada"
 
-    manager.user_loader(lambda identity: User())
-    integration.Bizspan(
-        app, routes=ROUTES, resolver=lambda request: {"customer": getattr(login.current_user, "id", None)}
-    )
+    def load(identity: str) -> User:
+        return User()
+
+    def who(request: object) -> Mapping[str, Any]:
+        return {"customer": getattr(login.current_user, "id", None)}
+
+    manager.user_loader(load)
+    integration.Bizspan(app, routes=ROUTES, resolver=who)
     app.add_url_rule("/login", "login", lambda: str(login.login_user(User())), methods=["POST"])
     app.test_client().post("/login")
 
@@ -134,10 +138,13 @@ def test_a_second_answer_that_raises_is_counted(captured: Capture) -> None:
     The request goes on, and its operation is recorded without it.
     """
     captured.allow("extractor_failed")
-    answers: Iterator[Mapping[str, str]] = iter([{}])
+    asked: list[object] = []
 
     def who(request: object) -> Mapping[str, str]:
-        return next(answers)
+        asked.append(request)
+        if len(asked) > 1:
+            raise LookupError
+        return {}
 
     answer = flask_shop([], facts=who).test_client().post("/login")
 

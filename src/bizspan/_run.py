@@ -140,7 +140,7 @@ class Run(Recording):
             self._lines = with_amount(self._lines, kind, amount, currency, rounding)
         except AmountError as error:
             self._invalid = {**(self._invalid or {}), kind: error.reason}
-            refuse(pipeline.accounts, kind, error.reason)
+            refuse(pipeline.accounts, kind, error.reason, self.name)
         except Exception as problem:
             _guard.swallowed("taking an amount", problem)
 
