@@ -1,6 +1,6 @@
 """How a request of Django ended: by its answer, by an exception, by its transaction."""
 
-# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportIndexIssue=false
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportIndexIssue=false, reportGeneralTypeIssues=false
 # mypy: ignore-errors
 # Django ships no types.
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The views of the project, and where they are."""
 
-# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportIndexIssue=false
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportIndexIssue=false, reportGeneralTypeIssues=false
 # mypy: ignore-errors
 # Django ships no types.
 from __future__ import annotations

@@ -24,12 +24,13 @@ from bizspan.errors import MissingExtra, SetupError
 from bizspan.integrations._exchange import Exchange, begin
 from bizspan.integrations._routes import Route, RouteMap
 from bizspan.integrations._rules import Rules, rules_of
+from bizspan.integrations._unmatched import say_unmatched
 
 try:
     from flask.app import Flask
     from flask.wrappers import Request, Response
 
-    from bizspan.integrations._flask import IS_ONE_CONTEXT, arrived, context_of
+    from bizspan.integrations._flask import IS_ONE_CONTEXT, arrived, context_of, places_of
 except ImportError as error:
     raise MissingExtra("bizspan.integrations.flask", "flask") from error
 
@@ -184,6 +185,7 @@ class Installed:
         self.rules = rules
         self.is_default = is_default
         self._app = app
+        self._has_compared = False
         self._lock = threading.Lock()
         self._route_hook = self._route  # kept, because a bound method is a new object at each access
         self._ordered: tuple[list[Any], int] = ([], 0)
@@ -253,6 +255,9 @@ class Installed:
                 return kept
             if (_active.current or _active.pipeline()) is None:
                 return None
+            if not self._has_compared:
+                self._has_compared = True  # not at set-up: rules are added later
+                say_unmatched(self.rules.route_map, places_of(self._app))
             self._put_in_order()
             exchange = begin(self.rules, arrived(self._app, context))
             kept = _Request(exchange)
