@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Final, cast
 
+from bizspan.errors import type_name
 from bizspan.integrations._asgi_views import WEBSOCKET
 from bizspan.integrations._unmatched import Place
 
@@ -71,5 +72,5 @@ def _methods(route: Any) -> frozenset[str] | None:
     methods: object = getattr(route, "methods", None)
     if methods:
         return frozenset(str(method).upper() for method in cast("Iterable[object]", methods))
-    kind: type = type(getattr(route, "original_route", route))
-    return frozenset({WEBSOCKET}) if "WebSocket" in kind.__name__ else None
+    original: object = getattr(route, "original_route", route)  # of what FastAPI unfolded
+    return frozenset({WEBSOCKET}) if "WebSocket" in type_name(original) else None
