@@ -89,6 +89,11 @@ def send(ruled: Rules, request: Arrived, view: Callable[[], object] | None = Non
     exchange.end()
 
 
+def missing(*parts: str) -> dict[str, Any]:
+    """The note about functions that raised."""
+    return {names.NOTES: tuple(f"{part}:extractor_failed" for part in parts)}
+
+
 def facts_of(told: Capture, ruled: Rules, request: Arrived) -> dict[str, Any]:
     """The facts on the event of one request, by their keys."""
     before = len(told.operations())

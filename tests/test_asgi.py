@@ -324,5 +324,5 @@ def test_no_framework_is_imported() -> None:
     source = Path(__file__).resolve().parent.parent / "src" / "bizspan" / "integrations"
     texts = [path.read_text("utf-8") for path in source.glob("*asgi*.py")]
 
-    assert 3 == len(texts)
+    assert 4 == len(texts)
     assert not any(f"import {framework}" in text for text in texts for framework in ("starlette", "fastapi", "anyio"))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 
+import bizspan
 from bizspan import names
 from bizspan.integrations.asgi import Bizspan, Route
 from bizspan.money import Money
@@ -218,4 +221,74 @@ def test_starlettes_streams(captured: Capture, version: str) -> None:
 
     asyncio.run(main())
 
+    assert LEFT == end_of(captured)
+
+
+@pytest.mark.parametrize("closes", [False, True])
+@pytest.mark.parametrize("version", ["2.3", "2.4"])
+def test_what_the_clean_up_of_a_cut_starlette_stream_tells(captured: Capture, version: str, closes: bool) -> None:
+    """
+    Starlette closes no generator that was cut. Python does so when it collects it: in no request, or in whichever runs
+    then. A background task that closes it runs in its own request, at servers of ASGI before 2.4, which uvicorn is.
+    """
+    pytest.importorskip("starlette")
+    from starlette.applications import Starlette
+    from starlette.background import BackgroundTask
+    from starlette.requests import Request
+    from starlette.responses import Response, StreamingResponse
+    from starlette.routing import Route as Path
+
+    async def parts() -> AsyncIterator[bytes]:
+        try:
+            for part in (b"a", b"b", b"c"):
+                yield part
+        finally:
+            bizspan.event("closed")
+
+    async def view(request: Request) -> StreamingResponse:
+        body: Any = parts()
+
+        async def close() -> None:
+            await body.aclose()
+
+        return StreamingResponse(body, background=BackgroundTask(close) if closes else None)
+
+    async def other(request: Request) -> Response:
+        gc.collect()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return Response()
+
+    app = Starlette(routes=[Path("/checkout", view, methods=["POST"]), Path("/other", other, methods=["POST"])])
+    app.add_middleware(Bizspan, routes={"POST /checkout": EARNING}, resolver=lambda request: {"segment": request.path})
+
+    async def request(path: str) -> None:
+        left = asyncio.Event()
+
+        async def receive() -> Message:
+            await left.wait()
+            return GONE
+
+        async def send(message: Message) -> None:
+            if message.get("body") == b"b":
+                left.set()
+                if version == "2.4":
+                    raise OSError
+                await asyncio.sleep(60)  # until it is cancelled
+
+        with contextlib.suppress(Exception):  # of ASGI 2.4
+            await app(http(path=path, asgi={"version": "3.0", "spec_version": version}), receive, send)
+
+    async def main() -> None:
+        gc.disable()
+        try:
+            await asyncio.create_task(request("/checkout"))
+            await asyncio.create_task(request("/other"))
+        finally:
+            gc.enable()
+
+    asyncio.run(main())
+
+    told_in = {("2.3", False): "/other", ("2.3", True): "/checkout", ("2.4", False): None, ("2.4", True): None}
+    assert [told_in[version, closes]] == [told.attributes.get(names.SEGMENT) for told in captured.events("closed")]
     assert LEFT == end_of(captured)

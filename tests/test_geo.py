@@ -16,7 +16,7 @@ from bizspan.errors import MissingExtra, SetupError
 from bizspan.integrations import _geo
 from bizspan.integrations._place import parsed_address
 from bizspan.testing import Capture
-from tests.arrivals import arrived, facts_of, refused, rules, send
+from tests.arrivals import arrived, facts_of, missing, refused, rules, send
 
 pytest.importorskip("maxminddb")
 pytest.importorskip("mmdb_writer")
@@ -351,7 +351,7 @@ def test_a_record_that_cannot_be_read_leaves_the_rest(
 
     ruled = rules(geo=_geo.Geo("damaged.mmdb", Damaged()), channel="web")
 
-    assert {names.CHANNEL: "web"} == facts_of(capbiz, ruled, arrived(client=BERLIN))
+    assert {names.CHANNEL: "web", **missing("geo")} == facts_of(capbiz, ruled, arrived(client=BERLIN))
 
     capbiz.allow("extractor_failed")
     assert {"extractor_failed": 1} == refused(capbiz)

@@ -10,7 +10,7 @@ import pytest
 from bizspan import names
 from bizspan.integrations._traffic import is_bot
 from bizspan.testing import Capture
-from tests.arrivals import BROWSER, arrived, facts_of, refused, rules
+from tests.arrivals import BROWSER, arrived, facts_of, missing, refused, rules
 
 TRAFFIC = names.TRAFFIC
 GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
@@ -228,7 +228,7 @@ def test_a_log_in_that_cannot_be_read_leaves_a_customer(capbiz: Capture) -> None
     def fails() -> bool:
         raise RuntimeError
 
-    assert {} == facts_of(capbiz, rules(), arrived({"User-Agent": GOOGLEBOT}, is_authenticated=fails))
+    assert missing("bots") == facts_of(capbiz, rules(), arrived({"User-Agent": GOOGLEBOT}, is_authenticated=fails))
 
     capbiz.allow("extractor_failed")
     assert {"extractor_failed": 1} == refused(capbiz)

@@ -13,6 +13,8 @@ from bizspan.errors import AmountError
 from bizspan.money import EXPONENTS, minor_units
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from bizspan._accounts import Accounts
     from bizspan._types import Attributes
 
@@ -29,6 +31,16 @@ _HINTS: Final = {
     "type": "Tell int, str, Decimal, a float that is exact, or a Money.",
     "currency": "Tell an ISO 4217 code, such as 'EUR', beside the amount.",
 }
+# What may stand between us and the line that told an amount, and what calls applications.
+_BETWEEN: Final = frozenset({"bizspan", "wrapt", "contextlib", "functools"})
+_CALLERS: Final = frozenset(
+    {
+        "aiohttp", "anyio", "asgiref", "asyncio", "billiard", "celery", "concurrent", "django", "eventlet", "fastapi",
+        "flask", "gevent", "gunicorn", "http", "hypercorn", "litestar", "opentelemetry", "quart", "rest_framework",
+        "sanic", "socketserver", "sqlalchemy", "starlette", "threading", "tornado", "uvicorn", "waitress", "werkzeug",
+        "wsgiref",
+    }
+)  # fmt: skip
 
 
 Lines = tuple[AmountLine, ...]
@@ -63,10 +75,18 @@ def with_amount(lines: Lines, kind: str, amount: object, currency: object = None
     return (*lines, (kind, units, code))
 
 
-def refuse(accounts: Accounts, kind: str, reason: str) -> None:
-    """Count one amount as missing, and explain it once per call site."""
+def refuse(accounts: Accounts, kind: str, reason: str, name: str) -> None:
+    """
+    Count one amount as missing, and explain it once per call site.
+
+    Args:
+        accounts: Of the pipeline.
+        kind: Of money.
+        reason: Why.
+        name: Of the operation or event: said where no line of the application told the amount.
+    """
     word = kind.removeprefix("business.")
-    accounts.refuse_value(f"{word} ({_call_site()})", reason, _HINTS.get(reason, ""))
+    accounts.refuse_value(f"{word} ({_call_site() or f'of {name!r}'})", reason, _HINTS.get(reason, ""))
 
 
 def write_money(attributes: Attributes, lines: Lines, basis: str) -> tuple[Lines, Lines]:
@@ -112,13 +132,20 @@ def write_amount(attributes: Attributes, kind: str, units: int, code: str) -> No
     attributes[currency_key] = code
 
 
-def _call_site() -> str:
-    """The file and line outside of bizspan that told the amount."""
+def _call_site() -> str | None:
+    """
+    The file and line of the application that told the amount; None where a framework called us, as for the revenue of
+    a route: whatever stands further out there, such as ``app.run()``, has told nothing.
+    """
     try:
-        frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage] - the documented way to the caller
-        while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(("bizspan", "wrapt")):
+        frame: FrameType | None = sys._getframe(2)  # pyright: ignore[reportPrivateUsage] - the documented way
+        while frame is not None:
+            package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+            if package in _CALLERS:
+                return None
+            if package not in _BETWEEN:
+                return f"{frame.f_code.co_filename.rsplit('/', 1)[-1]}:{frame.f_lineno}"
             frame = frame.f_back
-        return f"{frame.f_code.co_filename.rsplit('/', 1)[-1]}:{frame.f_lineno}"
     except Exception as error:
         _guard.swallowed("finding the call site", error)
-        return "unknown"
+    return None

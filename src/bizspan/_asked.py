@@ -8,8 +8,9 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from bizspan._facts import FACTS_LIMIT
+from bizspan._facts import EXTRACTOR_FAILED, FACTS_LIMIT, add_note
 from bizspan.context import Frame, Scope
+from bizspan.errors import type_name
 
 if TYPE_CHECKING:
     from bizspan._facts import FactTable
@@ -42,7 +43,7 @@ class Asked(Scope):
     """
 
     __slots__ = (
-        "_added", "_changes", "_identity_facts", "_is_ready", "_request_facts", "_writing", "pipeline",
+        "_added", "_changes", "_identity_facts", "_is_ready", "_missing", "_request_facts", "_writing", "pipeline",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +67,7 @@ class Asked(Scope):
         self._is_ready = is_ready
         self._changes = 0
         self._added: Mapping[str, object] = _NOTHING
+        self._missing: tuple[str, ...] = ()
         self._writing = threading.RLock()  # held for assignments alone
 
     @property
@@ -101,6 +103,8 @@ class Asked(Scope):
         facts.resolve(self.facts, attributes)
         if self.late:
             facts.resolve(self.late, attributes)
+        for name in self._missing:
+            add_note(attributes, f"{name}:{EXTRACTOR_FAILED}")
         if len(attributes) > FACTS_LIMIT:
             facts.drop_surplus(attributes, attributes)
         with self._writing:
@@ -138,7 +142,7 @@ class Asked(Scope):
         try:
             return {name: value for name, value in source().items() if value is not None}
         except Exception as error:  # the user's code: counted as such, and never fatal
-            self.refuse(name, "extractor_failed", f"Its function raised {type(error).__name__}.")
+            self.failed(name, error)
             return _NOTHING
 
     def learned(self, facts: Mapping[str, object], *, wins: bool) -> Mapping[str, object]:
@@ -163,6 +167,17 @@ class Asked(Scope):
                 self._added = {**self._added, **facts}
             self._changes += 1
         return facts
+
+    def failed(self, name: str, error: Exception) -> None:
+        """A function of the user's raised: counted, and noted on everything of the request."""
+        self.lacks((name,))
+        self.refuse(name, "extractor_failed", f"Its function raised {type_name(error)}.")
+
+    def lacks(self, names: tuple[str, ...]) -> None:
+        """Note on everything of the request that these are missing, because their functions raised."""
+        with self._writing:
+            self._missing = (*self._missing, *(name for name in names if name not in self._missing))
+            self._changes += 1
 
     def refuse(self, name: str, reason: str, hint: str) -> None:
         """Count a value of this request that was dropped; see `Accounts.refuse_value`."""

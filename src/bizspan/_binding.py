@@ -176,6 +176,7 @@ class Plan:
             self._prepare(pipeline)
         given = args if instance is None else (instance, *args)
         facts: dict[str, object] = {}
+        missing: list[str] = []
         key = self._constant_key
         try:
             count = len(given)
@@ -185,8 +186,9 @@ class Plan:
                     facts[name] = extractor(given[position]) if position < count else fetch(given, kwargs, None)
                 except Exception as error:
                     _failed(pipeline, name, error)
+                    missing.append(name)
             if self._key is not None:
-                key = _fetched(pipeline, "idempotency_key", self._key, given, kwargs)
+                key = _fetched(pipeline, missing, "idempotency_key", self._key, given, kwargs)
         except BaseException as error:
             # Only a cancellation or an interrupt gets here: it goes on, and the operation is recorded once.
             start(pipeline, self._name, {}, self._prepared, self._span, None).ended(error, ())
@@ -197,6 +199,8 @@ class Plan:
         run = start(pipeline, self._name, facts, self._prepared, self._span, key, tied)
         if run.pipeline is None:
             return None
+        for name in missing:
+            run.missed(name)
         if self._money or self._money_before:
             self._tell_before(run, given, kwargs, pipeline)
         return run
@@ -223,9 +227,15 @@ class Plan:
             given = args if instance is None else (instance, *args)
             try:
                 if self._after:
+                    missing: list[str] = []
                     run.take_result(
-                        {name: _fetched(pipeline, name, fetch, given, kwargs, result) for name, fetch in self._after}
+                        {
+                            name: _fetched(pipeline, missing, name, fetch, given, kwargs, result)
+                            for name, fetch in self._after
+                        }
                     )
+                    for name in missing:
+                        run.missed(name)
                 for kind, extractor, fetch in self._money_after:
                     try:
                         told = fetch(given, kwargs, result) if extractor is None else extractor(result)
@@ -283,17 +293,19 @@ class Plan:
 
 def _fetched(
     pipeline: Pipeline,
+    missing: list[str],
     name: str,
     fetch: Source,
     given: Arguments,
     kwargs: Mapping[str, Any],
     result: object = None,
 ) -> object:
-    """What an extractor gives; None where it raised, which is counted."""
+    """What an extractor gives; None where it raised, which is counted, and it is among the missing then."""
     try:
         return fetch(given, kwargs, result)
     except Exception as error:
         _failed(pipeline, name, error)
+        missing.append(name)
         return None
 
 

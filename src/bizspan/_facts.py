@@ -36,6 +36,8 @@ _NO_FACTS = frozenset(
     }
 )
 _KEPT = ("truncated", "control", "surrogate")
+# Why a value is missing, where a function gives it.
+EXTRACTOR_FAILED = "extractor_failed"
 
 
 _GENERATED_KEY = (

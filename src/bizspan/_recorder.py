@@ -18,7 +18,7 @@ from bizspan._amounts import Lines, write_amount, write_money
 from bizspan._codes import code, error_type
 from bizspan._contexts import attach as _attach
 from bizspan._contexts import get_current as _get_current
-from bizspan._facts import FACTS_LIMIT
+from bizspan._facts import FACTS_LIMIT, add_note
 from bizspan._record import Record
 from bizspan.context import Frame, OpenOperation, frame
 
@@ -241,7 +241,7 @@ class Recording:
         if lines:
             lines, further = write_money(end, lines, pipeline.revenue_basis)
         if self._invalid is not None:
-            end.update({names.AMOUNT_INVALID_KEYS[kind]: reason for kind, reason in self._invalid.items()})
+            self._write_invalid(end, self._invalid)
         if self._recording and _NOTES in end and _NOTES in attributes:
             end[_NOTES] = (
                 *cast("tuple[str, ...]", attributes[_NOTES]),
@@ -254,6 +254,16 @@ class Recording:
             if pipeline.waiting.hold(partial(self._decided, end, lines, further, elapsed)):
                 return
         self._signal(pipeline, end, lines, further, elapsed, outcome)
+
+    @staticmethod
+    def _write_invalid(end: Attributes, invalid: Mapping[str, str]) -> None:
+        """Sums over an amount must know that one is missing; facts have a note."""
+        for name, reason in invalid.items():
+            key = names.AMOUNT_INVALID_KEYS.get(name)
+            if key is None:
+                add_note(end, f"{name}:{reason}")
+            else:
+                end[key] = reason
 
     def _decided(self, end: Attributes, lines: Lines, further: Lines, elapsed: int, reason: str | None) -> None:
         """The transaction ended: with a commit, where there is no reason."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel
 from opentelemetry import trace
@@ -15,6 +15,7 @@ from bizspan import _guard, names
 from bizspan._accounts import INTERNAL_ERROR
 from bizspan._amounts import refuse, with_amount
 from bizspan._codes import code, snake_case
+from bizspan._facts import EXTRACTOR_FAILED
 from bizspan._recorder import Recording
 from bizspan.context import Frame, frame, with_attributes
 from bizspan.errors import AmountError, type_name
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
 
     from bizspan._pipeline import Pipeline
     from bizspan._types import Amount, Attributes, Number, Plain
-
-
-# Why an amount is missing, where a function gives it.
-EXTRACTOR_FAILED: Final = "extractor_failed"
 
 
 class Run(Recording):
@@ -143,13 +140,13 @@ class Run(Recording):
             self._lines = with_amount(self._lines, kind, amount, currency, rounding)
         except AmountError as error:
             self._invalid = {**(self._invalid or {}), kind: error.reason}
-            refuse(pipeline.accounts, kind, error.reason)
+            refuse(pipeline.accounts, kind, error.reason, self.name)
         except Exception as problem:
             _guard.swallowed("taking an amount", problem)
 
-    def missed(self, kind: str) -> None:
-        """An amount of one kind is missing, because the function that gives it raised: sums over it must know."""
-        self._invalid = {**(self._invalid or {}), kind: EXTRACTOR_FAILED}
+    def missed(self, name: str) -> None:
+        """A fact, or an amount of one kind, is missing, because the function that gives it raised."""
+        self._invalid = {**(self._invalid or {}), name: EXTRACTOR_FAILED}
 
     def tell_all(self, money: Mapping[str, object]) -> None:
         """Take amounts by kind, as constants or extractors gave them."""

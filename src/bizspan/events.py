@@ -252,7 +252,7 @@ def _record(pipeline: Pipeline, told: Told) -> Record | None:
             attributes[key] = clean
     if told.score is not None:
         attributes[names.FEEDBACK_SCORE] = told.score
-    lines = _write_money(pipeline, told.money, attributes)
+    lines = _write_money(pipeline, name, told.money, attributes)
     uid = pipeline.new_id() if told.key is None else pipeline.uid_for(_keyed_name(name, attributes), told.key)
     return Record(
         name, name, uid, _happened(pipeline, told.time, attributes), attributes, lines,
@@ -286,7 +286,9 @@ def _happened(pipeline: Pipeline, time: object, attributes: Attributes) -> int:
     return pipeline.time_ns()
 
 
-def _write_money(pipeline: Pipeline, money: Mapping[str, object], attributes: Attributes) -> tuple[AmountLine, ...]:
+def _write_money(
+    pipeline: Pipeline, name: str, money: Mapping[str, object], attributes: Attributes
+) -> tuple[AmountLine, ...]:
     lines: Lines = ()
     for kind, told in money.items():
         amount, currency, rounding = (
@@ -298,5 +300,5 @@ def _write_money(pipeline: Pipeline, money: Mapping[str, object], attributes: At
             lines = with_amount(lines, kind, amount, currency, rounding)
         except AmountError as error:
             attributes[names.AMOUNT_INVALID_KEYS[kind]] = error.reason
-            refuse(pipeline.accounts, kind, error.reason)
+            refuse(pipeline.accounts, kind, error.reason, name)
     return write_money(attributes, lines, pipeline.revenue_basis)[0]

@@ -1,10 +1,11 @@
 """The views of the project, and where they are."""
 
-# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportIndexIssue=false
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportIndexIssue=false, reportGeneralTypeIssues=false
 # mypy: ignore-errors
 # Django ships no types.
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +14,7 @@ from typing import Any
 from django.contrib import auth
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.template import engines
 from django.template.response import TemplateResponse
@@ -102,6 +104,39 @@ def stored_broken(request: HttpRequest) -> HttpResponse:
     """A bug after something was written."""
     Order.objects.create(number="never")
     raise LookupError("no such bin")
+
+
+def undo(request: HttpRequest) -> HttpResponse:
+    """Take back what was written, and answer all the same, as REST frameworks do."""
+    Order.objects.create(number="never")
+    transaction.set_rollback(True)
+    return HttpResponse("sold")
+
+
+def undo_a_part(request: HttpRequest) -> HttpResponse:
+    """Take back one of two."""
+    Order.objects.create(number="kept")
+    with transaction.atomic():
+        Order.objects.create(number="never")
+        transaction.set_rollback(True)
+    return HttpResponse("sold")
+
+
+def fail_a_part(request: HttpRequest) -> HttpResponse:
+    """A part that is no savepoint fails, and nothing is left."""
+    Order.objects.create(number="never")
+    with contextlib.suppress(LookupError), transaction.atomic(savepoint=False):
+        raise LookupError
+    return HttpResponse("sold")
+
+
+@transaction.non_atomic_requests
+def undo_its_own(request: HttpRequest) -> HttpResponse:
+    """Take back what was written in a transaction of the view's, and go on."""
+    with transaction.atomic():
+        Order.objects.create(number="never")
+        transaction.set_rollback(True)
+    return HttpResponse("sold")
 
 
 def sign_up(request: HttpRequest) -> HttpResponse:
@@ -196,6 +231,10 @@ urlpatterns = [
     path("broken/", broken, name="broken"),
     path("broken/async/", broken_async, name="broken-async"),
     path("broken/stored/", stored_broken, name="stored-broken"),
+    path("undo/", undo, name="undo"),
+    path("undo/part/", undo_a_part, name="undo-part"),
+    path("undo/failed-part/", fail_a_part, name="undo-failed-part"),
+    path("undo/own/", undo_its_own, name="undo-own"),
     path("sign-up/", sign_up, name="sign-up"),
     path("sign-up/async/", sign_up_async, name="sign-up-async"),
     path("stream/", stream, name="stream"),

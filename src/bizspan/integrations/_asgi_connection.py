@@ -145,6 +145,8 @@ class Http(Connection):
     def _start(self, message: Message) -> None:
         self._status = status = int(message["status"])
         self._has_trailers = bool(message.get("trailers", False))
+        if status < _SERVER_ERROR:
+            self._exchange.ask_again()
         self._route()
         self._exchange.responded(status, is_whole=False)
         if self._exchange.wants_response:
@@ -207,6 +209,7 @@ class Websocket(Connection):
 
     def _close(self, status: int, reason: str | None = None) -> None:
         if not self._is_complete:
+            self._exchange.ask_again()  # who a client is, its first messages may say
             self._route()
             self._exchange.responded(status, reason=reason)
             self._complete()

@@ -89,13 +89,16 @@ class Watch:
         if known is not None and known.worker_pid == os.getpid():
             return  # threads and greenlets record their own end
         carried = incoming(pipeline, getattr(request, HEADER, None)) if self._propagates else {}
+        facts = self._facts(pipeline, request)
         run, _ = start_around(
-            pipeline, name, self._facts(pipeline, request), Received(carried, None), None, caller(request),
+            pipeline, name, facts or {}, Received(carried, None), None, caller(request),
             _since(pipeline, known),
         )  # fmt: skip
+        if facts is None:
+            run.missed("request facts")
         run.finish(outcome, reason, None)
 
-    def _facts(self, pipeline: Pipeline, request: Any) -> Mapping[str, object]:
+    def _facts(self, pipeline: Pipeline, request: Any) -> Mapping[str, object] | None:
         if self._resolver is None:
             return {}
         try:
@@ -104,7 +107,7 @@ class Watch:
             pipeline.accounts.refuse_value(
                 "request facts", "extractor_failed", f"Its function raised {type(error).__name__}."
             )
-            return {}
+            return None
 
 
 def _since(pipeline: Pipeline, request: Any) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Final
 
-from bizspan import _commit, _guard
+from bizspan import _commit, _guard, names
 from bizspan._commit import Held
 
 _WATCH: Final = "_bizspan_watch"
@@ -55,6 +55,26 @@ def _watch(connection: Any) -> Watch:
     return watch
 
 
+class Block:
+    """
+    An atomic block that is about to begin on a connection.
+
+    Args:
+        connection: Django's.
+    """
+
+    __slots__ = ("_depth", "_is_inside", "reason")
+
+    def __init__(self, connection: Any) -> None:
+        self._is_inside = _is_open(connection)  # then it is a savepoint
+        self._depth = len(connection.savepoint_ids)
+        self.reason: str | None = None  # why nothing of it is left
+
+    def is_undone_by(self, connection: Any, *, savepoint: bool) -> bool:
+        """Whether the rollback that this connection has just made, of a savepoint or of all, was this block's."""
+        return not savepoint or (self._is_inside and len(connection.savepoint_ids) <= self._depth)
+
+
 class Watch:
     """
     One connection, and what waits for its transaction.
@@ -67,6 +87,7 @@ class Watch:
         self._connection = connection
         self._hooks: dict[int, tuple[Step, Held]] = {}  # by the identity of the callback that Django keeps
         self._manual: list[Held] = []
+        self._block: Block | None = None
         self._wrapped: dict[str, tuple[Step, Step | None]] = {}  # ours, and what somebody else had put there
 
     def hold(self, held: Held) -> None:
@@ -77,11 +98,20 @@ class Watch:
             self._connection.on_commit(hook, robust=True)
         else:
             self._manual.append(held)
+        self._begin()
+
+    def follow(self) -> Block:
+        """The atomic block that begins next, as it will have ended."""
+        self._block = block = Block(self._connection)
+        self._begin()
+        return block
+
+    def _begin(self) -> None:
         if not self._wrapped:
             self._wrap("run_and_clear_commit_hooks", before=self._hooks_run)
             self._wrap("commit", after=self._committed)
             self._wrap("rollback", after=self._rolled_back)
-            self._wrap("savepoint_rollback", after=self._dropped)
+            self._wrap("savepoint_rollback", after=self._savepoint_rolled_back)
             self._wrap("close", after=self._closed)
 
     def _wrap(self, name: str, *, before: Step | None = None, after: Step | None = None) -> None:
@@ -106,7 +136,7 @@ class Watch:
     def _step(self, step: Step) -> None:
         try:
             step()
-            if not self._hooks and not self._manual:
+            if not self._hooks and not self._manual and self._block is None:
                 self._unwrap()
         except Exception as error:
             _guard.swallowed("watching a connection", error)
@@ -133,15 +163,26 @@ class Watch:
                 self._hooks.pop(identity)[1].committed()
 
     def _committed(self) -> None:
+        self._block = None
         manual, self._manual = self._manual, []
         for held in manual:
             held.committed()
 
     def _rolled_back(self) -> None:
+        self._end_block(names.ROLLED_BACK)
         self._dropped()
         manual, self._manual = self._manual, []
         for held in manual:
             held.rolled_back()
+
+    def _savepoint_rolled_back(self) -> None:
+        self._end_block(names.ROLLED_BACK, savepoint=True)
+        self._dropped()
+
+    def _end_block(self, reason: str, *, savepoint: bool = False) -> None:
+        block = self._block
+        if block is not None and block.is_undone_by(self._connection, savepoint=savepoint):
+            block.reason, self._block = reason, None
 
     def _dropped(self) -> None:
         kept = self._kept()
@@ -151,6 +192,10 @@ class Watch:
 
     def _closed(self) -> None:
         # Also where a commit failed because the connection was lost: nobody knows whether it took place.
+        if self._connection.closed_in_transaction:
+            self._end_block(names.UNKNOWN)
+        elif not self._connection.in_atomic_block:
+            self._block = None
         kept = self._kept()
         for identity in list(self._hooks):
             if identity not in kept:
@@ -162,6 +207,22 @@ class Watch:
 
     def _kept(self) -> set[int]:
         return {id(entry[1]) for entry in self._connection.run_on_commit}
+
+
+def view_blocks(view: Any) -> list[Block]:
+    """
+    The transactions of ATOMIC_REQUESTS that this view is about to run in, one for each such database. Called in the
+    view's thread, whose connections they are.
+    """
+    connections: Any = import_module("django.db").connections
+    return [_watch(connections[alias]).follow() for alias in atomic_databases(view)]
+
+
+def atomic_databases(view: Any) -> list[str]:
+    """The databases with ATOMIC_REQUESTS that this view is not exempt from, as Django's own handler finds them."""
+    connections: Any = import_module("django.db").connections
+    exempt = getattr(view, "_non_atomic_requests", ())
+    return [alias for alias, about in connections.settings.items() if about["ATOMIC_REQUESTS"] and alias not in exempt]
 
 
 _SOURCE: Final = DjangoTransactions()

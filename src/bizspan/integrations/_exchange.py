@@ -14,11 +14,11 @@ from opentelemetry.trace import Span
 
 from bizspan import _entry, _guard, names
 from bizspan._entry import Entry
-from bizspan._run import EXTRACTOR_FAILED
+from bizspan._facts import EXTRACTOR_FAILED
 from bizspan._streaming import Steps
 from bizspan.integrations._caller import caller_of
 from bizspan.integrations._campaign import keep_touch
-from bizspan.integrations._http import Arrived, request_facts, visitor_facts
+from bizspan.integrations._http import Arrived, request_facts, visitor_facts, who_acts
 from bizspan.integrations._routes import Route
 from bizspan.integrations._rules import Rules
 
@@ -99,13 +99,38 @@ class Exchange:
 
     def request_facts(self) -> Mapping[str, object]:
         """What the request itself says."""
-        return request_facts(self._rules, self._arrived, self.entry.pipeline)
+        return self._told(request_facts(self._rules, self._arrived, self.entry.pipeline))
 
     def identity_facts(self) -> Mapping[str, object]:
         """What is known once `ready` was called; every fact, where the rules have a function for that."""
         if self._rules.facts is not None:
-            return self._rules.facts(self._arrived.request)
-        return visitor_facts(self._rules, self._arrived, self.entry.pipeline)
+            return who_acts(self._rules.facts, self._arrived)
+        return self._told(visitor_facts(self._rules, self._arrived, self.entry.pipeline))
+
+    def _told(self, facts: Mapping[str, object]) -> Mapping[str, object]:
+        failed, self._arrived.failed = self._arrived.failed, ()
+        if failed:
+            self.entry.lacks(failed)
+        return facts
+
+    def ask_again(self) -> None:
+        """
+        The view is through: somebody may have logged in, where the function that says who acts knew nobody before.
+        What it gives now is late, like what `annotate()` tells, and changes nothing that was known.
+        """
+        function = self._rules.facts or self._rules.resolver
+        if function is None or not self._arrived.knows_nobody:
+            return
+        self._arrived.knows_nobody = False
+        try:
+            facts = {name: value for name, value in who_acts(function, self._arrived).items() if value is not None}
+        except Exception as error:  # the user's code: counted as such
+            self.entry.failed("resolver", error)
+            return
+        try:
+            self.entry.told_inside(facts, wins=False)
+        except Exception as error:
+            _guard.swallowed("a request: ask again", error)
 
     def settle(self) -> None:
         """Ask for what was not asked yet: where the application's session is written before the answer is final."""
@@ -120,7 +145,13 @@ class Exchange:
             keep_touch(self._rules, self._arrived, self.entry.pipeline.accounts)
 
     def responded(
-        self, status: int, response: object = None, *, reason: str | None = None, is_whole: bool = True
+        self,
+        status: int,
+        response: object = None,
+        *,
+        reason: str | None = None,
+        undone: str | None = None,
+        is_whole: bool = True,
     ) -> None:
         """
         There is an answer: its status gives the outcome, and the entry span gets everything that is known.
@@ -129,6 +160,7 @@ class Exchange:
             status: Of HTTP: from 400 the operation was rejected, from 500 it failed.
             response: The framework's own, for the route's revenue.
             reason: Why, where it was; by default ``http_`` and the status.
+            undone: Why a success is none: what became of the view's transaction.
             is_whole: Whether the response is all there; if not, `earned` is called when it is.
         """
         if self._responded:
@@ -143,6 +175,8 @@ class Exchange:
                 run.fail(reason or f"http_{status}")
             elif status >= _CLIENT_ERROR:
                 run.reject(reason or f"http_{status}")
+            elif undone is not None:
+                run.fail(undone)
             elif is_whole and self.wants_response:
                 self.earned(response)
         except Exception as error:
@@ -152,6 +186,11 @@ class Exchange:
     def is_routed(self) -> bool:
         """Whether its route was found, or none can be: `routed` has nothing more to say."""
         return self._route is not None or not self._rules.route_map
+
+    @property
+    def is_tied(self) -> bool:
+        """Whether it is an operation, and the commit decides about operations of this process."""
+        return self.entry.operation is not None and self.entry.pipeline.on_commit
 
     @property
     def wants_response(self) -> bool:

@@ -4,7 +4,7 @@ What Flask knows about a request.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from flask.ctx import AppContext
 from flask.wrappers import Request
 
 from bizspan.integrations._http import Arrived
+from bizspan.integrations._unmatched import Place
 
 # From Flask 3.2 one context is both, and the methods of the application get it as their first argument.
 IS_ONE_CONTEXT: Final = hasattr(AppContext, "request")
@@ -33,6 +34,12 @@ def context_of(args: tuple[Any, ...]) -> Any:
     if args and IS_ONE_CONTEXT and isinstance(args[0], AppContext):
         return args[0]
     return _CURRENT._get_current_object()
+
+
+def places_of(app: Flask) -> Iterator[Place]:
+    """Its routes."""
+    for rule in app.url_map.iter_rules():
+        yield Place((rule.endpoint, rule.rule), None if rule.methods is None else frozenset(rule.methods))
 
 
 def arrived(app: Flask, context: Any) -> Arrived:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from bizspan.errors import SetupError, type_name
 from bizspan.integrations._campaign import campaign_facts
 from bizspan.integrations._place import client_address, country_of, region_of
-from bizspan.integrations._rules import Rules
+from bizspan.integrations._rules import FactsOf, Rules
 from bizspan.integrations._traffic import is_bot
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ class Arrived:
     """
 
     __slots__ = (
-        "client", "header", "is_authenticated", "method", "path", "query", "request", "session", "session_id", "touch",
+        "client", "failed", "header", "is_authenticated", "knows_nobody", "method", "path", "query", "request",
+        "session", "session_id", "touch",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +80,8 @@ class Arrived:
         self.session_id = session_id
         self.is_authenticated = is_authenticated
         self.touch: Mapping[str, str] | None = None  # a campaign that waits for the application to begin a session
+        self.failed: tuple[str, ...] = ()  # what is missing, because a function raised
+        self.knows_nobody = False  # the function that says who acts was asked, and gave no fact
 
 
 def request_facts(rules: Rules, arrived: Arrived, pipeline: Pipeline) -> dict[str, object]:
@@ -93,7 +96,7 @@ def request_facts(rules: Rules, arrived: Arrived, pipeline: Pipeline) -> dict[st
         try:
             facts.update(campaign_facts(rules, arrived, accounts))
         except Exception as error:
-            _failed("campaign", error, accounts)
+            _failed(arrived, "campaign", error, accounts)
     if isinstance(rules.channel, str):
         facts["channel"] = rules.channel
     return facts
@@ -112,22 +115,32 @@ def visitor_facts(rules: Rules, arrived: Arrived, pipeline: Pipeline) -> dict[st
         try:
             facts["channel"] = rules.channel(arrived.request)
         except Exception as error:
-            _failed("channel", error, accounts)
+            _failed(arrived, "channel", error, accounts)
     if rules.session is not False:
         try:
             facts["session"] = _session(rules, arrived)
         except Exception as error:
-            _failed("session", error, accounts)
+            _failed(arrived, "session", error, accounts)
     if rules.resolver is not None:
         try:
-            facts.update(rules.resolver(arrived.request) or {})
+            facts.update(who_acts(rules.resolver, arrived))
         except Exception as error:
-            _failed("resolver", error, accounts)
+            _failed(arrived, "resolver", error, accounts)
     return facts
 
 
-def _failed(part: str, error: Exception, accounts: Accounts) -> None:
+def who_acts(function: FactsOf, arrived: Arrived) -> Mapping[str, object]:
+    """
+    What this function of the user's says; raises what it raised.
+    """
+    facts: Mapping[str, object] = function(arrived.request) or {}
+    arrived.knows_nobody = all(value is None for value in facts.values())
+    return facts
+
+
+def _failed(arrived: Arrived, part: str, error: Exception, accounts: Accounts) -> None:
     # A set-up error is ours and says what to do; any other text may hold a personal value.
+    arrived.failed = (*arrived.failed, part)
     said = str(error) if isinstance(error, SetupError) else f"Its function raised {type_name(error)}."
     accounts.refuse_value(part, "extractor_failed", said)
 
@@ -142,17 +155,17 @@ def _add_place(facts: dict[str, object], rules: Rules, arrived: Arrived, account
         try:
             country, may_ask_geo = country_of(rules, arrived, accounts)
         except Exception as error:
-            _failed("country", error, accounts)
+            _failed(arrived, "country", error, accounts)
     if rules.region_header is not None:
         try:
             region = region_of(rules, arrived, country, accounts)
         except Exception as error:
-            _failed("region", error, accounts)
+            _failed(arrived, "region", error, accounts)
     if rules.geo is not None and may_ask_geo and (country is None or region is None):
         try:
             country, region = _filled_by(cast("Geo", rules.geo), rules, arrived, country, region, accounts)
         except Exception as error:
-            _failed("geo", error, accounts)
+            _failed(arrived, "geo", error, accounts)
     facts["country"] = country
     facts["region"] = region
 
@@ -183,19 +196,19 @@ def _traffic(rules: Rules, arrived: Arrived, accounts: Accounts) -> str | None:
         if rules.test_header is not None and arrived.header(rules.test_header) is not None:
             return "test"
     except Exception as error:
-        _failed("test_header", error, accounts)
+        _failed(arrived, "test_header", error, accounts)
     try:
         if rules.staff is not None and _is_staff(rules.staff(arrived.request), accounts):
             return "staff"
     except Exception as error:
-        _failed("staff", error, accounts)
+        _failed(arrived, "staff", error, accounts)
     try:
         if rules.bots:
             user_agent = arrived.header("User-Agent")
             if user_agent and is_bot(user_agent) and not (_has_credentials(arrived) or arrived.is_authenticated()):
                 return "bot"
     except Exception as error:
-        _failed("bots", error, accounts)
+        _failed(arrived, "bots", error, accounts)
     return None
 
 

@@ -18,8 +18,8 @@ _METHODS: Final = frozenset(
     {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "WEBSOCKET"}
 )
 # A preflight or a probe of a page is no business, unless the map says so.
-_ASKED_FOR_ONLY: Final = frozenset({"HEAD", "OPTIONS", "TRACE", "CONNECT", "WEBSOCKET"})
-_PARAMETER: Final = re.compile(r"(\{[^/{}]*\}|<[^/<>]*>)")
+ASKED_FOR_ONLY: Final = frozenset({"HEAD", "OPTIONS", "TRACE", "CONNECT", "WEBSOCKET"})
+PARAMETER: Final = re.compile(r"(\{[^/{}]*\}|<[^/<>]*>)")
 _MANY_SEGMENTS: Final = re.compile(r"\{[^/{}]*:path\}|<path:[^/<>]*>")
 # What frameworks let through there. By its place alone, `/orders/<int:id>` would be `/orders/new` too.
 _KIND: Final = re.compile(r"\{[^/{}:]*:(int|uuid)\}|<(int|uuid):[^/<>]*>")
@@ -65,14 +65,17 @@ class RouteMap:
     """
 
     def __init__(self, routes: Mapping[str, Route | Mapping[str, Any] | str]) -> None:
+        # As they are written, and read: methods, and the path or name.
+        self.entries: list[tuple[str, frozenset[str], str]] = []
         self._by_name: dict[str, Route] = {}
         self._patterns: list[tuple[frozenset[str], re.Pattern[str], Route]] = []
         for key, told in routes.items():
             route = _route(key, told)
             methods, rest = _split(key)
+            self.entries.append((key, methods, rest))
             for method in methods or {""}:
                 self._by_name[f"{method} {rest}"] = route
-            if rest.startswith("/") and ("*" in rest or _PARAMETER.search(rest)):
+            if rest.startswith("/") and ("*" in rest or PARAMETER.search(rest)):
                 self._patterns.append((methods, _compiled(key, rest), route))
 
     def __bool__(self) -> bool:
@@ -89,7 +92,7 @@ class RouteMap:
         """
         if not self._by_name:
             return None
-        any_method = method not in _ASKED_FOR_ONLY
+        any_method = method not in ASKED_FOR_ONLY
         # A path without its slash is something else, or forged to look like the name of a view.
         for name in (path if path.startswith("/") else None, *names):
             if name:
@@ -119,7 +122,7 @@ def _split(key: str) -> tuple[frozenset[str], str]:
 
 def _compiled(key: str, template: str) -> re.Pattern[str]:
     open_end = template.endswith("*")
-    first, *rest = _PARAMETER.split(template.removesuffix("*"))
+    first, *rest = PARAMETER.split(template.removesuffix("*"))
     parameters, literals = rest[::2], rest[1::2]
     if any("*" in literal for literal in (first, *literals)):
         raise SetupError(f"The route {key!r}: * stands at the end alone; write {{name}} for one segment of the path.")

@@ -31,10 +31,12 @@ from bizspan.integrations._asgi_connection import (
     Send,
     Websocket,
 )
+from bizspan.integrations._asgi_routes import places_of
 from bizspan.integrations._asgi_views import WEBSOCKET, Request, Response, header_of
 from bizspan.integrations._http import Arrived
 from bizspan.integrations._routes import Route, RouteMap
 from bizspan.integrations._rules import Rules, rules_of
+from bizspan.integrations._unmatched import say_unmatched
 
 if TYPE_CHECKING:
     from bizspan._types import Plain
@@ -127,6 +129,7 @@ class Bizspan:
         try:
             if self._inside is None:
                 self._inside = _Inside(self.app)
+                say_unmatched(self._rules.route_map, places_of(self._inside.routes, str(scope.get("root_path") or "")))
             inside = self._inside
             path, whole_path = _paths(scope)
             is_ready = _when_routed(scope) if inside.has_routes or "app" in scope else _at_once
@@ -171,10 +174,11 @@ class _Inside:
         app: The outermost of it.
     """
 
-    __slots__ = ("has_routes", "is_instrumented")
+    __slots__ = ("has_routes", "is_instrumented", "routes")
 
     def __init__(self, app: object) -> None:
         self.has_routes = self.is_instrumented = False
+        self.routes: object = None
         try:
             for _ in range(_DEEPEST):
                 if app is None:
@@ -188,6 +192,8 @@ class _Inside:
                     native: Mapping[str, Any] = getattr(app, "_telemetry", None) or {}
                     self.is_instrumented |= bool(native.get("tracing", False))
                 self.is_instrumented |= _is_opentelemetrys(type(app))
+                if self.routes is None:
+                    self.routes = getattr(app, "routes", None)
                 app = getattr(app, "app", None) or getattr(app, "middleware_stack", None)
         except Exception:  # somebody's `__getattr__`; nothing is known then
             return

@@ -24,12 +24,13 @@ from bizspan.errors import MissingExtra, SetupError
 from bizspan.integrations._exchange import Exchange, begin
 from bizspan.integrations._routes import Route, RouteMap
 from bizspan.integrations._rules import Rules, rules_of
+from bizspan.integrations._unmatched import say_unmatched
 
 try:
     from flask.app import Flask
     from flask.wrappers import Request, Response
 
-    from bizspan.integrations._flask import IS_ONE_CONTEXT, arrived, context_of
+    from bizspan.integrations._flask import IS_ONE_CONTEXT, arrived, context_of, places_of
 except ImportError as error:
     raise MissingExtra("bizspan.integrations.flask", "flask") from error
 
@@ -38,6 +39,7 @@ __all__ = ["Bizspan", "Installed", "Route", "install", "switch_on"]
 EXTENSION: Final = "bizspan"
 SETTING: Final = "BIZSPAN"
 _CLIENT_ERROR: Final = 400
+_SERVER_ERROR: Final = 500
 _KEPT: Final = "_bizspan"  # on Flask's context of the request: copies of that context do not have it
 
 
@@ -183,6 +185,7 @@ class Installed:
         self.rules = rules
         self.is_default = is_default
         self._app = app
+        self._has_compared = False
         self._lock = threading.Lock()
         self._route_hook = self._route  # kept, because a bound method is a new object at each access
         self._ordered: tuple[list[Any], int] = ([], 0)
@@ -202,7 +205,7 @@ class Installed:
         return value
 
     def _around_process(self, *args: Any) -> Any:
-        """The last moment for the session, then the functions of `after_request`, then the answer is final."""
+        """The last moment for the session, then the functions of `after_request`, which may commit, then the answer."""
         kept = self._begun(args)  # not before, where the session's interface failed
         exchange = None if kept is None else kept.exchange
         if kept is not None and exchange is not None:
@@ -211,6 +214,8 @@ class Installed:
             exchange.settle()
         response = self._process(*args)
         if kept is not None and exchange is not None:
+            if response.status_code < _SERVER_ERROR:  # or its database session may be of no use any more
+                exchange.ask_again()
             self._responded(kept, exchange, response)
         return response
 
@@ -250,6 +255,9 @@ class Installed:
                 return kept
             if (_active.current or _active.pipeline()) is None:
                 return None
+            if not self._has_compared:
+                self._has_compared = True  # not at set-up: rules are added later
+                say_unmatched(self.rules.route_map, places_of(self._app))
             self._put_in_order()
             exchange = begin(self.rules, arrived(self._app, context))
             kept = _Request(exchange)

@@ -6,19 +6,17 @@ The middleware: one request of Django, as the steps of an exchange.
 # Django and asgiref ship no types.
 from __future__ import annotations
 
-from asyncio import CancelledError
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final
-from weakref import finalize
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 
 from bizspan import _guard
-from bizspan._departed import ClientDisconnected
-from bizspan._streaming import Place, within
+from bizspan.integrations._django_commit import Block, atomic_databases, view_blocks
 from bizspan.integrations._exchange import Exchange, begin
 from bizspan.integrations._rules import Rules
+from bizspan.integrations.django._bodies import follow
 from bizspan.integrations.django._options import current_options, functions_of
 from bizspan.integrations.django._request import arrived, loads_session, names_of
 from bizspan.integrations.django._who import Who, is_someone_else
@@ -79,12 +77,14 @@ class Middleware:
         if visit is not None:
             visit.routed()
             visit.ask()
+            visit.follow(view)
 
     async def _process_view_async(self, request: Any, view: Any, args: Any, kwargs: Any) -> Any:
         visit = visit_of(request)
         if visit is not None:
             visit.routed()
             await visit.ask_async()
+            await visit.follow_async(view)
 
     def process_exception(self, request: Any, error: Exception) -> None:
         """A view raised: it is told if the answer is a server's error, and not for a 404."""
@@ -124,7 +124,7 @@ class Visit:
         request: Django's.
     """
 
-    __slots__ = ("_asking", "_is_routed", "_is_streaming", "error", "exchange", "request", "was_asked")
+    __slots__ = ("_asking", "_blocks", "_is_routed", "_is_streaming", "error", "exchange", "request", "was_asked")
 
     def __init__(self, asking: Asking, request: Any) -> None:
         self._asking = asking
@@ -133,6 +133,7 @@ class Visit:
         self.error: Exception | None = None
         self.was_asked = False
         self._is_routed = self._is_streaming = False
+        self._blocks: list[Block] = []
 
     def __enter__(self) -> Visit:
         try:
@@ -216,7 +217,7 @@ class Visit:
         try:
             facts = {name: value for name, value in who(self.request).items() if value is not None}
         except Exception as error:  # the user's code: counted as such
-            exchange.entry.refuse("resolver", "extractor_failed", f"Its function raised {type(error).__name__}.")
+            exchange.entry.failed("resolver", error)
             return
         try:
             exchange.entry.told_inside(facts, wins=False)
@@ -235,6 +236,22 @@ class Visit:
             except Exception as error:
                 _guard.swallowed("a request: its view", error)
 
+    def follow(self, view: Any) -> None:
+        """The view is about to run, in transactions where ATOMIC_REQUESTS says so: they decide about a success."""
+        try:
+            if self.exchange is not None and self.exchange.is_tied:
+                self._blocks = view_blocks(view)
+        except Exception as error:
+            _guard.swallowed("a request: its transaction", error)
+
+    async def follow_async(self, view: Any) -> None:
+        """As `follow`, in Django's thread for synchronous code, where such a view runs."""
+        try:
+            if self.exchange is not None and self.exchange.is_tied and atomic_databases(view):
+                await sync_to_async(self.follow, thread_sensitive=True)(view)
+        except Exception as error:
+            _guard.swallowed("a request: its transaction", error)
+
     def answered(self, response: Any) -> None:
         """There is a response; of a streaming one the end is still to come."""
         exchange = self.exchange
@@ -244,11 +261,12 @@ class Visit:
         status = getattr(response, "status_code", 200)
         if self.error is not None and status >= _SERVER_ERROR:
             exchange.raised(self.error)
-        exchange.responded(status, response)
+        undone = next((block.reason for block in self._blocks if block.reason is not None), None)
+        exchange.responded(status, response, undone=undone)
         # A file's body is the server's to send, and runs none of the application's code.
         if getattr(response, "streaming", False) and getattr(response, "file_to_stream", None) is None:
             try:
-                _follow(exchange, response)
+                follow(exchange, response)
                 self._is_streaming = True
             except Exception as error:
                 _guard.swallowed("a request: streaming", error)
@@ -258,78 +276,3 @@ def visit_of(request: Any) -> Visit | None:
     """The request's visit; None where it is left alone."""
     visit: Visit | None = request.__dict__.get(_VISIT)
     return visit
-
-
-def _follow(exchange: Exchange, response: Any) -> None:
-    """Run the body's steps, and what closing the response runs, in the request's scope; its end is the request's."""
-    closed, steps = response.close, None
-    if response.is_async:
-        response.streaming_content = steps = AsyncSteps(exchange, aiter(response.streaming_content))
-    else:
-        response.streaming_content = exchange.stream(response.streaming_content)
-
-    def close() -> None:
-        try:
-            with within(exchange.entry):
-                if steps is not None:
-                    steps.close()
-                closed()
-        finally:
-            exchange.end()
-
-    response.close = close
-    # A middleware further out may put another response in its place, which then is the one that is closed.
-    finalize(response, exchange.end).atexit = False
-
-
-class AsyncSteps:
-    """
-    An asynchronous body whose every step runs in the scope of its request.
-
-    Args:
-        exchange: The request's.
-        body: What the application streams.
-    """
-
-    def __init__(self, exchange: Exchange, body: AsyncIterator[Any]) -> None:
-        self._exchange = exchange
-        self._body: AsyncIterator[Any] | None = body
-        self._is_under_way = False
-        self._place = Place(exchange.entry)
-
-    def __aiter__(self) -> AsyncSteps:
-        return self
-
-    async def __anext__(self) -> Any:
-        """Its next part."""
-        if self._body is None:
-            raise StopAsyncIteration
-        self._is_under_way = True
-        step: Awaitable[Any] = anext(self._body)
-        try:
-            with self._place.step():
-                return await step
-        except StopAsyncIteration:
-            self._end(None)
-            raise
-        except CancelledError:  # so Django stops an answer whose client left
-            self._end(ClientDisconnected())
-            raise
-        except BaseException as error:
-            self._end(error)
-            raise
-
-    def close(self) -> None:
-        """
-        The response is closed; in the middle of its body the client has left. Called in the scope: where the last
-        reference to an asynchronous generator goes, there the event loop runs its clean-up.
-        """
-        if self._is_under_way:
-            self._end(ClientDisconnected())
-        self._body = None
-
-    def _end(self, error: BaseException | None) -> None:
-        self._is_under_way = False
-        if error is not None:
-            self._exchange.raised(error)
-        self._exchange.end()
