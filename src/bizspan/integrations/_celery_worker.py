@@ -146,6 +146,9 @@ def flush(bound_s: float = EXIT_BOUND_S) -> None:
     # Providers that the application set, which `configure()` may know nothing of.
     providers: list[Any] = [trace.get_tracer_provider(), metrics.get_meter_provider(), _logs.get_logger_provider()]
     _all_until(deadline, [provider.force_flush for provider in providers if hasattr(provider, "force_flush")])
+    configuration = current_configuration()
+    if configuration is not None:
+        configuration.say_unconfirmed()
 
 
 def _hand_over(bound_ms: int) -> None:
