@@ -15,6 +15,7 @@ from bizspan import _commit
 from bizspan._config_schema import load
 from bizspan.errors import SetupError
 from bizspan.integrations._at_start import said, say, when_imported, when_missing
+from bizspan.integrations._registered import holders, is_celery_task
 from bizspan.operation import Operation
 
 _MONEY: Final = ("revenue", "value", "cost", "tax")
@@ -145,11 +146,21 @@ def wrap_when_imported(target: str, told: Mapping[str, Any]) -> None:
     def not_recorded(why: str) -> None:
         say(f"the operation of {target!r} is not recorded: {why}")
 
-    when_imported(module, lambda loaded: _wrap(loaded, path, told), lambda error: not_recorded(said(error)))
+    def wrap(loaded: Any) -> None:
+        elsewhere = _wrap(loaded, path, told)
+        if elsewhere:
+            say(
+                f"the operation of {target!r} is recorded only where that name is called: {', '.join(elsewhere)} took"
+                " the function while its module was imported, and calls it as it was. For a view, map its route under"
+                " [tool.bizspan.routes]; else name a function that it calls."
+            )
+
+    when_imported(module, wrap, lambda error: not_recorded(said(error)))
     when_missing(module, lambda part: not_recorded(f"there is no module {part!r}."))
 
 
-def _wrap(module: Any, path: str, told: Mapping[str, Any]) -> None:
+def _wrap(module: Any, path: str, told: Mapping[str, Any]) -> list[str]:
+    """Wrap it, and say who holds it as it was."""
     *owners, name = path.split(".")
     owner: Any = reduce(_part, owners, module)
     # As it stands in the class: getattr() would unpack class methods and static methods.
@@ -157,8 +168,14 @@ def _wrap(module: Any, path: str, told: Mapping[str, Any]) -> None:
     if name not in members:
         raise SetupError(f"{owner.__name__} has no {name!r} of its own; name the class or module that defines it.")
     function = members[name]
+    if is_celery_task(function):
+        raise SetupError(
+            "it is a Celery task, which workers don't call by this name; name it under [tool.bizspan.tasks]."
+        )
     inner = getattr(function, "__func__", function)  # of class methods and static methods
+    elsewhere = holders(function, owner)
     setattr(owner, name, declared(told, inner)(function))
+    return elsewhere
 
 
 def _part(owner: Any, name: str) -> Any:
