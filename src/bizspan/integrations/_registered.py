@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import weakref
 from types import FrameType, ModuleType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from bizspan import _guard
 
@@ -58,5 +58,5 @@ def _named(holder: Any) -> str:
     if isinstance(holder, dict):
         module = next((each for each in gc.get_referrers(holder) if isinstance(each, ModuleType)), None)
         return "a dict" if module is None else f"the module {module.__name__}"
-    kind: type[object] = type(holder)
+    kind = type(cast("object", holder))
     return f"a {kind.__name__}" if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
