@@ -93,6 +93,7 @@ class Watch:
             pipeline, name, self._facts(pipeline, request), Received(carried, None), None, caller(request),
             _since(pipeline, known),
         )  # fmt: skip
+        run.identify(attempt(request))
         run.finish(outcome, reason, None)
 
     def _facts(self, pipeline: Pipeline, request: Any) -> Mapping[str, object]:
@@ -105,6 +106,14 @@ class Watch:
                 "request facts", "extractor_failed", f"Its function raised {type(error).__name__}."
             )
             return {}
+
+
+def attempt(request: Any) -> str | None:
+    """
+    What two deliveries of one message have in common, and a further attempt that the task asked for has not. None where
+    nothing delivers it again.
+    """
+    return None if request.is_eager or not request.id else f"{request.id}/{request.retries or 0}"
 
 
 def _since(pipeline: Pipeline, request: Any) -> tuple[int, int]:
