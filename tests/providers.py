@@ -149,7 +149,7 @@ def built(far: Any, spans: Any = None, logs: Any = None, *vocabularies: Vocabula
     """bizspan on providers of its own that end in these exporters; gives the flush."""
     settings = _signals.Settings(declared=merged(vocabularies), hasher=Hasher(HASH_KEY, "k1"))
     logs = logs or log_exporter()
-    _, flush, undo = set_up(settings, (None, None, None), "shop", None, {}, Exporters(spans, far, logs))
+    _, flush, undo, _ = set_up(settings, (None, None, None), "shop", None, {}, Exporters(spans, far, logs))
     try:
         yield lambda: flush(5.0)
     finally:

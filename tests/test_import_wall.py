@@ -32,6 +32,7 @@ HOUSE: Final = (
         "DOORS",
         "doctor._packages doctor._endpoints doctor._answers doctor._watch doctor._config doctor._django doctor._inside",
     ),
+    ("DOORS", "doctor._functions doctor._variables"),
     ("DOORS", "doctor._settings doctor._outcome doctor._probe doctor._specifiers doctor._command doctor._report"),
     ("DOORS", "doctor._finding doctor._children"),
     ("DOORS", "testing"),
@@ -95,6 +96,7 @@ MORE: Final = {
     "doctor._inside": frozenset({"opentelemetry.instrumentation"}),
     "doctor._probe": frozenset({"certifi"}),
     "doctor._django": frozenset({"django"}),
+    "doctor._functions": frozenset({"django"}),
     "_wrapping": frozenset({"wrapt"}),  # 55 ms to import: the one place, itself imported late
 }
 # A framework that starts the application may also set bizspan up.

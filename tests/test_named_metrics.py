@@ -59,7 +59,7 @@ def built(named: Named, memory: Any) -> Generator[None]:
         name: None if facts is None else tuple(facts) for name, facts in named.items()
     }
     exporters = Exporters(None, memory, log_exporter())
-    _, _, undo = set_up(settings, (None, None, None), "shop", None, {}, exporters, named=checked)
+    _, _, undo, _ = set_up(settings, (None, None, None), "shop", None, {}, exporters, named=checked)
     try:
         yield
     finally:

@@ -144,6 +144,10 @@ class Run(Recording):
         except Exception as problem:
             _guard.swallowed("taking an amount", problem)
 
+    def identify(self, key: object) -> None:
+        """Tell the idempotency key of one that began without: what makes it the same fact wherever it is told again."""
+        self._key = key
+
     def missed(self, name: str) -> None:
         """A fact, or an amount of one kind, is missing, because the function that gives it raised."""
         self._invalid = {**(self._invalid or {}), name: EXTRACTOR_FAILED}

@@ -41,6 +41,7 @@ class Configuration:
         self._flush = flush
         self._undo = undo
         self._active = True
+        self.say_unconfirmed: Callable[[], None] = lambda: None
         self.settings: Settings | None = None
         self.told_by_file: Mapping[str, Any] | None = None
 
@@ -303,8 +304,10 @@ def _configure_sdk(arguments: Arguments) -> Configuration:
         if not (error.name or "").startswith("opentelemetry"):
             raise
         raise MissingExtra('export="otlp" (export="console" prints receipts without it)', "otlp") from None
-    pipeline, flush, undo = sdk.set_up(
+    pipeline, flush, undo, say_unconfirmed = sdk.set_up(
         arguments.settings, arguments.given, arguments.service_name, arguments.environment,
         arguments.resource_attributes, named=arguments.named,
     )  # fmt: skip
-    return Configuration(pipeline, flush, undo)
+    made = Configuration(pipeline, flush, undo)
+    made.say_unconfirmed = say_unconfirmed
+    return made

@@ -16,6 +16,7 @@ from bizspan.doctor._children import ask
 from bizspan.doctor._config import Settings
 from bizspan.doctor._django import check_django
 from bizspan.doctor._finding import Finding, Level, red, yellow
+from bizspan.doctor._functions import check_functions
 from bizspan.doctor._inside import check_inside, is_installed
 from bizspan.doctor._outcome import Outcome, outcome
 from bizspan.doctor._report import Report
@@ -94,6 +95,8 @@ def examine(request: Request) -> Report:
     run("versions", lambda: _packages.check_versions(packages))
     run("instrumented", lambda: _packages.check_instrumented(packages))
     run("config", read_config)
+    if settings.names_functions:
+        run("function", lambda: check_functions(request.config, environment))
     run("sdk-disabled", lambda: _environment.check_disabled(environment))
     run("exporter", lambda: _environment.check_exporters(environment, told.is_zero_code))
     run("otlp", lambda: _environment.check_otlp_values(environment))
@@ -110,7 +113,7 @@ def examine(request: Request) -> Report:
     far = FarEnd(request, environment, settings, told.is_zero_code)
     # Without its exporter a signal has a red line already, and nothing to be sent with.
     run("endpoint", lambda: far.check([each for each in over_the_wire if _packages.can_export(packages, each)]))
-    run("django", lambda: check_django(environment, _DJANGO_S))
+    run("django", lambda: check_django(environment, _DJANGO_S, told.is_zero_code))
     return Report(metadata.version("bizspan"), tuple(findings))
 
 

@@ -31,11 +31,13 @@ class Settings:
         service_name: ``service.name``.
         environment: ``deployment.environment.name``.
         exports: As `configure()` takes them.
+        names_functions: Whether it names functions of the application.
     """
 
     service_name: str | None = None
     environment: str | None = None
     exports: tuple[str, ...] = ("otlp",)
+    names_functions: bool = False
 
 
 class _Loaded(Protocol):
@@ -46,6 +48,12 @@ class _Loaded(Protocol):
 
     @property
     def configure(self) -> Mapping[str, Any]: ...
+
+    @property
+    def operations(self) -> Mapping[str, Any]: ...
+
+    @property
+    def requests(self) -> Mapping[str, Any]: ...
 
 
 def read(path: str | None, environment: Mapping[str, str]) -> tuple[Settings, list[Finding]]:
@@ -67,7 +75,9 @@ def _settings(told: Mapping[str, Any]) -> Settings:
     configure: Mapping[str, Any] = told.get("configure", {})
     export: Any = configure.get("export") or "otlp"
     exports: Sequence[str] = (export,) if isinstance(export, str) else export
-    return Settings(configure.get("service_name"), configure.get("environment"), tuple(exports))
+    return Settings(
+        configure.get("service_name"), configure.get("environment"), tuple(exports), bool(told.get("names_functions"))
+    )
 
 
 def _said(told: Mapping[str, Any]) -> Iterator[Finding]:
@@ -97,7 +107,11 @@ def main() -> None:
 
         loaded: _Loaded = load_config(Path(task["path"]) if task["path"] else None)
         kept = {name: loaded.configure.get(name) for name in ("service_name", "environment", "export")}
-        told: dict[str, Any] = {"path": str(loaded.path or ""), "configure": kept}
+        told: dict[str, Any] = {
+            "path": str(loaded.path or ""),
+            "configure": kept,
+            "names_functions": bool(loaded.operations or loaded.requests),
+        }
     except SetupError as error:
         told = {"refused": str(error)}
     except BaseException as error:  # an application that is imported may end the process

@@ -22,14 +22,14 @@ _INTEGRATION: Final = "bizspan.integrations.django"
 _WARNING, _ERROR = 30, 40  # django.core.checks.WARNING, ERROR
 
 
-def check_django(environment: Mapping[str, str], bound_s: float) -> Iterator[Finding]:
+def check_django(environment: Mapping[str, str], bound_s: float, is_zero_code: bool) -> Iterator[Finding]:
     """Django's system checks with the tag bizspan, where ``DJANGO_SETTINGS_MODULE`` is set."""
     if not environment.get("DJANGO_SETTINGS_MODULE") or find_spec("django") is None or not _has_integration():
         return
-    yield from run_checks(environment, bound_s)
+    yield from run_checks(environment, bound_s, is_zero_code)
 
 
-def run_checks(environment: Mapping[str, str], bound_s: float) -> Iterator[Finding]:
+def run_checks(environment: Mapping[str, str], bound_s: float, is_zero_code: bool = False) -> Iterator[Finding]:
     """What Django's checks say, of the application that the environment names."""
     answered = ask(_MODULE, {}, environment, bound_s, with_current_directory=True)
     read = answered.lines[0] if answered.lines else {}
@@ -38,9 +38,13 @@ def run_checks(environment: Mapping[str, str], bound_s: float) -> Iterator[Findi
     elif "failed" in read or not read:
         how = read.get("failed") or f"exit code {answered.code}"
         yield red("django", f"the Django application does not start ({how}).", "python manage.py check")
+    elif not read["has_tag"] and is_zero_code:
+        yield green("django", "bizspan joins Django's middleware by itself; INSTALLED_APPS stays as it is")
     elif not read["has_tag"]:
         yield yellow(
-            "django", "bizspan is not among the installed applications.", f'add "{_INTEGRATION}" to INSTALLED_APPS'
+            "django",
+            "bizspan is not among the installed applications; only under opentelemetry-instrument it need not be.",
+            f'add "{_INTEGRATION}" to INSTALLED_APPS, or have the doctor look at the command that starts it',
         )
     else:
         messages: list[dict[str, Any]] = read["messages"]

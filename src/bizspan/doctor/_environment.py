@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
-from importlib import import_module
 from typing import Final
 
 from bizspan.doctor._config import Settings
@@ -21,6 +19,7 @@ from bizspan.doctor._settings import (
     resource_attributes,
     told,
 )
+from bizspan.doctor._variables import check_misspelled
 
 KEY_MIN_BYTES: Final = 16  # what configure() asks for
 _KNOWN_EXPORTERS: Final = frozenset({"otlp", "otlp_proto_http", "otlp_proto_grpc", "console", "none"})
@@ -193,14 +192,7 @@ def check_double_export(environment: Mapping[str, str], packages: Mapping[str, P
 
 def check_variables(environment: Mapping[str, str]) -> Iterator[Finding]:
     """Misspelled variables, and those that change what instrumentations write."""
-    known = _known_variables()
-    for name in sorted(environment):
-        if not name.startswith(("OTEL_EXPORTER_", "OTEL_SERVICE_", "OTEL_RESOURCE_")) or name in known:
-            continue
-        if known and (near := get_close_matches(name, known, 1, 0.9)):
-            yield yellow(
-                "variable", f"{name} is set, and nobody reads it; did you mean {near[0]}?", f"export {near[0]}"
-            )
+    yield from check_misspelled(environment)
     config = environment.get("OTEL_CONFIG_FILE", "").strip()
     if config and not os.path.isfile(config):
         yield red("otel-config-file", "OTEL_CONFIG_FILE names a file that is not there.", "unset OTEL_CONFIG_FILE")
@@ -215,15 +207,6 @@ def check_variables(environment: Mapping[str, str]) -> Iterator[Finding]:
     metric = "http.server.request.duration" if {"http", "http/dup"} & {*opted_in} else "http.server.duration"
     said = f"OTEL_SEMCONV_STABILITY_OPT_IN is {','.join(opted_in)[:60] or 'not set'}"
     yield green("semantic-conventions", f"{said}: the HTTP server metric is named {metric}")
-
-
-def _known_variables() -> frozenset[str]:
-    try:
-        module = import_module("opentelemetry.sdk.environment_variables")
-    except ImportError:
-        return frozenset()
-    values = (getattr(module, name) for name in dir(module) if name.strip("_").startswith("OTEL_"))
-    return frozenset(value for value in values if isinstance(value, str))
 
 
 def _is_installed(signal: str, name: str) -> bool:

@@ -21,6 +21,7 @@ from bizspan.doctor._settings import is_switched_off
 
 _MODULE: Final = "bizspan.doctor._inside"
 _STAMP: Final = "StampLogs"
+_WRAPPERS: Final = 2  # of bizspan, around the exporter that knows the endpoint
 # The SDK has no public list of processors; where its names change, nothing is said about them.
 _LISTS: Final = {
     "traces": ("_active_span_processor", "_span_processors"),
@@ -126,7 +127,9 @@ def _exporter(processor: object) -> str:
     exporter: object = getattr(batch, "_exporter", None) or getattr(processor, "span_exporter", None)
     if exporter is None:
         return ""
-    inner: object = vars(exporter).get("_exporter", exporter) if hasattr(exporter, "__dict__") else exporter
+    inner: object = exporter
+    for _ in range(_WRAPPERS):
+        inner = vars(inner).get("_exporter", inner) if hasattr(inner, "__dict__") else inner
     return f"{type(inner).__qualname__} {shown_url(str(getattr(inner, '_endpoint', '')))}"
 
 

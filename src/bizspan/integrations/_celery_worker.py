@@ -96,6 +96,7 @@ class Watch:
         )  # fmt: skip
         if facts is None:
             run.missed("request facts")
+        run.identify(attempt(request))
         run.finish(outcome, reason, None)
 
     def _facts(self, pipeline: Pipeline, request: Any) -> Mapping[str, object] | None:
@@ -108,6 +109,14 @@ class Watch:
                 "request facts", "extractor_failed", f"Its function raised {type(error).__name__}."
             )
             return None
+
+
+def attempt(request: Any) -> str | None:
+    """
+    What two deliveries of one message have in common, and a further attempt that the task asked for has not. None where
+    nothing delivers it again.
+    """
+    return None if request.is_eager or not request.id else f"{request.id}/{request.retries or 0}"
 
 
 def _since(pipeline: Pipeline, request: Any) -> tuple[int, int]:
@@ -149,6 +158,9 @@ def flush(bound_s: float = EXIT_BOUND_S) -> None:
     # Providers that the application set, which `configure()` may know nothing of.
     providers: list[Any] = [trace.get_tracer_provider(), metrics.get_meter_provider(), _logs.get_logger_provider()]
     _all_until(deadline, [provider.force_flush for provider in providers if hasattr(provider, "force_flush")])
+    configuration = current_configuration()
+    if configuration is not None:
+        configuration.say_unconfirmed()
 
 
 def _hand_over(bound_ms: int) -> None:

@@ -7,7 +7,7 @@ Operations by configuration: functions of an application that is not changed, wr
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from typing import Any, Final, cast
 
@@ -15,6 +15,7 @@ from bizspan import _commit
 from bizspan._config_schema import load
 from bizspan.errors import SetupError
 from bizspan.integrations._at_start import said, say, when_imported, when_missing
+from bizspan.integrations._registered import holders, is_celery_task
 from bizspan.operation import Operation
 
 _MONEY: Final = ("revenue", "value", "cost", "tax")
@@ -145,23 +146,74 @@ def wrap_when_imported(target: str, told: Mapping[str, Any]) -> None:
     def not_recorded(why: str) -> None:
         say(f"the operation of {target!r} is not recorded: {why}")
 
-    when_imported(module, lambda loaded: _wrap(loaded, path, told), lambda error: not_recorded(said(error)))
+    def wrap(loaded: Any) -> None:
+        elsewhere = _wrap(loaded, path, told)
+        if elsewhere:
+            say(
+                f"the operation of {target!r} is recorded only where that name is called: {', '.join(elsewhere)} took"
+                " the function while its module was imported, and calls it as it was. For a view, map its route under"
+                " [tool.bizspan.routes]; else name a function that it calls."
+            )
+
+    when_imported(module, wrap, lambda error: not_recorded(said(error)))
     when_missing(module, lambda part: not_recorded(f"there is no module {part!r}."))
 
 
-def _wrap(module: Any, path: str, told: Mapping[str, Any]) -> None:
-    *owners, name = path.split(".")
-    owner: Any = reduce(_part, owners, module)
+def _wrap(module: Any, path: str, told: Mapping[str, Any]) -> list[str]:
+    """Wrap it, and say who holds it as it was."""
+    owner, name, function = member(module, path)
+    inner = getattr(function, "__func__", function)  # of class methods and static methods
+    elsewhere = holders(function, owner)
+    setattr(owner, name, declared(told, inner)(function))
+    return elsewhere
+
+
+def member(module: Any, path: str) -> tuple[Any, str, Any]:
+    """
+    The class or module that defines this function, its name there, and the function.
+
+    Args:
+        module: Imported.
+        path: ``"function"`` or ``"Class.method"``.
+
+    Raises:
+        SetupError: When there is none, or it is one that can't be an operation by its name.
+    """
+    owners, _, name = path.rpartition(".")
+    owner = part_of(module, owners) if owners else module
     # As it stands in the class: getattr() would unpack class methods and static methods.
     members: dict[str, Any] = owner.__dict__
     if name not in members:
-        raise SetupError(f"{owner.__name__} has no {name!r} of its own; name the class or module that defines it.")
+        raise SetupError(
+            f"{owner.__name__} has no {name!r} of its own{_near(name, members)}; name the class or module that"
+            " defines it."
+        )
     function = members[name]
-    inner = getattr(function, "__func__", function)  # of class methods and static methods
-    setattr(owner, name, declared(told, inner)(function))
+    if is_celery_task(function):
+        raise SetupError(
+            "it is a Celery task, which workers don't call by this name; name it under [tool.bizspan.tasks]."
+        )
+    return owner, name, function
+
+
+def part_of(module: Any, path: str) -> Any:
+    """
+    What this path leads to, by attributes.
+
+    Raises:
+        SetupError: When a part is missing.
+    """
+    return reduce(_part, path.split("."), module)
 
 
 def _part(owner: Any, name: str) -> Any:
     if not hasattr(owner, name):
-        raise SetupError(f"{owner.__name__} has no {name!r}.")
+        raise SetupError(f"{owner.__name__} has no {name!r}{_near(name, dir(owner))}.")
     return getattr(owner, name)
+
+
+def _near(name: str, names: Iterable[str]) -> str:
+    from difflib import get_close_matches  # 2 ms to import, for a sentence that is said once
+
+    near = get_close_matches(name, [*names], n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -31,7 +31,7 @@ except ModuleNotFoundError as missing:
         raise
     raise MissingExtra("bizspan.integrations.celery", "celery") from None
 
-from bizspan.integrations._celery_worker import HEADER, Watch, caller, flush, is_terminated
+from bizspan.integrations._celery_worker import HEADER, Watch, attempt, caller, flush, is_terminated
 
 if TYPE_CHECKING:
     from bizspan._entry import Entry
@@ -179,6 +179,7 @@ class Instrumentation:
         run = entry.operation
         if run is None:
             return
+        run.identify(attempt(request))
         if is_terminated(error):
             run.discard()  # the worker's main process knows why, and records it
         elif state == states.RETRY:

@@ -17,6 +17,7 @@ from bizspan._pipeline import Pipeline
 from bizspan._run import abandon_open_runs
 from bizspan._signals import Providers, Settings
 from bizspan.sdk import _providers
+from bizspan.sdk._delivery import Delivery
 from bizspan.sdk._events import ReadyEventSink
 from bizspan.sdk._exit import AtEnd, Workers
 from bizspan.sdk._exporters import Exporters, from_environment
@@ -38,7 +39,7 @@ def set_up(
     resource_attributes: dict[str, str],
     exporters: Exporters | None = None,
     named: Named | None = None,
-) -> tuple[Pipeline, Callable[[float], bool], Callable[[float], None]]:
+) -> tuple[Pipeline, Callable[[float], bool], Callable[[float], None], Callable[[], None]]:
     """
     A pipeline on the application's providers where they are set, and on built ones where they are not.
 
@@ -52,7 +53,7 @@ def set_up(
         named: Instruments that carry dimensions, on a built meter provider.
 
     Returns:
-        The pipeline, how to flush it within some seconds, and how to take everything back.
+        The pipeline, how to flush it within some seconds, how to take everything back, and how to say what may be lost.
 
     Raises:
         SetupError: When instruments are named, and the meter provider is not built here.
@@ -74,7 +75,7 @@ def set_up(
     def recipe(generation: int) -> Pipeline:
         collected.workers.ensure()
         at_end.install_in_worker()
-        return _signals.build(settings, providers, generation)
+        return collected.delivery.of(_signals.build(settings, providers, generation))
 
     pipeline = _active.install(recipe)
     at_end.install()
@@ -85,7 +86,7 @@ def set_up(
         _active.remove()
         collected.undo()
 
-    return pipeline, collected.flush, undo
+    return pipeline, collected.flush, undo, collected.delivery.say_unconfirmed
 
 
 def stamp(given: tuple[Any, Any, Any]) -> Callable[[], None]:
@@ -121,6 +122,7 @@ class Collected:
         self.providers: list[Any] = list(given)
         self.own_buckets = False
         self.workers = Workers(_FLUSHERS)
+        self.delivery = Delivery()
         self._built: list[Any] = []
         self._stamps: list[_providers.Stamp | None] = []
         self._globals = _providers.Globals()
@@ -153,7 +155,9 @@ class Collected:
             self._built.append(built)
             self._globals.set_meter_provider(WithBusinessContext(built, self._named) if self._named else built)
         if logger is None:
-            self.providers[2] = logger = _providers.build_logger_provider(resource, exporters.logs)
+            self.providers[2] = logger = _providers.build_logger_provider(
+                resource, self.delivery.counted(exporters.logs)
+            )
             self._built.append(logger)
             self._globals.set_logger_provider(logger)
 
@@ -170,7 +174,10 @@ class Collected:
         return self.workers.run(tasks, max(0.0, deadline - time.monotonic())) and taken
 
     def end(self, timeout_s: float) -> None:
-        """Abandon what is open, hand over what waits, shut down what was built, all within the bound."""
+        """
+        Abandon what is open, hand over what waits, shut down what was built, all within the bound; say how many events
+        may be lost.
+        """
         deadline = time.monotonic() + timeout_s
         self.workers.ensure()
         abandon_open_runs()
@@ -180,6 +187,7 @@ class Collected:
             self.workers.run([lambda: pipeline.close(share_s)], share_s)
         tasks = [provider.shutdown for provider in self._built]
         self.workers.run(tasks, max(0.0, deadline - time.monotonic()))
+        self.delivery.say_unconfirmed()
 
     def _take(self, timeout_s: float) -> bool:
         # In a worker, because handing over many events flushes the provider, which may hang.

@@ -21,6 +21,7 @@ from bizspan import _guard
 
 EXIT_BOUND_S: Final = 2.5
 _SIGTERM_BOUND_S: Final = 2.0
+_TO_SAY_S: Final = 0.2  # of it, for a line about what may be lost
 _BEFORE_MANAGERS: Final = 10  # multiprocessing runs the highest first; those of negative ones wait for its children
 
 Task = Callable[[], object]
@@ -141,6 +142,6 @@ class AtEnd:
 
     def _on_sigterm(self, number: int, frame: object) -> None:
         # The main thread may hold any lock right now, so it flushes nothing itself: it waits for a thread that does.
-        self._workers.run([lambda: self._task(_SIGTERM_BOUND_S)], _SIGTERM_BOUND_S)
+        self._workers.run([lambda: self._task(_SIGTERM_BOUND_S - _TO_SAY_S)], _SIGTERM_BOUND_S)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
