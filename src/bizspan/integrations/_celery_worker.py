@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from threading import Thread
@@ -67,8 +68,12 @@ class Watch:
         """A hard time limit was met, or the child is gone."""
         reason = _KILLED.get(type(exception))
         request = self._requests.get(task_id)
-        if reason is not None and request is not None:
-            self._record(sender.name, Context(request.request_dict), names.FAILED, reason)
+        if reason is None or request is None:
+            return
+        outcome = names.FAILED
+        if reason == "worker_lost" and _is_terminating():  # Celery 5.3 tells a cold shutdown so
+            outcome, reason = names.CANCELLED, "shutdown"
+        self._record(sender.name, Context(request.request_dict), outcome, reason)
 
     def revoked(self, sender: Any, request: Any, terminated: bool = False, expired: bool = False, **about: Any) -> None:
         """It was revoked before it began, or killed while it ran, or it expired."""
@@ -109,6 +114,12 @@ class Watch:
                 "request facts", "extractor_failed", f"Its function raised {type(error).__name__}."
             )
             return None
+
+
+def _is_terminating() -> bool:
+    """Whether this worker is in its cold shutdown."""
+    state = sys.modules.get("celery.worker.state")
+    return getattr(state, "should_terminate", None) not in (None, False)
 
 
 def attempt(request: Any) -> str | None:
