@@ -14,7 +14,7 @@ from opentelemetry.trace import SpanKind
 from bizspan import _active, _guard, names
 from bizspan._log_context import TEXT_FIELD, Text, attributes_for
 from bizspan.context import Scope, frame
-from bizspan.sdk._span_attributes import dictionary_of, takes
+from bizspan.sdk._span_attributes import room_in
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -72,11 +72,11 @@ def _add(span: Span, facts: Attributes) -> None:
     Straight into its attributes where the SDK's checks would change nothing: the values are clean, there is room, and
     nobody else has a span that is just starting. `set_attributes` makes 35 calls for four facts, on every span.
     """
-    told = dictionary_of(span)
+    told = room_in(span, len(facts))
     present: Mapping[str, Any] = dict(span.attributes or {}) if told is None else told
     if present:
         facts = {key: value for key, value in facts.items() if key not in present}
-    if told is not None and takes(span, len(present) + len(facts)):
+    if told is not None:
         told.update(facts)
     elif facts:
         span.set_attributes(facts)

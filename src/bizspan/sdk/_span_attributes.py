@@ -14,27 +14,25 @@ if TYPE_CHECKING:
     from bizspan._types import Attributes
 
 
-def dictionary_of(span: Span) -> dict[str, Any] | None:
+def room_in(span: Span, number: int) -> dict[str, Any] | None:
     """
-    What is behind the attributes of this span, to be read; None where it is another library's span.
+    What is behind the attributes of a span, where as many clean ones more fit in without cutting one or dropping
+    another; None where they don't, or where it is another library's span.
     """
     attributes: Any = getattr(span, "_attributes", None)
-    return getattr(attributes, "_dict", None) if type(attributes) is BoundedAttributes else None
-
-
-def takes(span: Any, number: int) -> bool:
-    """Whether as many clean attributes fit in without cutting one or dropping another."""
-    attributes: BoundedAttributes = span._attributes
-    return attributes.max_value_len is None and number <= (attributes.maxlen or 0)
+    if type(attributes) is not BoundedAttributes or attributes.max_value_len is not None:
+        return None
+    told: dict[str, Any] | None = getattr(attributes, "_dict", None)
+    return told if told is not None and len(told) + number <= (attributes.maxlen or 0) else None
 
 
 def write(span: Span, attributes: Attributes) -> None:
     """
     What `span.set_attributes` does, for clean values: it makes 48 calls for six of them, at the end of each request.
     """
-    told = dictionary_of(span)
+    told = room_in(span, len(attributes))
     lock: Any = getattr(span, "_lock", None)
-    if told is None or lock is None or not takes(span, len(told) + len(attributes)):
+    if told is None or lock is None:
         span.set_attributes(attributes)
         return
     with lock:  # as the SDK does: another thread may end the span, and then it is the exporter's
