@@ -90,12 +90,17 @@ class Asked(Scope):
     def resolve(self, pipeline: Pipeline) -> Scope:
         """See `Scope.resolve`: asked by each span inside, seldom with anything to do."""
         is_settled = self._identity_facts is None and self._epoch == self._changes
-        if not is_settled or self._resolved_by is not pipeline.facts:
+        if is_settled and self._resolved_by is pipeline.facts:
+            return self
+        if self._identity_facts is None and self.outer is None:
+            self._fill(pipeline.facts)  # nothing around it has to be filled in first
+        else:
             super().resolve(pipeline)
         return self
 
     def _fill(self, facts: FactTable) -> None:
-        self.ask()
+        if self._request_facts is not None or self._identity_facts is not None:
+            self.ask()
         epoch = self.epoch
         attributes: Attributes = {} if self.outer is None else {**self.outer.attributes}
         if self._added:

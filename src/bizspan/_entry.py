@@ -18,6 +18,7 @@ from opentelemetry.trace import SpanKind
 from bizspan import _active, _guard
 from bizspan._apart import is_new_span, outside_of_requests
 from bizspan._asked import Asked, Source, always
+from bizspan._contexts import get_current
 from bizspan._run import Run, start_around
 from bizspan._travel import Received
 from bizspan._values import known_name
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 # By the span object, not by its ids: an entry goes when its span goes, sampled or not.
 _entries: WeakKeyDictionary[Span, Entry] = WeakKeyDictionary()
+
+
+def _no_span() -> None:
+    return None
 
 
 def entry_of(span: Span) -> Entry | None:
@@ -92,7 +97,8 @@ class Entry(Asked):
         Ask for what was not asked yet, and put it onto the entry span: before the request's span ends. An open
         operation of the request does that at its end, in one go.
         """
-        self.ask(ready=True)
+        if self._request_facts is not None or self._identity_facts is not None:
+            self.ask(ready=True)
         if self.operation is None:
             self.publish()
         elif self._is_eager:
@@ -160,7 +166,7 @@ class Entry(Asked):
         if self.operation is not None:
             new.update(self.operation.unpublished())
         if new:
-            span.set_attributes(new)
+            self.pipeline.write(span, new)
 
     # --- its life -------------------------------------------------------------------------------------------------
 
@@ -207,7 +213,12 @@ class Entry(Asked):
             otel.attach(before)
 
     def operate(
-        self, name: str, facts: Mapping[str, object], *, caller: Span | None = None, becomes_current: bool = True
+        self,
+        name: str,
+        facts: Mapping[str, object],
+        *,
+        caller: Callable[[], Span | None] = _no_span,
+        becomes_current: bool = True,
     ) -> None:
         """
         Begin the operation that the request as a whole is: on the entry span where there is one, and from when the
@@ -216,7 +227,7 @@ class Entry(Asked):
         Args:
             name: The operation's name.
             facts: Of the operation, by keyword.
-            caller: The parent of its span, where it gets one of its own; by default the current span.
+            caller: Gives the parent of its span, where it gets one of its own; by default the current span.
             becomes_current: Whether such a span becomes the current one.
         """
         clean = known_name(name)
@@ -224,7 +235,8 @@ class Entry(Asked):
             return
         # Around this scope, not inside it: beginning inside would ask for the request's facts before there is a user.
         span = self.span
-        run, inside = start_around(self.pipeline, clean, facts, self._around, span, caller, self._since)
+        parent = caller() if span is None else None
+        run, inside = start_around(self.pipeline, clean, facts, self._around, span, parent, self._since)
         if run.pipeline is None:
             return
         self.operation = self.run = run
@@ -278,7 +290,7 @@ def begin(
         if pipeline is None:
             return None
         current = frame.get()
-        around = outside_of_requests(current) if apart else current
+        around = outside_of_requests(current) if apart and current is not None else current
         is_apart = around is not current
         if received is not None and (carried := received(pipeline)):
             around = Received(carried, around)
@@ -294,11 +306,15 @@ def begin(
 
 def attach_current(entry: Entry) -> None:
     """Remember the current span as the entry span, where a server or consumer of this process began it for this one."""
-    span = trace.get_current_span()
-    about = span.get_span_context()
-    if not about.is_valid or about.is_remote or span in _entries:
+    span = trace.get_current_span(get_current())
+    if span is trace.INVALID_SPAN or span in _entries:
         return
-    # One that was not sampled has no kind; anybody's may be around a request that is not in somebody else's context.
-    is_unsampled = not about.trace_flags.sampled and not entry.is_apart and entry.kind is SpanKind.SERVER
-    if is_unsampled or is_new_span(span, entry.kind):
+    if is_new_span(span, entry.kind) or _may_be_unsampled(span, entry):
         entry.attach(span, is_inside=False)
+
+
+def _may_be_unsampled(span: Span, entry: Entry) -> bool:
+    """Such a span has no kind; anybody's may be around a request that is not in somebody else's context."""
+    about = span.get_span_context()
+    is_ours = about.is_valid and not about.is_remote and not about.trace_flags.sampled
+    return is_ours and not entry.is_apart and entry.kind is SpanKind.SERVER

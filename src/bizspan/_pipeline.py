@@ -35,9 +35,9 @@ from bizspan._values import coerce
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Meter
-    from opentelemetry.trace import Tracer
+    from opentelemetry.trace import Span, Tracer
 
-    from bizspan._types import Replay
+    from bizspan._types import Attributes, Replay
     from bizspan.vocabulary import Attribute
 
 CAPACITY: Final = 20_000
@@ -52,6 +52,13 @@ on_foreign_process: list[Callable[[], None]] = []
 
 # Takes one event and its sequence number; what it took over is handed over.
 Sink = Callable[[Record, int], None]
+# Puts clean attributes onto a span.
+Write = Callable[["Span", "Attributes"], None]
+
+
+def set_attributes(span: Span, attributes: Attributes) -> None:
+    """Put them onto a span, by OpenTelemetry's API."""
+    span.set_attributes(attributes)
 
 
 class Pipeline:
@@ -75,6 +82,7 @@ class Pipeline:
         isolated: Accounts for itself alone, not for what this process told before: for tests.
         generation: Tells its instruments from those of earlier pipelines on the same provider.
         on_commit: Whether what is told inside a database transaction waits for its commit.
+        write: Puts clean attributes onto a span.
     """
 
     def __init__(
@@ -96,8 +104,10 @@ class Pipeline:
         isolated: bool = False,
         generation: int = 0,
         on_commit: bool = False,
+        write: Write = set_attributes,
     ) -> None:
         self.on_commit = on_commit
+        self.write = write
         self.isolated = isolated
         self.generation = generation
         self.pid = os.getpid()

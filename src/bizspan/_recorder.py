@@ -176,7 +176,7 @@ class Recording:
             self._recording = span.is_recording()
             self._quiet = False
             if self._recording:
-                span.set_attributes(self.attributes)
+                pipeline.write(span, self.attributes)
             return
         self._own_span = True
         self._span = span = pipeline.start_span(
@@ -250,7 +250,7 @@ class Recording:
         if self._tied and outcome == names.SUCCESS:
             if self._recording and not self._own_span and self._span.is_recording():
                 # It may be over before the transaction is.
-                self._span.set_attributes({**attributes, **end} if self._quiet else end)
+                pipeline.write(self._span, {**attributes, **end} if self._quiet else end)
             if pipeline.waiting.hold(partial(self._decided, end, lines, further, elapsed)):
                 return
         self._signal(pipeline, end, lines, further, elapsed, outcome)
@@ -291,17 +291,13 @@ class Recording:
         span = self._span
         linked = span.get_span_context()
         if self._recording:
+            attributes.update(end)
             if span.is_recording():
-                if self._own_span or not self._quiet:
-                    span.set_attributes(end)
-                else:
-                    attributes.update(end)
-                    span.set_attributes(attributes)
+                pipeline.write(span, end if self._own_span or not self._quiet else attributes)
                 if outcome == names.FAILED and self._own_span:
                     span.set_status(_ERROR)
             if self._own_span:
                 span.end(ended_ns)
-            attributes.update(end)
         uid = self.id if self._key is None else self._keyed_uid(pipeline, outcome)
         # Made before the first is accepted: from then on its attributes are the consumer's.
         more: list[Record] = []
@@ -350,10 +346,15 @@ class Recording:
     def inherit(self, attributes: Attributes) -> None:
         """Take clean attributes of its request, and of what is around that; what was told at the call stays."""
         own, called = self.attributes, self._called
-        new = {key: value for key, value in attributes.items() if key not in called and own.get(key) != value}
+        new = {
+            key: value
+            for key, value in attributes.items()
+            if key not in called and (key not in own or own[key] != value)
+        }
         own.update(new)
-        if new and self._open and self._own_span and self._recording:
-            self._span.set_attributes(new)
+        pipeline = self.pipeline
+        if new and self._open and self._own_span and self._recording and pipeline is not None:
+            pipeline.write(self._span, new)
 
     def unpublished(self) -> Attributes:
         """What its request's span, which somebody else may end before the operation ends, does not have yet."""

@@ -20,7 +20,7 @@ from bizspan import _inherited, names
 from bizspan._accounts import idle
 from bizspan._clock import Clock, Ids
 from bizspan._facts import Hasher
-from bizspan._pipeline import CAPACITY, Pipeline, Sink
+from bizspan._pipeline import CAPACITY, Pipeline, Sink, Write, set_attributes
 from bizspan._record import Record
 from bizspan.vocabulary import Attribute
 
@@ -90,9 +90,10 @@ class Providers:
     Args:
         own_buckets: Whether an exporter of ours takes the histograms straight from the totals.
         event_sink: Makes the sink on a logger; by default `EventSink`.
+        write: See `Pipeline`.
     """
 
-    __slots__ = ("event_sink", "logger", "meter", "own_buckets", "tracer")
+    __slots__ = ("event_sink", "logger", "meter", "own_buckets", "tracer", "write")
 
     def __init__(
         self,
@@ -102,12 +103,14 @@ class Providers:
         *,
         own_buckets: bool = False,
         event_sink: MakeSink | None = None,
+        write: Write = set_attributes,
     ) -> None:
         self.tracer = tracer
         self.meter = meter
         self.logger = logger
         self.own_buckets = own_buckets
         self.event_sink = event_sink or EventSink
+        self.write = write
 
 
 @cache
@@ -224,6 +227,7 @@ def build(settings: Settings, providers: Providers, generation: int = 0) -> Pipe
         isolated=settings.isolated,
         on_commit=settings.on_commit,
         generation=generation,
+        write=providers.write,
         **replays,
     )
     _register(meter, pipeline)

@@ -18,6 +18,7 @@ from bizspan._signals import context_of
 from bizspan._types import Value
 from bizspan.names import EVENT_OPERATION
 from bizspan.sdk._events import ReadyEventSink
+from bizspan.sdk._span_attributes import write
 
 from .light_span import one_light_span
 from .measure import Cost, Subject, interleaved, medians
@@ -25,7 +26,7 @@ from .pipelines import NEVER_MS, QUEUE_SIZE, RECORDING, Exporters, NullSpans, bu
 from .shop import COUNTRY, ORDER, SEGMENT
 
 STARTED: Final = "span: start, attributes known at the start"
-SET: Final = "span: set_attributes at the end"
+SET: Final = "span: attributes added at the end"
 ENDED: Final = "span: end, hand over to the batch processor"
 CURRENT: Final = "span: made current and back"
 SPAN: Final = (STARTED, SET, ENDED, CURRENT)
@@ -82,18 +83,18 @@ def sdk_steps(*, rounds: int, operations: int) -> list[Step]:
         tracer.start_span("checkout", attributes=KNOWN)
 
     def start_set() -> None:
-        tracer.start_span("checkout", attributes=KNOWN).set_attributes(LEARNED)
+        write(tracer.start_span("checkout", attributes=KNOWN), LEARNED)
 
     def start_set_end() -> None:
         span = tracer.start_span("checkout", attributes=KNOWN)
-        span.set_attributes(LEARNED)
+        write(span, LEARNED)
         span.end()
 
     def whole() -> None:
         span = tracer.start_span("checkout", attributes=KNOWN)
         token = context_api.attach(set_span_in_context(span))
         context_api.detach(token)
-        span.set_attributes(LEARNED)
+        write(span, LEARNED)
         span.end()
 
     def light() -> None:

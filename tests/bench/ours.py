@@ -22,6 +22,7 @@ from bizspan.names import SEGMENT as SEGMENT_KEY
 from bizspan.sdk._events import ReadyEventSink
 from bizspan.sdk._histograms import WithHistograms
 from bizspan.sdk._providers import stamp_logs, stamp_spans
+from bizspan.sdk._span_attributes import write
 from bizspan.vocabulary import merged
 
 from .measure import Subject
@@ -72,7 +73,9 @@ def pipeline(state: str, exporters: Exporters | None = None) -> Generator[tuple[
     stamp_logs(made.logger)
     ours = _signals.build(
         _signals.Settings(declared=merged(()), hasher=None),
-        _signals.Providers(made.tracer, made.meter, made.logger, own_buckets=True, event_sink=ReadyEventSink),
+        _signals.Providers(
+            made.tracer, made.meter, made.logger, own_buckets=True, event_sink=ReadyEventSink, write=write
+        ),
     )
 
     def flush() -> None:

@@ -81,7 +81,8 @@ class Request:
     @property
     def query(self) -> str:
         """The raw query string."""
-        return cast("bytes", self.scope.get("query_string", b"")).decode("latin-1")
+        raw: bytes = self.scope.get("query_string", b"")
+        return raw.decode("latin-1")
 
     @property
     def headers(self) -> Headers:
@@ -114,7 +115,9 @@ class Request:
     def session(self) -> MutableMapping[str, Any] | None:
         """The application's session, where a middleware outside of this one provides it."""
         session: Any = self.scope.get("session")
-        return cast("MutableMapping[str, Any]", session) if isinstance(session, MutableMapping) else None
+        if session is None or not isinstance(session, MutableMapping):
+            return None
+        return cast("MutableMapping[str, Any]", session)
 
     @property
     def user(self) -> Any:

@@ -39,7 +39,7 @@ def campaign_facts(rules: Rules, arrived: Arrived, accounts: Accounts) -> Mappin
     """
     The campaign of this request, or the one that its session remembers.
     """
-    told = told_by(arrived.query, accounts)
+    told = told_by(arrived.query, accounts) if arrived.query else {}
     try:
         session = arrived.session()
         kept, has_begun = ({}, False) if session is None else _look(session)

@@ -66,8 +66,7 @@ class Exchange:
             if route.feature or route.facts:
                 self.entry.told_inside(route.all_facts(), wins=False)
             if route.operation is not None:
-                caller = self._caller() if self.entry.span is None else None
-                self.entry.operate(route.operation, {}, caller=caller, becomes_current=not late)
+                self.entry.operate(route.operation, {}, caller=self._caller, becomes_current=not late)
         except Exception as error:
             _guard.swallowed("a request: routed", error)
 
@@ -83,15 +82,16 @@ class Exchange:
         return self._arrived.request
 
     def ready(self) -> None:
-        """Whoever acts is known now: authentication ran."""
-        self._is_ready = True
-
-    def ask(self) -> None:
-        """Ask who acts now: before the view, whose database session or lock a function of the user's may share."""
+        """
+        Authentication ran, so who acts is known: ask now, and not in the view, whose database session or lock a
+        function of the user's may share.
+        """
         try:
-            self.entry.ask()
+            # Said only then: what the request says comes first, and a session's query is a span, which would ask who.
+            self.entry.ask(ready=True)
         except Exception as error:
-            _guard.swallowed("a request: ask", error)
+            _guard.swallowed("a request: ready", error)
+        self._is_ready = True
 
     def knows_who(self) -> bool:
         """Whether `ready` was called."""

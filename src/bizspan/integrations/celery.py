@@ -151,7 +151,7 @@ class Instrumentation:
             _place(_PRERUN, self._uid(self._begin), first=False)
             entry.on_attach = lambda: entry.operate(name, {})
         else:
-            entry.operate(name, {}, caller=caller(request))
+            entry.operate(name, {}, caller=lambda: caller(request))
 
     def _end(self, task: Any, state: object = None, retval: object = None, **about: Any) -> None:
         request = task.request
@@ -175,7 +175,7 @@ class Instrumentation:
         name = self._tasks.get(task.name)
         if name is not None and entry.operation is None:  # it waited for a span that is not recorded
             _entry.attach_current(entry)
-            entry.operate(name, {}, caller=caller(request), becomes_current=False)
+            entry.operate(name, {}, caller=lambda: caller(request), becomes_current=False)
         run = entry.operation
         if run is None:
             return

@@ -201,7 +201,6 @@ class Installed:
         value = self._preprocess(*args)
         if kept is not None and kept.exchange is not None:
             kept.exchange.ready()
-            kept.exchange.ask()
         return value
 
     def _around_process(self, *args: Any) -> Any:
@@ -250,8 +249,8 @@ class Installed:
     def _begun(self, args: tuple[Any, ...]) -> _Request | None:
         try:
             context = context_of(args)
-            kept = getattr(context, _KEPT, None)
-            if isinstance(kept, _Request):
+            kept: _Request | None = getattr(context, _KEPT, None)
+            if kept is not None:
                 return kept
             if (_active.current or _active.pipeline()) is None:
                 return None
@@ -272,10 +271,10 @@ class Installed:
     def _kept(self, args: tuple[Any, ...], *, take: bool = False) -> _Request | None:
         try:
             context = context_of(args)
-            kept = getattr(context, _KEPT, None)
+            kept: _Request | None = getattr(context, _KEPT, None)
             if take and kept is not None:
                 setattr(context, _KEPT, None)  # a cycle otherwise; and a test client's `with` tears it down once more
-            return kept if isinstance(kept, _Request) else None
+            return kept
         except Exception as error:
             _guard.swallowed("a Flask request: its context", error)
             return None

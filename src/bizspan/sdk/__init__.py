@@ -23,6 +23,7 @@ from bizspan.sdk._exit import AtEnd, Workers
 from bizspan.sdk._exporters import Exporters, from_environment
 from bizspan.sdk._named_metrics import WithBusinessContext, with_business_context
 from bizspan.sdk._resource import build_resource
+from bizspan.sdk._span_attributes import write
 
 __all__ = ["Exporters", "set_up", "stamp", "with_business_context"]
 
@@ -69,7 +70,9 @@ def set_up(
             collected.end(_UNDO_S)
             collected.undo()
             raise
-    providers = Providers(*collected.providers, own_buckets=collected.own_buckets, event_sink=ReadyEventSink)
+    providers = Providers(
+        *collected.providers, own_buckets=collected.own_buckets, event_sink=ReadyEventSink, write=write
+    )
     at_end = AtEnd(collected.end, collected.workers)
 
     def recipe(generation: int) -> Pipeline:

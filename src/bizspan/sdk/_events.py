@@ -21,6 +21,15 @@ _MOST_ATTRIBUTES: Final = 128
 _Base: Any = getattr(sdk_logs, "ReadWriteLogRecord", object)
 
 
+class _Event(LogRecord):
+    """The SDK's batch processor copies each record, which takes 2 us where the copy is made by the rules of pickle."""
+
+    def __copy__(self) -> _Event:
+        copied = _Event.__new__(_Event)
+        vars(copied).update(vars(self))
+        return copied
+
+
 class _Ready(_Base):  # type: ignore[misc] # the SDK's class, where it has one
     """A log record whose attributes are clean: the SDK's would copy and check each again, 8 us an event."""
 
@@ -61,7 +70,7 @@ class ReadyEventSink(EventSink):
         if not self._ready or len(record.attributes) > _MOST_ATTRIBUTES:
             super().emit(record)
             return
-        log_record = LogRecord(
+        log_record = _Event(
             timestamp=record.time_ns,
             context=context_of(record),
             severity_number=SeverityNumber.INFO,

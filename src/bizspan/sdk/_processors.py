@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.trace import Span, SpanProcessor
 from opentelemetry.trace import SpanKind
@@ -15,6 +14,7 @@ from opentelemetry.trace import SpanKind
 from bizspan import _active, _guard, names
 from bizspan._log_context import TEXT_FIELD, Text, attributes_for
 from bizspan.context import Scope, frame
+from bizspan.sdk._span_attributes import room_in
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -72,12 +72,11 @@ def _add(span: Span, facts: Attributes) -> None:
     Straight into its attributes where the SDK's checks would change nothing: the values are clean, there is room, and
     nobody else has a span that is just starting. `set_attributes` makes 35 calls for four facts, on every span.
     """
-    attributes: Any = getattr(span, "_attributes", None)
-    told: Any = getattr(attributes, "_dict", None) if type(attributes) is BoundedAttributes else None
+    told = room_in(span, len(facts))
     present: Mapping[str, Any] = dict(span.attributes or {}) if told is None else told
     if present:
         facts = {key: value for key, value in facts.items() if key not in present}
-    if told is not None and attributes.max_value_len is None and len(present) + len(facts) <= (attributes.maxlen or 0):
+    if told is not None:
         told.update(facts)
     elif facts:
         span.set_attributes(facts)

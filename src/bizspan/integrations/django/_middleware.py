@@ -165,8 +165,6 @@ class Visit:
             return
         self.was_asked = True
         try:
-            # First what the request says: its session's query is a span, which would ask who acts in the middle of it.
-            exchange.entry.ask()
             exchange.ready()
             exchange.entry.complete()
         except Exception as error:
