@@ -7,9 +7,11 @@ offered is their sum. That no offer escapes both is what the tests count from ou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bizspan import _guard
+from bizspan._book import BookAccount
 from bizspan._guard import Tallies, Tally
 
 # Refusals of events.
@@ -36,14 +38,15 @@ class Diagnostics:
 
     Args:
         offered: Events that the application told, which is acknowledged + refused.
-        acknowledged: Events that bizspan took on.
+        acknowledged: Events that bizspan took on; with a spool, that are on disk.
         refused: Events that it did not take, by reason.
         handed_over: Acknowledged events that a logger provider or the console took over.
-        pending: Acknowledged events that still wait.
+        pending: Acknowledged events that still wait; with a spool, those of others that it adopted, too.
         values_refused: Facts and amounts that were dropped or changed, by reason. Their events were kept.
         swallowed: Errors of bizspan's own steps, by step.
         undeclared: Keywords that no vocabulary declares, as far as they were seen.
         configured: Whether anything can take events: `configure()` ran, or OpenTelemetry providers are set.
+        spool: What became of the spool's events; None without a spool.
     """
 
     offered: int
@@ -55,6 +58,27 @@ class Diagnostics:
     swallowed: dict[str, int]
     undeclared: tuple[str, ...]
     configured: bool
+    spool: BookAccount | None = None
+
+
+class Reading(Tally):
+    """
+    A count that somebody else keeps.
+
+    Args:
+        read: Gives it.
+    """
+
+    __slots__ = ("_read",)
+
+    def __init__(self, read: Callable[[], int]) -> None:
+        super().__init__()
+        self._read = read
+
+    @property
+    def value(self) -> int:
+        """The count, at this moment."""
+        return self._read()
 
 
 class Accounts:
@@ -68,7 +92,7 @@ class Accounts:
     _PROBLEMS_LIMIT = 256
 
     def __init__(self) -> None:
-        self.acknowledged = Tally()
+        self.acknowledged: Tally = Tally()
         self.handed_over = Tally()
         self.refused = Tallies()
         self.values_refused = Tallies()
