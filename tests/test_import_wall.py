@@ -58,6 +58,7 @@ HOUSE: Final = (
     ("FIRST", "_commit"),
     ("FIRST", "_values _accounts _record _clock"),
     ("FIRST", "_guard _plain _wrapping _extractors"),
+    ("FIRST", "_otlp"),
     ("GROUND", "vocabulary"),
     ("GROUND", "money names"),
     ("GROUND", "_minor"),

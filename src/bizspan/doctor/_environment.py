@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Final
 
+from bizspan._otlp import told
 from bizspan.doctor._config import Settings
 from bizspan.doctor._finding import Finding, green, red, yellow
 from bizspan.doctor._packages import Package
@@ -19,7 +20,6 @@ from bizspan.doctor._settings import (
     exporters_of,
     is_switched_off,
     resource_attributes,
-    told,
 )
 
 KEY_MIN_BYTES: Final = 16  # what configure() asks for
