@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bizspan import _guard
-from bizspan._values import first_entries, clean_name, coerce, timestamp_ns
+from bizspan._values import clean_name, coerce, first_entries, timestamp_ns
 from bizspan.errors import type_name
 from bizspan.money import Money
 from tests.hostile import Level, Plan, SecretStr, Text, hostile, touched

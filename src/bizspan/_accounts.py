@@ -25,7 +25,14 @@ SHUT_DOWN = "shut_down"
 
 _READINGS = 100  # one is enough unless another thread comes between
 
+# What a book says, here because each gets its sentence below.
+SPOOL_FULL, LOW_SPACE, DISK_FULL, SPOOL_ERROR = "spool_full", "low_space", "disk_full", "spool_error"
+
 _FIXES = {
+    SPOOL_FULL: "The spool holds max_bytes; see that the collector answers, or raise it.",
+    LOW_SPACE: "The spool's file system has less than min_free_bytes left; make room.",
+    DISK_FULL: "The spool's file system is full; make room.",
+    SPOOL_ERROR: "The spool can't be written; see the system's log. It is tried again.",
     NO_LOGGER_PROVIDER: "No logger provider is set; set one, or let configure(export='otlp') build it.",
     QUEUE_FULL: "They are told faster than they are taken, or nothing takes them; see that the collector answers.",
 }

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from bizspan._accounts import DISK_FULL, LOW_SPACE, SPOOL_ERROR, SPOOL_FULL
 from bizspan.spool._files import Files
 
-DISK_FULL, SPOOL_FULL, SPOOL_ERROR, LOW_SPACE = "disk_full", "spool_full", "spool_error", "low_space"
 _FULL_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _STALE_S: Final = 1.0  # how old what is known of other processes' files, and of the free space, may be
 

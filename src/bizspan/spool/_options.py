@@ -69,5 +69,6 @@ def _is_whole(value: object) -> bool:
 
 
 def _is_seconds(value: object, above: float = -1.0) -> bool:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and value >= 0 and value > above
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    return math.isfinite(value) and value >= 0 and value > above

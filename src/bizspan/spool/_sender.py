@@ -170,6 +170,7 @@ class Sender:
         encode: Makes a request from a resource and groups.
         backoff: How long to wait after a failure.
         linger_s: How long to gather events after the first of them.
+        idle_s: How often to ask the source although nobody says that something waits; None never does.
         clock: Elapsed seconds.
         wall: Seconds since the epoch, for a ``Retry-After`` that is a date.
         most_events: In one request.
@@ -183,6 +184,7 @@ class Sender:
         *,
         backoff: Backoff | None = None,
         linger_s: float = LINGER_S,
+        idle_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         most_events: int = MOST_EVENTS,
@@ -192,6 +194,7 @@ class Sender:
         self._encode = encode
         self._backoff = backoff or Backoff()
         self._linger_s = linger_s
+        self._idle_s = idle_s
         self._clock = clock
         self._wall = wall
         self._most_events = most_events
@@ -307,7 +310,10 @@ class Sender:
             # Lowered before the last look: what comes after the look finds the flag down, and signals.
             life.awake = False
             if self._step(life) is Outcome.NOTHING:
-                life.signal.get()
+                try:
+                    life.signal.get(timeout=self._idle_s)
+                except Empty:
+                    continue
                 life.awake = True
                 if not life.flushes:
                     with suppress(Empty):

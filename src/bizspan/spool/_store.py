@@ -113,8 +113,8 @@ class StoredBatch:
         self.store.counts.delivered += self.events - rejected
         self.store.move(self)
 
-    def dead(self) -> None:
-        """A collector refused this single event for what it is."""
+    def dead(self, position: int = 0, reason: str = "") -> None:
+        """A collector refused this single event for what it is; see `bizspan.spool._source.Batch`."""
         for frame in self.entries:
             scope = self.segment.scopes.get(frame.scope, NO_SCOPE)
             self.store.dead_letters.add(self.resource, scope, frame.payload)

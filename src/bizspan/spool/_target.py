@@ -8,7 +8,7 @@ import os
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -57,6 +57,15 @@ class Target:
             raise SetupError("timeout_s must be a number above 0.")
         if self.compression not in COMPRESSIONS:
             raise SetupError("compression is unknown; use gzip or none.")
+
+    def to(self, url: str) -> Target:
+        """
+        The same, to another URL.
+
+        Raises:
+            SetupError: When the URL cannot work.
+        """
+        return replace(self, url=url)
 
     def __repr__(self) -> str:
         return f"Target({self.shown!r}, timeout_s={self.timeout_s}, compression={self.compression!r})"
