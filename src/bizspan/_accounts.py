@@ -25,8 +25,9 @@ SHUT_DOWN = "shut_down"
 
 _READINGS = 100  # one is enough unless another thread comes between
 
-# What a book says, here because each gets its sentence below.
+# What a book says, here because most get a sentence below.
 SPOOL_FULL, LOW_SPACE, DISK_FULL, SPOOL_ERROR = "spool_full", "low_space", "disk_full", "spool_error"
+TOO_LARGE = "too_large"
 
 _FIXES = {
     SPOOL_FULL: "The spool holds max_bytes; see that the collector answers, or raise it.",

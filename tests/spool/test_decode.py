@@ -4,7 +4,7 @@ What is read back is what protobuf reads.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -36,8 +36,7 @@ def any_value(value: Any) -> AnyValue:
         case float():
             return AnyValue(double_value=value)
         case list():
-            items: list[Any] = value
-            return AnyValue(array_value=ArrayValue(values=[any_value(each) for each in items]))
+            return AnyValue(array_value=ArrayValue(values=list(map(any_value, cast("list[Any]", value)))))
         case _:
             return AnyValue(kvlist_value=KeyValueList(values=pairs(value)))
 

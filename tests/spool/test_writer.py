@@ -15,12 +15,11 @@ from typing import Any
 
 import pytest
 
-from bizspan._accounts import DISK_FULL, LOW_SPACE, SHUT_DOWN, SPOOL_ERROR, SPOOL_FULL
+from bizspan._accounts import DISK_FULL, LOW_SPACE, SHUT_DOWN, SPOOL_ERROR, SPOOL_FULL, TOO_LARGE
 from bizspan.spool import _frame
 from bizspan.spool._directory import Directory, Unusable, name_of
 from bizspan.spool._files import Files
 from bizspan.spool._frame import Frame, scan
-from bizspan.spool._writer import TOO_LARGE
 from tests.spool.shelf import Shelf
 
 

@@ -15,14 +15,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from bizspan._accounts import DISK_FULL, LOW_SPACE, SHUT_DOWN, SPOOL_ERROR, SPOOL_FULL
+from bizspan._accounts import DISK_FULL, LOW_SPACE, SHUT_DOWN, SPOOL_ERROR, SPOOL_FULL, TOO_LARGE
 from bizspan._book import ASIDE
 from bizspan.spool import _frame, _segment
 from bizspan.spool._directory import Directory, reason_of
 from bizspan.spool._frame import HEAD_SIZE, frame_at, pack
 from bizspan.spool._segment import Gone, Segment
 
-TOO_LARGE: Final = "too_large"
 _FULL: Final = frozenset({SPOOL_FULL, LOW_SPACE, DISK_FULL})
 _ASIDE_MOST: Final = 1000
 _RETRY_S: Final = 0.2  # between two attempts to begin a segment on a disk that refuses
