@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bizspan.spool._sender import Batch, Groups
+from bizspan.spool._source import Batch, Groups
 
 
 def delimited(number: int, data: bytes) -> bytes:

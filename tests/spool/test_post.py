@@ -147,13 +147,32 @@ def test_a_name_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     DNS that is gone is told by its word.
     """
+    assert "dns" == problem_of(Target("http://collector.invalid/v1/logs", timeout_s=10), 10)
 
-    def unknown(*_: object) -> None:
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+def test_a_name_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The look-up is waited for as long as the request may take, never started twice, and used when it is there.
+    """
+    answering = threading.Event()
+    asked: list[str] = []
+    whole = socket.getaddrinfo
 
-    assert "dns" == problem_of(Target("http://collector.invalid/v1/logs", timeout_s=TIMEOUT_S))
+    def slowly(host: str, port: int, *more: Any) -> Any:
+        if len(more) == 2:
+            asked.append(host)
+            answering.wait(10)
+            host = "127.0.0.1"
+        return whole(host, port, *more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    with FarEnd(OK) as server:
+        poster = Poster(Target(f"http://collector.invalid:{server.port}/", timeout_s=0.2))
+        assert ["timeout"] * 3 == [poster.post(b"").problem for _ in range(3)]
+        assert ["collector.invalid"] == asked
+        answering.set()
+        assert 200 == poster.post(b"").status
+        poster.close()
 
 
 def drip(connection: Any, data: bytes, over: threading.Event) -> None:
@@ -217,7 +236,17 @@ def test_a_server_that_does_not_read_ends_with_the_time() -> None:
         assert time.monotonic() - began < TIMEOUT_S + SLACK_S
 
 
-@pytest.mark.parametrize("head", [b"Content-Length: 10485760\r\n\r\n", b"\r\n", b"X: ", b"X: y\r\n" * 20_000])
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: 10485760\r\n\r\n",
+        b"\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\nA00000\r\n",
+        b"X: ",
+        b"X: y\r\n" * 20_000,
+    ],
+    ids=["length", "no length", "chunked", "a line", "lines"],
+)
 def test_a_huge_answer_is_read_to_64_kib(head: bytes) -> None:
     """
     10 MB as body or head: 64 KiB are read, and the connection is given up.
@@ -235,7 +264,7 @@ def test_a_huge_answer_is_read_to_64_kib(head: bytes) -> None:
         answer = poster.post(b"")
         assert len(answer.body) <= MOST_ANSWER
         assert answer.is_cut or answer.problem in ("garbled", "closed")
-        assert None is poster._wire
+        assert None is poster._connection
     assert 160 > len(sent)
 
 
@@ -389,9 +418,9 @@ def test_a_descriptor_that_became_a_file_is_left_alone() -> None:
     with FarEnd(OK) as server, tempfile.TemporaryFile() as file:
         poster = Poster(Target(server.url))
         poster.post(b"first")
-        wire = poster._wire
-        assert wire is not None
-        descriptor = wire._raw.fileno()
+        connection = poster._connection
+        assert connection is not None
+        descriptor = connection._raw.fileno()
         os.dup2(file.fileno(), descriptor)  # closes ours, and the number is the file's
         assert in_a_child(lambda: poster.post(b"child").status == 200)
         assert 200 == poster.post(b"second").status

@@ -434,6 +434,20 @@ def test_stop_is_bounded_even_in_a_black_hole() -> None:
         assert not sender.flush(1)
 
 
+def test_a_flush_gives_up_where_no_attempt_comes_in_time(senders: list[Sender]) -> None:
+    """
+    A process that ends during an outage does not wait for a back-off that is longer than its last seconds.
+    """
+    source = Memory("e")
+    with FarEnd(http(503, Retry_After="60")) as server:
+        sender = sender_to(server, source)
+        senders.append(sender)
+        began = time.monotonic()
+        assert [False, False] == [sender.flush(10) for _ in range(2)]
+        assert time.monotonic() - began < 2
+        assert 1 == len(server.requests)
+
+
 def test_without_threads_a_flush_sends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     While the interpreter shuts down no thread starts: a wake is quiet, and a flush delivers on its caller's thread.

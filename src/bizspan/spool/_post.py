@@ -9,13 +9,12 @@ import socket
 import ssl
 import time
 import zlib
-from contextlib import suppress
-from http.client import HTTPException, HTTPResponse, IncompleteRead
-from io import BufferedReader, RawIOBase
-from selectors import EVENT_READ, DefaultSelector
-from typing import Any, Final, cast
+from http.client import HTTPException, IncompleteRead
+from typing import Final
 
-from bizspan.spool._answers import MOST_ANSWER, Answer
+from bizspan.spool._answers import Answer
+from bizspan.spool._connection import Connection, left
+from bizspan.spool._lookup import Lookup
 from bizspan.spool._target import Target
 
 # The body's form is ours to tell, whatever OTEL_EXPORTER_OTLP_HEADERS holds.
@@ -30,8 +29,7 @@ class Poster:
     go where the endpoint says and nowhere else. What fails is told as an `Answer` without a status, by a word: no
     error, no repr and no log line holds a header, a path or a body.
 
-    The time for one request covers connection, TLS and answer. It cannot cover the system's look-up of the host's
-    name, which has limits of its own (``timeout`` and ``attempts`` in resolv.conf); an address needs no look-up.
+    The time for one request covers all of it: the look-up of the host's name, connection, TLS and answer.
 
     Args:
         target: Where to.
@@ -44,9 +42,10 @@ class Poster:
         self._target = target
         self._tls = target.tls()
         self._head = _head(target)
-        self._wire: _Wire | None = None
+        self._lookup = Lookup(*target.address)
+        self._connection: Connection | None = None
         self._pid = os.getpid()
-        self._inherited: list[_Wire] = []
+        self._inherited: list[Connection] = []
         self._is_interrupted = False
 
     def __repr__(self) -> str:
@@ -77,23 +76,23 @@ class Poster:
         if self._is_interrupted:
             return Answer(0, "closed")
         try:
-            wire = self._wire = self._connected(deadline)
+            connection = self._connection = self._connected(deadline)
         except (OSError, ValueError) as error:  # UnicodeError, of a host's name, is a ValueError
             return Answer(0, _unconnected(error))
-        return self._exchange(wire, request, deadline)
+        return self._exchange(connection, request, deadline)
 
     def interrupt(self) -> None:
         """End a request that another thread waits for, and let no further one wait."""
         self._is_interrupted = True
-        wire = self._wire
-        if wire is not None and self._pid == os.getpid():
-            wire.shut()
+        connection = self._connection
+        if connection is not None and self._pid == os.getpid():
+            connection.shut()
 
     def close(self) -> None:
         """Close the connection; the next request opens one."""
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            wire.let_go()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.let_go()
 
     def _request(self, body: bytes) -> bytes:
         match self._target.compression:
@@ -105,23 +104,24 @@ class Poster:
                 pass
         return b"%s%d\r\n\r\n%s" % (self._head, len(body), body)
 
-    def _kept(self) -> _Wire | None:
+    def _kept(self) -> Connection | None:
         """The connection of the request before, if it is still this process's own."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._is_interrupted = False
-            if self._wire is not None:
+            self._lookup.forget()
+            if self._connection is not None:
                 # Kept for good: its reader may hold a lock of a thread that does not exist in this process.
-                self._inherited.append(self._wire)
+                self._inherited.append(self._connection)
                 self.close()
-        wire = self._wire
-        if wire is not None and not (wire.is_ours() and wire.is_quiet()):
+        connection = self._connection
+        if connection is not None and not (connection.is_ours() and connection.is_quiet()):
             self.close()
-        return self._wire
+        return self._connection
 
-    def _connected(self, deadline: float) -> _Wire:
-        host, port = self._target.address
-        found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+    def _connected(self, deadline: float) -> Connection:
+        host, _ = self._target.address
+        found = self._lookup.addresses(deadline)
         failed: OSError = TimeoutError()
         for at, (family, kind, protocol, _, address) in enumerate(found):
             try:
@@ -131,13 +131,13 @@ class Poster:
                 continue
             try:
                 # A black hole at the first address leaves time for the second one.
-                raw.settimeout(_left(deadline) / (len(found) - at))
+                raw.settimeout(left(deadline) / (len(found) - at))
                 raw.connect(address)
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if self._tls is not None:
-                    raw.settimeout(_left(deadline))
+                    raw.settimeout(left(deadline))
                     raw = self._tls.wrap_socket(raw, server_hostname=host)
-                return _Wire(raw)
+                return Connection(raw)
             except BaseException as error:
                 raw.close()
                 if not isinstance(error, OSError):
@@ -145,21 +145,21 @@ class Poster:
                 failed = error
         raise failed
 
-    def _exchange(self, wire: _Wire, request: bytes, deadline: float) -> Answer:
-        wire.begin(deadline)
+    def _exchange(self, connection: Connection, request: bytes, deadline: float) -> Answer:
+        connection.begin(deadline)
         is_reusable = False
         try:
             if self._is_interrupted:  # while it was being opened
                 return Answer(0, "closed")
             refused: OSError | None = None
             try:
-                wire.sendall(request)
+                connection.sendall(request)
             except TimeoutError:
                 raise
             except OSError as error:
                 refused = error  # a server may answer 413, and hang up, before it has read everything
             try:
-                answer, is_reusable = wire.answer()
+                answer, is_reusable = connection.answer()
             except (OSError, HTTPException):
                 if refused is not None:
                     raise refused from None
@@ -189,138 +189,6 @@ def _head(target: Target) -> bytes:
         told.append(("Content-Encoding", target.compression))
     lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in told), "Content-Length: "]
     return "\r\n".join(lines).encode("latin-1")
-
-
-class _Wire:
-    """
-    A socket whose steps share one deadline, and whose answer has one budget of bytes.
-
-    Not an HTTPConnection: there each read has the whole time-out again, so one byte a second goes on for hours.
-    """
-
-    def __init__(self, raw: socket.socket) -> None:
-        self._raw = raw
-        self._identity = _identity(raw.fileno())
-        self._deadline = 0.0
-        self.budget = 0
-
-    def begin(self, deadline: float) -> None:
-        """Start an exchange."""
-        self._deadline = deadline
-        self.budget = MOST_ANSWER
-
-    def is_ours(self) -> bool:
-        """Whether the descriptor still is this socket: an application may have closed it, and opened a file."""
-        return _identity(self._raw.fileno()) == self._identity
-
-    def is_quiet(self) -> bool:
-        """Whether nothing is there to read: neither its end, nor what would be taken for the next answer."""
-        with DefaultSelector() as selector:
-            selector.register(self._raw, EVENT_READ)
-            return not selector.select(0)
-
-    def shut(self) -> None:
-        """Wake whoever waits for it."""
-        with suppress(OSError):
-            if self.is_ours():
-                self._raw.shutdown(socket.SHUT_RDWR)
-
-    def let_go(self) -> None:
-        """Close the descriptor if it still is this socket, and forget it in any case."""
-        if self.is_ours():
-            self._raw.close()
-        else:
-            self._raw.detach()
-
-    def sendall(self, data: bytes) -> None:
-        """Send everything."""
-        view = memoryview(data)
-        while view:
-            self._raw.settimeout(_left(self._deadline))
-            view = view[self._raw.send(view) :]
-
-    def receive(self, into: memoryview) -> int:
-        """Read what is there; 0 at the end, and when the budget is spent."""
-        if not self.budget:
-            return 0
-        self._raw.settimeout(_left(self._deadline))
-        count = self._raw.recv_into(into[: self.budget])
-        self.budget -= count
-        return count
-
-    def answer(self) -> tuple[Answer, bool]:
-        """The answer, and whether the connection can be used again."""
-        file = _File(_Raw(self))
-        response = HTTPResponse(cast("socket.socket", _Opener(file)), method="POST")
-        response.begin()
-        if file.last_line not in (b"\r\n", b"\n"):
-            raise ConnectionResetError  # http.client takes a head that breaks off for a whole one
-        try:
-            body = response.read(MOST_ANSWER + 1)
-        except IncompleteRead as broken:
-            if self.budget:
-                raise
-            body = broken.partial
-        is_cut = not self.budget
-        if response.length and not is_cut:
-            raise ConnectionResetError  # fewer bytes than its Content-Length
-        answer = Answer(
-            response.status,
-            content_type=response.headers.get("Content-Type", ""),
-            content_encoding=response.headers.get("Content-Encoding", ""),
-            retry_after=response.headers.get("Retry-After", ""),
-            body=body[:MOST_ANSWER],
-            is_cut=is_cut,
-        )
-        return answer, not (is_cut or response.will_close) and response.isclosed()
-
-
-class _Raw(RawIOBase):
-    """A wire, as a file."""
-
-    def __init__(self, wire: _Wire) -> None:
-        self._wire = wire
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        return self._wire.receive(memoryview(buffer).cast("B"))
-
-
-class _File(BufferedReader):
-    """A file that remembers the last line that was read."""
-
-    last_line = b""
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        self.last_line = super().readline(size)
-        return self.last_line
-
-
-class _Opener:
-    """What an HTTPResponse asks of a socket."""
-
-    def __init__(self, file: _File) -> None:
-        self._file = file
-
-    def makefile(self, mode: str) -> _File:
-        return self._file
-
-
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
-
-
-def _identity(descriptor: int) -> tuple[int, int] | None:
-    try:
-        found = os.fstat(descriptor)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _unconnected(error: OSError | ValueError) -> str:

@@ -5,18 +5,20 @@ Brings what the spool holds to the collector, for as long as it takes: at least 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
-from queue import Empty, SimpleQueue
-from typing import Final, Protocol
+from queue import Empty
+from typing import Final
 
 from bizspan import _guard
-from bizspan.spool._answers import FIXES, Answer, Backoff, Kind, Verdict, judge
+from bizspan.spool._answers import FIXES, Backoff, Kind, Verdict, judge
+from bizspan.spool._life import MOST_BYTES, Flush, Life
+from bizspan.spool._source import Batch, Groups, Post, Source
 
-MOST_BYTES: Final = 1 << 20
 MOST_EVENTS: Final = 512
 LINGER_S: Final = 0.5
 STOP_S: Final = 0.5
@@ -24,84 +26,6 @@ _LEAST_BYTES: Final = 16 << 10
 _MOST_REQUEST: Final = 2 * MOST_BYTES  # with the resource and the scopes, which a batch does not count
 _GROWTH: Final = 1 << 10
 _SHRINKING: Final = frozenset({"timeout", "closed"})
-
-# Entries of one scope: the scope, its schema URL or nothing, and the entries, all of them ready bytes.
-Groups = Sequence[tuple[bytes, bytes, Sequence[bytes]]]
-
-
-class Batch(Protocol):
-    """
-    Events of one resource that wait, oldest first.
-    """
-
-    @property
-    def resource(self) -> bytes:
-        """Ready bytes."""
-        ...
-
-    @property
-    def groups(self) -> Groups:
-        """The entries by scope."""
-        ...
-
-    @property
-    def events(self) -> int:
-        """How many."""
-        ...
-
-    def delivered(self, rejected: int = 0) -> None:
-        """
-        Move the ack behind it. Called only after a verified answer.
-
-        Args:
-            rejected: How many of its events the collector left out for good; the others are delivered.
-        """
-        ...
-
-    def dead(self, position: int, reason: str) -> None:
-        """Bring one entry to the dead letters, and move the ack behind it. Called on a batch of one event."""
-        ...
-
-    def halves(self) -> tuple[Batch, Batch]:
-        """The older and the newer half of a batch of two or more events; each one's ack moves by itself."""
-        ...
-
-
-class Source(Protocol):
-    """
-    What waits.
-    """
-
-    def batch(self, most_bytes: int, most_events: int) -> Batch | None:
-        """The oldest events that were not acknowledged, at least one, however large; None where nothing waits."""
-        ...
-
-    def waiting(self) -> int:
-        """How many events wait, those of a batch that is under way among them."""
-        ...
-
-
-class Post(Protocol):
-    """
-    A `Poster`, or a test's.
-    """
-
-    @property
-    def shown(self) -> str:
-        """Where to, for people, without secrets."""
-        ...
-
-    def post(self, body: bytes, timeout_s: float | None = None) -> Answer:
-        """Send one request and read its answer; never raises for what the far end does."""
-        ...
-
-    def interrupt(self) -> None:
-        """End a request that another thread waits for."""
-        ...
-
-    def close(self) -> None:
-        """Close what is open."""
-        ...
 
 
 class Outcome(Enum):
@@ -111,50 +35,6 @@ class Outcome(Enum):
     MOVED = "a batch is settled"
     HELD = "everything waits for a later attempt"
     BUSY = "another thread is at it"
-
-
-class _Flush:
-    """Somebody who waits until a number of events is settled."""
-
-    __slots__ = ("done", "goal", "has_hurried", "is_over")
-
-    def __init__(self, goal: int) -> None:
-        self.goal = goal
-        self.done = threading.Event()
-        self.has_hurried = self.is_over = False
-
-
-class _Life:
-    """What belongs to one process: a forked child has neither the thread nor the state of its locks."""
-
-    __slots__ = (
-        "asked_s",
-        "attempted_at",
-        "awake",
-        "closing",
-        "due",
-        "flushes",
-        "most_bytes",
-        "settled",
-        "signal",
-        "starting",
-        "thread",
-        "turn",
-    )
-
-    def __init__(self) -> None:
-        self.awake = False
-        self.closing = threading.Event()
-        self.due = self.attempted_at = float("-inf")
-        self.asked_s: float | None = None
-        self.flushes: dict[_Flush, None] = {}
-        self.most_bytes = MOST_BYTES
-        self.settled = 0
-        # Takes a put from a signal handler or a finalizer that came between any two steps: no lock of ours is in it.
-        self.signal: SimpleQueue[None] = SimpleQueue()
-        self.starting = threading.Lock()
-        self.thread: threading.Thread | None = None
-        self.turn = threading.Lock()
 
 
 class Sender:
@@ -199,14 +79,14 @@ class Sender:
         self._wall = wall
         self._most_events = most_events
         self._ceiling = _MOST_REQUEST
-        self._lives = {os.getpid(): _Life()}
+        self._lives = {os.getpid(): Life()}
         self.holds = _guard.Tallies()
 
     @property
-    def _life(self) -> _Life:
+    def _life(self) -> Life:
         pid = os.getpid()
         # One step of the interpreter, so that two threads of a child don't begin two lives.
-        return self._lives.get(pid) or self._lives.setdefault(pid, _Life())
+        return self._lives.get(pid) or self._lives.setdefault(pid, Life())
 
     # --- for the application's threads ------------------------------------------------------------------------------
 
@@ -228,7 +108,7 @@ class Sender:
         It makes one attempt sooner than the back-off would, unless the server asked for the wait.
 
         Args:
-            timeout_s: How long to wait.
+            timeout_s: How long to wait, at most: where the next attempt comes later than that, it gives up sooner.
         """
         deadline = self._clock() + timeout_s
         life = self._life
@@ -237,7 +117,7 @@ class Sender:
         )  # before `settled`: too late a goal is met in the end, too early a one is wrong
         if not waiting or life.closing.is_set() or threading.current_thread() is life.thread:
             return not waiting
-        flush = _Flush(life.settled + waiting)
+        flush = Flush(life.settled + waiting, deadline)
         life.flushes[flush] = None
         try:
             if not self._has_thread(life):
@@ -274,8 +154,10 @@ class Sender:
         """Seconds until the next attempt may be made; 0 without a back-off."""
         return max(0.0, self._life.due - self._clock())
 
-    def _has_thread(self, life: _Life) -> bool:
+    def _has_thread(self, life: Life) -> bool:
         """Whether a thread runs, or another frame is about to start it."""
+        if life.thread is None and sys.is_finalizing():
+            return False  # up to Python 3.11 it would be started, never run, and be waited for without end
         if life.thread is not None or not life.starting.acquire(blocking=False):
             return True
         try:
@@ -289,19 +171,20 @@ class Sender:
         finally:
             life.starting.release()
 
-    def _flush_here(self, life: _Life, flush: _Flush, deadline: float) -> bool:
+    def _flush_here(self, life: Life, flush: Flush, deadline: float) -> bool:
         while not flush.is_over and not life.closing.is_set() and (left := deadline - self._clock()) > 0:
             self._hurry(life)
-            pause = min(self.due_in_s, left)
-            if pause:
-                life.closing.wait(pause)
+            if self.due_in_s >= left:
+                return False
+            if self.due_in_s:
+                life.closing.wait(self.due_in_s)
             elif self._step(life, deadline) is Outcome.BUSY:
                 return False  # a signal handler came between its steps
         return flush.is_over
 
     # --- on its own thread ------------------------------------------------------------------------------------------
 
-    def _run(self, life: _Life) -> None:
+    def _run(self, life: Life) -> None:
         while not life.closing.is_set():
             self._wait_until_due(life)
             outcome = self._step(life)
@@ -320,16 +203,19 @@ class Sender:
                         life.signal.get(timeout=self._linger_s)
             life.awake = True
 
-    def _wait_until_due(self, life: _Life) -> None:
+    def _wait_until_due(self, life: Life) -> None:
         while not life.closing.is_set():
             self._hurry(life)
             left = life.due - self._clock()
             if left <= 0:
                 return
+            for flush in list(life.flushes):
+                if flush.deadline <= life.due:
+                    flush.done.set()  # in vain: nothing is tried before its time is over
             with suppress(Empty):
                 life.signal.get(timeout=left)
 
-    def _hurry(self, life: _Life) -> None:
+    def _hurry(self, life: Life) -> None:
         """Bring the next attempt forward for a flush that has not had one, where it is only our own back-off."""
         flushes = [flush for flush in list(life.flushes) if not flush.has_hurried]
         for flush in flushes:
@@ -337,7 +223,7 @@ class Sender:
         if flushes and life.asked_s is None:
             life.due = min(life.due, life.attempted_at + self._backoff.first_s)
 
-    def _step(self, life: _Life, deadline: float | None = None) -> Outcome:
+    def _step(self, life: Life, deadline: float | None = None) -> Outcome:
         flushes = list(life.flushes)
         outcome = self.run_once(deadline)
         for flush in flushes:
@@ -372,7 +258,7 @@ class Sender:
         finally:
             life.turn.release()
 
-    def _settle(self, life: _Life, batch: Batch, deadline: float | None) -> Outcome:
+    def _settle(self, life: Life, batch: Batch, deadline: float | None) -> Outcome:
         """Send a batch, or its parts, until all of it is settled or a part has to wait."""
         parts = [batch]
         while parts:
@@ -404,7 +290,7 @@ class Sender:
                 life.settled += part.events
         return Outcome.MOVED
 
-    def _take(self, life: _Life, batch: Batch, verdict: Verdict) -> None:
+    def _take(self, life: Life, batch: Batch, verdict: Verdict) -> None:
         batch.delivered(min(verdict.rejected, batch.events))
         life.settled += batch.events
         life.due = float("-inf")
@@ -420,7 +306,7 @@ class Sender:
                 f" {'and rejected some of them for good' if verdict.rejected else 'with a warning'}; read its log.",
             )
 
-    def _hold(self, life: _Life, verdict: Verdict) -> None:
+    def _hold(self, life: Life, verdict: Verdict) -> None:
         self.holds.add(verdict.reason)
         if verdict.reason in _SHRINKING:
             # A request that never gets through may be too large for the line, or for who hangs up without a word.
