@@ -69,7 +69,9 @@ HOUSE: Final = (
 )
 
 # (importer, imported): why this one may look up or sideways.
-LISTED: Final[dict[tuple[str, str], str]] = {}
+LISTED: Final[dict[tuple[str, str], str]] = {
+    ("sdk.spool", "spool"): "a log record processor is the SDK's class, and a spool",
+}
 
 # Loaded at the first decoration: imported in functions only, or by each other.
 LATE: Final = frozenset({"_wrapping", "_binding", "_extractors"})

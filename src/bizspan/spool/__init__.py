@@ -5,8 +5,8 @@ answered that it took it. Standard library only.
 
 from __future__ import annotations
 
-from bizspan.spool._book import opens
+from bizspan.spool._book import opens, opens_for, packed_scope
 from bizspan.spool._options import Spool
 from bizspan.spool._resource import resource_attributes
 
-__all__ = ["Spool", "opens", "resource_attributes"]
+__all__ = ["Spool", "opens", "opens_for", "packed_scope", "resource_attributes"]

@@ -5,11 +5,10 @@ The spool of one process: writes on the application's threads, sends and adopts 
 from __future__ import annotations
 
 import os
-import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bizspan import _guard, names
 from bizspan._book import BookAccount
@@ -27,12 +26,14 @@ from bizspan.spool._writer import Writer
 if TYPE_CHECKING:
     from bizspan._clock import Ids
     from bizspan._record import Record
+    from bizspan.spool._foreign import ReadableLog
     from bizspan.spool._options import Spool
 
 SCAN_S: Final = 5.0
 SYNC_S: Final = 1.0
 _UNKNOWN_RESOURCE: Final = {"service.name": "unknown_service"}
-_OURS: Final = 0  # the number of bizspan's own scope
+_OURS: Final = 0  # the number of the first scope
+_SCOPES_MOST: Final = 1000
 
 ReadResource = Callable[[], Mapping[str, object]]
 
@@ -46,7 +47,7 @@ class DiskBook:
         target: Where events go.
         writer_id: 20 hex digits.
         resource: Gives the attributes of this process's Resource.
-        scope: bizspan's own, as `pack_scope` packs it.
+        scope: The first one, as `pack_scope` packs it: that of records.
         files: The file system.
 
     Raises:
@@ -72,6 +73,7 @@ class DiskBook:
         )
         self._resource = resource
         self._scopes: dict[int, bytes] = {_OURS: scope}
+        self._numbers = {scope: _OURS}
         self._encoder = Encoder(writer_id)
         self._prefix = self._encoder.prefix
         self._writer = Writer(
@@ -106,6 +108,30 @@ class DiskBook:
         if reason is None:
             self._wake()
         return reason
+
+    def append_foreign(self, data: ReadableLog, uid: str, scope: bytes) -> str | None:
+        """
+        Take any log record of the SDK.
+
+        Args:
+            data: The record.
+            uid: What tells it from every other one.
+            scope: Its own, as `pack_scope` packs it.
+        """
+        reason = self._append(self._encoder.foreign_prefix(data, uid), self._number_of(scope))
+        if reason is None:
+            self._wake()
+        return reason
+
+    def _number_of(self, scope: bytes) -> int:
+        number = self._numbers.get(scope)
+        if number is None:
+            if len(self._numbers) >= _SCOPES_MOST:
+                return _OURS
+            number = self._numbers.setdefault(scope, len(self._numbers))
+            self._scopes = {**self._scopes, number: scope}
+            self._writer.seal_now()  # a segment names its scopes in its head
+        return number
 
     @property
     def acknowledged(self) -> int:
@@ -204,7 +230,7 @@ if hasattr(os, "register_at_fork"):
 
 def opens(options: Spool, resource: ReadResource, schema_url: str) -> Callable[[Ids], DiskBook | None]:
     """
-    What opens the spool of a process: of this one now, and of each that is forked later.
+    What opens the spool of a process for its records: of this one now, and of each that is forked later.
 
     Args:
         options: What the spool was told.
@@ -214,13 +240,28 @@ def opens(options: Spool, resource: ReadResource, schema_url: str) -> Callable[[
     Raises:
         SetupError: When a variable about the endpoint is wrong.
     """
+    from bizspan._signals import library_version
+
+    open_book = opens_for(options)
+
+    def opened(ids: Ids) -> DiskBook | None:
+        return open_book(ids, resource, pack_scope(_wire.scope(names.SCOPE, library_version()), schema_url.encode()))
+
+    return opened
+
+
+def opens_for(options: Spool) -> Callable[[Ids, ReadResource, bytes], DiskBook | None]:
+    """
+    What opens a spool, given the writer's ids, the Resource and the first scope. It gives None where the directory can't
+    hold one, and says so once.
+
+    Raises:
+        SetupError: When a variable about the endpoint is wrong.
+    """
     target = from_environment() if options.endpoint is None else from_environment().to(options.endpoint)
-    main = threading.get_ident(), os.getpid()
+    set_up_in = os.getpid()
 
-    def open_book(ids: Ids) -> DiskBook | None:
-        from bizspan._signals import library_version
-
-        scope = pack_scope(_wire.scope(names.SCOPE, library_version()), schema_url.encode())
+    def open_book(ids: Ids, resource: ReadResource, scope: bytes) -> DiskBook | None:
         try:
             book = DiskBook(options, target, ids.writer_id, resource, scope)
         except Unusable as why:
@@ -229,8 +270,18 @@ def opens(options: Spool, resource: ReadResource, schema_url: str) -> Callable[[
                 f"bizspan: there is no spool: {why}. Events wait in memory and can be lost; name another directory.",
             )
             return None
-        if os.getpid() == main[1]:
+        if os.getpid() == set_up_in:
             book.start()
         return book
 
     return open_book
+
+
+def packed_scope(scope: Any) -> bytes:
+    """An SDK's InstrumentationScope as `pack_scope` packs it; None is an unknown one."""
+    if scope is None:
+        return pack_scope(_wire.scope(""), b"")
+    url = getattr(scope, "schema_url", None) or ""
+    return pack_scope(
+        _wire.scope(scope.name or "", scope.version, getattr(scope, "attributes", None)), _wire.utf8(str(url))
+    )

@@ -27,6 +27,7 @@ from bizspan.spool._wire import (
     before_value,
     field,
     pack_double,
+    utf8,
     varint,
 )
 
@@ -137,6 +138,32 @@ class Encoder:
         walk = Walk(self.values_refused.add)
         fields = Fields.of(data)
         return field(b"\x12", log_record(fields, walk, *self._attributes(walk, fields.attributes)))
+
+    def foreign_prefix(self, data: ReadableLog, uid: str) -> bytes:
+        """
+        Any log record of the SDK as one of this writer's: with a uid, and ready for `finish`.
+
+        Args:
+            data: The record. A writer and a sequence that it has are another spool's, and give way to this one's.
+            uid: What tells it from every other one.
+        """
+        walk = Walk(self.values_refused.add)
+        fields = Fields.of(data)
+        told: Any = fields.attributes
+        try:
+            told = {key: value for key, value in told.items() if key not in _OWN} if told else None
+        except Exception:
+            told = None
+            self.values_refused.add("type")
+        text = utf8(uid)
+        return b"".join(
+            (
+                log_record(fields, walk, *self._attributes(walk, told)),
+                self._uid.before_text(len(text)),
+                text,
+                self._writer,
+            )
+        )
 
     def _prefix(self, record: Record) -> bytes:
         event_name = self._event_names.get(record.event_name) or self._event_name(record.event_name)

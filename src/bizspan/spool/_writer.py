@@ -245,6 +245,12 @@ class Writer:
                 self._sync_one(segment)
             segment.is_sealed = True
 
+    def seal_now(self) -> None:
+        """The same, from outside."""
+        with self._lock:
+            if not self._is_writing:
+                self.seal()
+
     def abandon(self) -> None:
         """Forget a segment whose descriptor somebody closed: its lock went with it, so any process may adopt it."""
         segment, self.segment = self.segment, None
