@@ -69,7 +69,7 @@ def collector() -> Generator[Collector]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class says so
             """Quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -4,7 +4,7 @@ What is read back is what protobuf reads.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -35,8 +35,8 @@ def any_value(value: Any) -> AnyValue:
             return AnyValue(int_value=value)
         case float():
             return AnyValue(double_value=value)
-        case list():
-            return AnyValue(array_value=ArrayValue(values=list(map(any_value, cast("list[Any]", value)))))
+        case list():  # pyright: ignore[reportUnknownVariableType]
+            return AnyValue(array_value=ArrayValue(values=list(map(any_value, value))))
         case _:
             return AnyValue(kvlist_value=KeyValueList(values=pairs(value)))
 

@@ -47,8 +47,8 @@ class SpoolLogRecordProcessor(LogRecordProcessor):
             if book is None:
                 self.refused.add("unusable")
                 return
-            attributes = log_record.log_record.attributes or {}
-            uid = attributes.get(names.RECORD_UID)
+            attributes: Any = log_record.log_record.attributes or {}
+            uid: object = attributes.get(names.RECORD_UID)
             reason = book.append_foreign(
                 log_record,
                 uid if isinstance(uid, str) else self._ids.new(),

@@ -252,8 +252,8 @@ def opens(options: Spool, resource: ReadResource, schema_url: str) -> Callable[[
 
 def opens_for(options: Spool) -> Callable[[Ids, ReadResource, bytes], DiskBook | None]:
     """
-    What opens a spool, given the writer's ids, the Resource and the first scope. It gives None where the directory can't
-    hold one, and says so once.
+    What opens a spool, given the writer's ids, the Resource and the first scope. It gives None, and says so once, where
+    the directory can't hold one.
 
     Raises:
         SetupError: When a variable about the endpoint is wrong.
