@@ -35,8 +35,8 @@ def any_value(value: Any) -> AnyValue:
             return AnyValue(int_value=value)
         case float():
             return AnyValue(double_value=value)
-        case list():  # pyright: ignore[reportUnknownVariableType]
-            return AnyValue(array_value=ArrayValue(values=list(map(any_value, value))))
+        case list():
+            return AnyValue(array_value=ArrayValue(values=[any_value(each) for each in list[Any](value)]))
         case _:
             return AnyValue(kvlist_value=KeyValueList(values=pairs(value)))
 
