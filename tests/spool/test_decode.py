@@ -26,6 +26,7 @@ facts = st.dictionaries(st.text(), values, max_size=10)
 
 
 def any_value(value: Any) -> AnyValue:
+    items: Any = value
     match value:
         case bool():
             return AnyValue(bool_value=value)
@@ -36,7 +37,7 @@ def any_value(value: Any) -> AnyValue:
         case float():
             return AnyValue(double_value=value)
         case list():
-            return AnyValue(array_value=ArrayValue(values=[any_value(each) for each in list[Any](value)]))
+            return AnyValue(array_value=ArrayValue(values=[any_value(each) for each in items]))
         case _:
             return AnyValue(kvlist_value=KeyValueList(values=pairs(value)))
 
