@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
@@ -333,6 +334,6 @@ def _configure_sdk(arguments: Arguments) -> Configuration:
     pipeline, flush, undo = sdk.set_up(
         arguments.settings, arguments.given, arguments.service_name, arguments.environment,
         arguments.resource_attributes, named=arguments.named,
-        opens_book=lambda providers: _opens_book(arguments, providers),
+        opens_book=partial(_opens_book, arguments),
     )  # fmt: skip
     return Configuration(pipeline, flush, undo)
