@@ -57,8 +57,11 @@ HOUSE: Final = (
     ("FIRST", "_codes _departed"),
     ("FIRST", "_totals _facts _amounts _console _dimensions"),
     ("FIRST", "_commit"),
-    ("FIRST", "_values _accounts _record _clock"),
+    ("FIRST", "_accounts"),
+    ("FIRST", "_book"),
+    ("FIRST", "_values _record _clock"),
     ("FIRST", "_guard _plain _wrapping _extractors"),
+    ("FIRST", "_otlp"),
     ("GROUND", "vocabulary"),
     ("GROUND", "money names"),
     ("GROUND", "_minor"),
@@ -67,7 +70,9 @@ HOUSE: Final = (
 )
 
 # (importer, imported): why this one may look up or sideways.
-LISTED: Final[dict[tuple[str, str], str]] = {}
+LISTED: Final[dict[tuple[str, str], str]] = {
+    ("sdk.spool", "spool"): "a log record processor is the SDK's class, and a spool",
+}
 
 # Loaded at the first decoration: imported in functions only, or by each other.
 LATE: Final = frozenset({"_wrapping", "_binding", "_extractors"})

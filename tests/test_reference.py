@@ -140,6 +140,13 @@ def test_each_metric_has_the_unit_of_the_code() -> None:
         names.METRIC_REFUSED: names.UNIT_EVENT,
         names.METRIC_HANDED_OVER: names.UNIT_EVENT,
         names.METRIC_PENDING: names.UNIT_EVENT,
+        names.METRIC_ADOPTED: names.UNIT_EVENT,
+        names.METRIC_DELIVERED: names.UNIT_EVENT,
+        names.METRIC_REJECTED: names.UNIT_EVENT,
+        names.METRIC_DEAD_LETTERED: names.UNIT_EVENT,
+        names.METRIC_EXPIRED: names.UNIT_EVENT,
+        names.METRIC_SPOOL_SIZE: names.UNIT_BYTES,
+        names.METRIC_SPOOL_DURABLE: names.UNIT_NONE,
         names.METRIC_VALUES_REFUSED: names.UNIT_VALUE,
     }
 

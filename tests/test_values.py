@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bizspan import _guard
-from bizspan._values import _first_entries, clean_name, coerce, timestamp_ns
+from bizspan._values import clean_name, coerce, first_entries, timestamp_ns
 from bizspan.errors import type_name
 from bizspan.money import Money
 from tests.hostile import Level, Plan, SecretStr, Text, hostile, touched
@@ -262,8 +262,8 @@ def test_a_container_that_changes_meanwhile_is_read_again() -> None:
     def never_at_rest() -> list[Any]:
         raise RuntimeError("changed size during iteration")
 
-    assert [1] == _first_entries(restless)
-    assert _first_entries(never_at_rest) is None
+    assert [1] == first_entries(restless)
+    assert first_entries(never_at_rest) is None
 
 
 def test_a_dict_that_another_thread_changes_raises_nothing() -> None:

@@ -7,9 +7,11 @@ offered is their sum. That no offer escapes both is what the tests count from ou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bizspan import _guard
+from bizspan._book import BookAccount
 from bizspan._guard import Tallies, Tally
 
 # Refusals of events.
@@ -23,7 +25,15 @@ SHUT_DOWN = "shut_down"
 
 _READINGS = 100  # one is enough unless another thread comes between
 
+# What a book says, here because most get a sentence below.
+SPOOL_FULL, LOW_SPACE, DISK_FULL, SPOOL_ERROR = "spool_full", "low_space", "disk_full", "spool_error"
+TOO_LARGE = "too_large"
+
 _FIXES = {
+    SPOOL_FULL: "The spool holds max_bytes; see that the collector answers, or raise it.",
+    LOW_SPACE: "The spool's file system has less than min_free_bytes left; make room.",
+    DISK_FULL: "The spool's file system is full; make room.",
+    SPOOL_ERROR: "The spool can't be written; see the system's log. It is tried again.",
     NO_LOGGER_PROVIDER: "No logger provider is set; set one, or let configure(export='otlp') build it.",
     QUEUE_FULL: "They are told faster than they are taken, or nothing takes them; see that the collector answers.",
 }
@@ -36,14 +46,15 @@ class Diagnostics:
 
     Args:
         offered: Events that the application told, which is acknowledged + refused.
-        acknowledged: Events that bizspan took on.
+        acknowledged: Events that bizspan took on; with a spool, that are on disk.
         refused: Events that it did not take, by reason.
         handed_over: Acknowledged events that a logger provider or the console took over.
-        pending: Acknowledged events that still wait.
+        pending: Acknowledged events that still wait; with a spool, those of others that it adopted, too.
         values_refused: Facts and amounts that were dropped or changed, by reason. Their events were kept.
         swallowed: Errors of bizspan's own steps, by step.
         undeclared: Keywords that no vocabulary declares, as far as they were seen.
         configured: Whether anything can take events: `configure()` ran, or OpenTelemetry providers are set.
+        spool: What became of the spool's events; None without a spool.
     """
 
     offered: int
@@ -55,6 +66,27 @@ class Diagnostics:
     swallowed: dict[str, int]
     undeclared: tuple[str, ...]
     configured: bool
+    spool: BookAccount | None = None
+
+
+class Reading(Tally):
+    """
+    A count that somebody else keeps.
+
+    Args:
+        read: Gives it.
+    """
+
+    __slots__ = ("_read",)
+
+    def __init__(self, read: Callable[[], int]) -> None:
+        super().__init__()
+        self._read = read
+
+    @property
+    def value(self) -> int:
+        """The count, at this moment."""
+        return self._read()
 
 
 class Accounts:
@@ -68,7 +100,7 @@ class Accounts:
     _PROBLEMS_LIMIT = 256
 
     def __init__(self) -> None:
-        self.acknowledged = Tally()
+        self.acknowledged: Tally = Tally()
         self.handed_over = Tally()
         self.refused = Tallies()
         self.values_refused = Tallies()

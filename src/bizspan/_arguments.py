@@ -16,11 +16,13 @@ from bizspan.vocabulary import Attribute, Vocabulary, merged
 if TYPE_CHECKING:
     from bizspan._dimensions import Named
     from bizspan._pipeline import Sink
+    from bizspan.spool import Spool
 
 _EXPORTS: Final = ("otlp", "console", "none")
 _KEY_VARIABLE: Final = "BIZSPAN_HASH_KEY"
 _KEY_ID_VARIABLE: Final = "BIZSPAN_HASH_KEY_ID"
 _KEY_MIN_BYTES: Final = 16
+_SPOOL_VARIABLE: Final = "BIZSPAN_SPOOL_DIR"
 
 
 class Arguments:
@@ -35,10 +37,13 @@ class Arguments:
         resource_attributes: Of built providers.
         settings: What the pipeline is built from.
         named: Metrics of other libraries, with the dimensions that they get.
+        spool: Where events are kept before they are acknowledged; None is in memory.
     """
 
     # Not a dataclass: making one takes 0.7 ms of the import.
-    __slots__ = ("environment", "exports", "given", "named", "resource_attributes", "service_name", "settings")
+    __slots__ = (
+        "environment", "exports", "given", "named", "resource_attributes", "service_name", "settings", "spool",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -49,6 +54,7 @@ class Arguments:
         resource_attributes: Mapping[str, str],
         settings: Settings,
         named: Named,
+        spool: Spool | None,
     ) -> None:
         self.exports = exports
         self.given = given
@@ -57,6 +63,7 @@ class Arguments:
         self.resource_attributes = dict(resource_attributes)
         self.settings = settings
         self.named = named
+        self.spool = spool
 
 
 def checked(told: Mapping[str, Any]) -> Arguments:
@@ -76,7 +83,8 @@ def checked(told: Mapping[str, Any]) -> Arguments:
     attributes: dict[str, str] = dict(cast("Mapping[str, str]", resource_attributes or {}))
     settings = _settings(told, exports, _active.environment_name(environment, attributes, given))
     named = _checked_named(told["metric_dimensions"], settings.declared)
-    return Arguments(exports, given, service_name, environment, attributes, settings, named)
+    spool = _checked_spool(told["spool"])
+    return Arguments(exports, given, service_name, environment, attributes, settings, named, spool)
 
 
 def _settings(told: Mapping[str, Any], exports: tuple[str, ...], environment: str) -> Settings:
@@ -125,6 +133,20 @@ def _checked_named(given: object, declared: Mapping[str, Attribute]) -> Named:
     from bizspan import _dimensions  # for those that use it
 
     return _dimensions.checked(given, declared)
+
+
+def _checked_spool(given: object) -> Spool | None:
+    if given is None:
+        given = os.environ.get(_SPOOL_VARIABLE, "").strip() or None
+    if given is None:
+        return None
+    from bizspan.spool import Spool  # for those that use it
+
+    if isinstance(given, Spool):
+        return given
+    if not isinstance(given, (str, os.PathLike)):
+        raise SetupError(f"spool= takes a directory or a Spool, got {type(given).__name__}.")
+    return Spool(cast("str", given))
 
 
 def refuse_unbuilt(arguments: Arguments) -> None:

@@ -71,9 +71,13 @@ class Loaded:
         return f"{self.source}: {_joined((*path, *more))}"
 
 
+# Variables that are not called after their key.
+_NAMED: Final = {"spool": "BIZSPAN_SPOOL_DIR"}
+
+
 def variable_of(key: str) -> str:
     """The environment variable of a key."""
-    return f"BIZSPAN_{key.upper()}"
+    return _NAMED.get(key) or f"BIZSPAN_{key.upper()}"
 
 
 def find(environment: Mapping[str, str] = os.environ, start: Path | None = None) -> Path | None:

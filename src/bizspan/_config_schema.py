@@ -102,6 +102,13 @@ def whole(value: object) -> int:
     return value
 
 
+def number(value: object) -> float:
+    """A number from 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        raise Unexpected("a number from 0")
+    return float(value)
+
+
 def yes_or_no(value: object) -> bool:
     """A boolean, of a file or as a variable's text."""
     if isinstance(value, str) and value.strip().lower() in ("true", "false"):
@@ -245,6 +252,27 @@ def vocabulary(value: object) -> Vocabulary | str:
         raise Unexpected(f"a vocabulary that holds together ({error})") from None
 
 
+_SPOOL: Final[Mapping[str, Check]] = {
+    "directory": text, "max_bytes": whole, "min_free_bytes": whole, "max_age_s": number,
+    "durability": one_of("process", "power"), "block_s": number,
+}  # fmt: skip
+
+
+def spool(value: object) -> Any:
+    """A spool's directory, or a table with its options. Where events go stands in code or the environment alone."""
+    if isinstance(value, str):
+        return text(value)
+    told = table(_SPOOL)(value)
+    if "directory" not in told:
+        raise Unexpected("a directory", "directory")
+    from bizspan.spool import Spool
+
+    try:
+        return Spool(**told)
+    except SetupError as error:
+        raise Unexpected(f"a spool that can be kept ({error})") from None
+
+
 _ROUTE: Final[Mapping[str, Check]] = {
     "operation": text, "feature": text, "facts": table_of(lambda value: value), "revenue": function,
 }  # fmt: skip
@@ -264,7 +292,7 @@ REQUESTS: Final[Mapping[str, Check]] = {
 CONFIGURE: Final[Mapping[str, Check]] = {
     "service_name": text, "environment": text, "hash_key_id": text, "capacity": whole,
     "revenue_basis": one_of("excl_tax", "incl_tax"), "emit": one_of("now", "on_commit"),
-    "export": either(one_of("otlp", "console", "none"), texts_of("otlp", "console", "none")),
+    "export": either(one_of("otlp", "console", "none"), texts_of("otlp", "console", "none")), "spool": spool,
 }  # fmt: skip
 LOGGING: Final[Mapping[str, Check]] = {"enabled": yes_or_no, "exclude": texts}
 TOP: Final[Mapping[str, Check]] = {
@@ -284,6 +312,7 @@ TABLES: Final[Mapping[str, Mapping[str, Check]]] = {
     "bizspan": TOP,
     "bizspan.vocabulary": _VOCABULARY,
     "bizspan.vocabulary.facts.NAME": _FACT,
+    "bizspan.spool": _SPOOL,
     "bizspan.requests": REQUESTS,
     "bizspan.routes.NAME": _ROUTE,
     "bizspan.operations.NAME": _OPERATION,

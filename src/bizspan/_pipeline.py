@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -24,8 +25,10 @@ from bizspan._accounts import (
     QUEUE_FULL,
     SHUT_DOWN,
     Accounts,
+    Reading,
     idle,
 )
+from bizspan._book import ASIDE, Book
 from bizspan._clock import Clock, Ids
 from bizspan._commit import Waiting
 from bizspan._facts import FactTable, Hasher
@@ -83,6 +86,7 @@ class Pipeline:
         generation: Tells its instruments from those of earlier pipelines on the same provider.
         on_commit: Whether what is told inside a database transaction waits for its commit.
         write: Puts clean attributes onto a span.
+        book: Takes the events before they count as acknowledged; the sinks then only print.
     """
 
     def __init__(
@@ -105,6 +109,7 @@ class Pipeline:
         generation: int = 0,
         on_commit: bool = False,
         write: Write = set_attributes,
+        book: Book | None = None,
     ) -> None:
         self.on_commit = on_commit
         self.write = write
@@ -112,6 +117,11 @@ class Pipeline:
         self.generation = generation
         self.pid = os.getpid()
         self.accounts = Accounts()
+        self.book = book
+        self.accept: Callable[[Record], None] = self._accept if book is None else self._accept_into_book
+        if book is not None:
+            book.refused = self.accounts.refuse
+            self.accounts.acknowledged = Reading(lambda: book.acknowledged)
         self._acknowledge = self.accounts.acknowledged.add
         clock = clock or Clock()
         self.time_ns = clock.time_ns
@@ -155,10 +165,9 @@ class Pipeline:
 
     # --- on the application's thread ------------------------------------------------------------------------------
 
-    def accept(self, record: Record) -> None:
-        """
-        Take on one record, or refuse its event and count why. Never waits, never raises.
-        """
+    # `accept` takes on one record, or refuses its event and counts why. Never waits, never raises.
+
+    def _accept(self, record: Record) -> None:
         intake = self._intake
         waiting = len(intake) + len(self._events)
         if waiting < self._capacity and self.sinks and not self.closed and self.pid == os.getpid():
@@ -166,6 +175,23 @@ class Pipeline:
             intake.append(record)
         elif not self._refuse(record, waiting):
             return
+        if self._immediate and self.take():
+            return
+        if not self._awake:
+            self._wake()
+
+    def _accept_into_book(self, record: Record) -> None:
+        if self.closed or self.pid != os.getpid():
+            self._refuse(record, 0)
+            return
+        assert self.book is not None
+        reason = self.book.append(record)
+        if reason is not None and reason is not ASIDE:
+            self.accounts.refuse(reason)
+        record.kept = reason is None and bool(self.sinks)
+        self._intake.append(record)
+        if len(self._intake) > self._capacity:
+            self._count(_HELP, blocking=False)  # nobody takes it: its memory stays bounded
         if self._immediate and self.take():
             return
         if not self._awake:
@@ -298,7 +324,8 @@ class Pipeline:
                     except Exception as error:
                         _guard.swallowed("handing over an event", error)
                 events.popleft()
-                self.accounts.handed_over.add()
+                if self.book is None:
+                    self.accounts.handed_over.add()
                 left -= 1
             return True
         finally:
@@ -325,8 +352,18 @@ class Pipeline:
     @property
     def pending(self) -> int:
         """How many acknowledged events still wait."""
+        if self.book is not None:
+            return self.book.account().pending
         acknowledged, handed_over = self.accounts.flow()
         return acknowledged - handed_over
+
+    def flush(self, timeout_s: float) -> bool:
+        """
+        Take everything that waits; with a book, have it delivered. Whether that was done in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        taken = self.take(timeout_s)
+        return (self.book is None or self.book.flush(max(0.0, deadline - time.monotonic()))) and taken
 
     def close(self, timeout_s: float = 2.0) -> None:
         """
@@ -337,7 +374,10 @@ class Pipeline:
         """
         self.waiting.give_up()
         self.closed = True
+        began = time.monotonic()
         self.take(timeout_s)
+        if self.book is not None:
+            self.book.close(max(0.0, timeout_s - (time.monotonic() - began)))
         self._closing.set()
         self._signal.put(None)
         thread = self._thread

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider
     from opentelemetry.trace import TracerProvider
 
+    from bizspan._book import Book
+
+
+# Gives None where the book can't be kept: events then wait in memory, and that is exported.
+OpenBook = Callable[["Ids"], "Book | None"]
+
 
 class Settings:
     """
@@ -44,11 +50,12 @@ class Settings:
         clock: Time.
         ids: Makes the ids of a new pipeline.
         isolated, on_commit: See `Pipeline`.
+        book: Opens the book of a pipeline; None has events wait in memory.
     """
 
     # Not a dataclass, as elsewhere: making one takes 0.7 ms of the import.
     __slots__ = (
-        "capacity", "clock", "consoles", "declared", "hasher", "ids", "isolated", "on_commit", "revenue_basis",
+        "book", "capacity", "clock", "consoles", "declared", "hasher", "ids", "isolated", "on_commit", "revenue_basis",
         "schema_url",
     )  # fmt: skip
 
@@ -65,7 +72,9 @@ class Settings:
         ids: Callable[[], Ids] = Ids,
         isolated: bool = False,
         on_commit: bool = False,
+        book: OpenBook | None = None,
     ) -> None:
+        self.book = book
         self.declared = declared
         self.hasher = hasher
         self.schema_url = schema_url
@@ -80,6 +89,8 @@ class Settings:
     def adopt(self, other: Settings) -> None:
         """Take the other's values, for pipelines that are built from now on."""
         for name in self.__slots__:
+            if name == "book":  # it is open
+                continue
             setattr(self, name, getattr(other, name))
 
 
@@ -211,14 +222,15 @@ def build(settings: Settings, providers: Providers, generation: int = 0) -> Pipe
     if not providers.own_buckets:
         duration, score = _histograms(meter)
         replays = {"replay_duration": duration.record, "replay_score": score.record}
-    events = event_sinks()
+    book = None if settings.book is None else settings.book(ids)
+    events = event_sinks() if book is None else ()
     pipeline = Pipeline(
         tracer=tracers.get_tracer(names.SCOPE, version, settings.schema_url),
         meter=meter,
         declared=settings.declared,
         hasher=settings.hasher,
         sinks=(*settings.consoles, *events),
-        late_sinks=None if events else event_sinks,
+        late_sinks=None if events or book is not None else event_sinks,
         clock=settings.clock,
         ids=ids,
         capacity=settings.capacity,
@@ -228,9 +240,12 @@ def build(settings: Settings, providers: Providers, generation: int = 0) -> Pipe
         on_commit=settings.on_commit,
         generation=generation,
         write=providers.write,
+        book=book,
         **replays,
     )
     _register(meter, pipeline)
+    if settings.book is not None:
+        _register_book(meter, pipeline)
     _inherited.meters.add(meter)
     return pipeline
 
@@ -305,6 +320,37 @@ def _register(meter: Meter, pipeline: Pipeline) -> None:
         callbacks=[_callback(pipeline, lambda: [(pipeline.pending, {})])],
         unit=names.UNIT_EVENT,
         description="Events that were taken on and still wait.",
+    )
+
+
+def _register_book(meter: Meter, pipeline: Pipeline) -> None:
+    def reading(name: str) -> Points:
+        def read() -> list[tuple[float, Any]]:
+            return [] if pipeline.book is None else [(getattr(pipeline.book.account(), name), {})]
+
+        return read
+
+    counters = [
+        (names.METRIC_ADOPTED, "adopted", "Events of processes that are gone, taken over."),
+        (names.METRIC_DELIVERED, "delivered", "Events that a collector has verifiably taken."),
+        (names.METRIC_REJECTED, "rejected_by_collector", "Events that a collector took the batch without."),
+        (names.METRIC_DEAD_LETTERED, "dead_lettered", "Events that a collector refused one by one."),
+        (names.METRIC_EXPIRED, "expired", "Events that waited longer than the age that was set."),
+    ]
+    for name, field, description in counters:
+        callback = _callback(pipeline, reading(field))
+        meter.create_observable_counter(name, callbacks=[callback], unit=names.UNIT_EVENT, description=description)
+    meter.create_observable_gauge(
+        names.METRIC_SPOOL_SIZE,
+        callbacks=[_callback(pipeline, reading("bytes"))],
+        unit=names.UNIT_BYTES,
+        description="What lies in the spool's directory.",
+    )
+    meter.create_observable_gauge(
+        names.METRIC_SPOOL_DURABLE,
+        callbacks=[_callback(pipeline, lambda: [(0 if pipeline.book is None else 1, {})])],
+        unit=names.UNIT_NONE,
+        description="Whether events are on disk before they count as acknowledged.",
     )
 
 

@@ -45,7 +45,7 @@ def _is_container(value: object) -> bool:
     return type(kind) is type and kind in _CONTAINERS
 
 
-def _first_entries(take: Callable[[], list[Any]]) -> list[Any] | None:
+def first_entries(take: Callable[[], list[Any]]) -> list[Any] | None:
     # Another thread may change the container meanwhile; None when it never rests.
     for _ in range(3):
         try:
@@ -77,7 +77,7 @@ class _Walk:
         mapping = type(value) in _MAPPINGS
         source: Any = value
         items: Callable[[Any], Iterable[Any]] = _ITEMS if mapping else iter
-        found = _first_entries(lambda: list(islice(items(source), ENTRIES_EACH + 1)))
+        found = first_entries(lambda: list(islice(items(source), ENTRIES_EACH + 1)))
         if found is None:
             self.said("type")
             return None

@@ -138,7 +138,62 @@ def _doctor(options: argparse.Namespace, command: Sequence[str]) -> int:
     return report.exit_code
 
 
+# --- spool --------------------------------------------------------------------------------------------------------
+
+
+def _spool_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    status = actions.add_parser("status", help="what waits, whose it is, and since when")
+    drain = actions.add_parser("drain", help="send what processes that are gone have left")
+    inspect = actions.add_parser("inspect", help="print waiting events, a line of JSON each")
+    purge = actions.add_parser("purge", help="delete dead letters and unreadable files")
+    for action in (status, drain, inspect, purge):
+        action.add_argument("directory", metavar="DIR", help="the spool's directory")
+    for action in (status, drain, purge):
+        action.add_argument("--format", choices=("text", "json"), default="text", help="how to print (default: text)")
+    drain.add_argument("--timeout-s", type=_positive, metavar="N", help="how long to try (default: until it is done)")
+    inspect.add_argument("--dead", action="store_true", help="dead letters instead")
+    inspect.add_argument("--most", type=_count, metavar="N", help="how many at most (default: all)")
+    purge.add_argument("--waiting", action="store_true", help="also delete events that wait: they are lost")
+    parser.epilog = "Exit code: 0 nothing waits (any more), 1 something does, 2 wrong arguments."
+
+
+def _spool(options: argparse.Namespace, command: Sequence[str]) -> int:
+    from bizspan.errors import SetupError
+    from bizspan.spool import _command
+
+    try:
+        if options.action == "inspect":
+            return _command.inspect(options.directory, options.dead, options.most, _print)
+        as_json = options.format == "json"
+        if options.action == "status":
+            return _command.status(options.directory, as_json, _print)
+        if options.action == "purge":
+            return _command.purged(options.directory, options.waiting, as_json, _print)
+        return _command.drain(options.directory, options.timeout_s, as_json, _print, _command.terminal())
+    except SetupError as error:
+        print(f"bizspan: {error}", file=sys.stderr)
+        return _USAGE
+
+
+def _positive(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError("must be a number of seconds above 0")
+    return seconds
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError("must be a whole number from 0")
+    return int(text)
+
+
 _COMMANDS: Final = (
     Command("doctor", "Check the set-up as it will run.", _doctor_arguments, _doctor, takes_command=True),
+    Command("spool", "Look at events on disk, and send them.", _spool_arguments, _spool),
 )
 _BY_NAME: Final = {command.name: command for command in _COMMANDS}

@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
@@ -16,7 +17,7 @@ from bizspan import _active, _guard, _signals
 from bizspan._arguments import Arguments, checked, refuse_unbuilt
 from bizspan._pipeline import CAPACITY, Pipeline
 from bizspan._run import abandon_open_runs
-from bizspan._signals import Providers, Settings
+from bizspan._signals import OpenBook, Providers, Settings
 from bizspan.errors import MissingExtra, SetupError
 from bizspan.vocabulary import Vocabulary
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from bizspan._commit import Emit
+    from bizspan.spool import Spool
 
 Export = Literal["otlp", "console", "none"]
 _EXIT_BOUND_S: Final = 2.0
@@ -123,6 +125,7 @@ def configure(
     capacity: int = CAPACITY,
     emit: Emit = _NOW,
     metric_dimensions: Mapping[str, Iterable[str] | None] | None = None,
+    spool: str | os.PathLike[str] | Spool | None = None,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
     logger_provider: LoggerProvider | None = None,
@@ -150,6 +153,9 @@ def configure(
         metric_dimensions: Counters and histograms of other libraries, by name, each with the dimensions in scope that
             its measurements carry: ``{"http.server.request.duration": ("segment", "country")}``, None for every one.
             For the meter provider that is built; for yours see `bizspan.sdk.with_business_context()`.
+        spool: A directory; events are on disk before they count as acknowledged, and are sent over OTLP/HTTP from
+            there, past the logger provider, until a collector has taken them. `bizspan.spool.Spool` has its options.
+            By default ``BIZSPAN_SPOOL_DIR``.
         tracer_provider: To be joined instead of the global one.
         meter_provider: The same for metrics.
         logger_provider: The same for events.
@@ -167,7 +173,7 @@ DEFAULTS: Final = {name: str(value) if isinstance(value, _Unsaid) else value for
 # What an already built or joined provider can't take any more.
 _FIXED: Final = frozenset(
     {
-        "service_name", "resource_attributes", "metric_dimensions", "tracer_provider", "meter_provider",
+        "service_name", "resource_attributes", "metric_dimensions", "spool", "tracer_provider", "meter_provider",
         "logger_provider",
     }
 )  # fmt: skip
@@ -266,16 +272,21 @@ def _configure_api(arguments: Arguments) -> Configuration:
     settings, given = arguments.settings, arguments.given
     refuse_unbuilt(arguments)
     providers = Providers(*given)
+    settings.book = _opens_book(arguments, lambda: given)
     unstamp = _stamp_sdk_providers(given)
     pipeline = _active.install(lambda generation: _signals.build(settings, providers, generation))
 
     def flush(timeout_s: float) -> bool:
         running = _active.current
-        return True if running is None else running.take(timeout_s)
+        return True if running is None else running.flush(timeout_s)
 
     def at_exit() -> None:
         abandon_open_runs()
-        flush(_EXIT_BOUND_S)
+        running = _active.current
+        if running is None or running.book is None:
+            flush(_EXIT_BOUND_S)
+        else:
+            running.close(_EXIT_BOUND_S)
 
     def undo(timeout_s: float) -> None:
         atexit.unregister(at_exit)
@@ -297,6 +308,23 @@ def _stamp_sdk_providers(given: tuple[Any, Any, Any]) -> Callable[[], None]:
     return cast("Callable[[], None]", sdk.stamp(given))
 
 
+def _opens_book(arguments: Arguments, providers: Callable[[], Iterable[object]]) -> OpenBook | None:
+    """What opens the spool of each process; None where there is none."""
+    if arguments.spool is None:
+        return None
+    room: Any = import_module("bizspan.spool")
+    return cast(
+        "OpenBook",
+        room.opens(
+            arguments.spool,
+            lambda: room.resource_attributes(
+                arguments.service_name, arguments.environment, arguments.resource_attributes, providers()
+            ),
+            arguments.settings.schema_url,
+        ),
+    )
+
+
 def _configure_sdk(arguments: Arguments) -> Configuration:
     try:
         sdk: Any = import_module("bizspan.sdk")
@@ -307,6 +335,7 @@ def _configure_sdk(arguments: Arguments) -> Configuration:
     pipeline, flush, undo, say_unconfirmed = sdk.set_up(
         arguments.settings, arguments.given, arguments.service_name, arguments.environment,
         arguments.resource_attributes, named=arguments.named,
+        opens_book=partial(_opens_book, arguments),
     )  # fmt: skip
     made = Configuration(pipeline, flush, undo)
     made.say_unconfirmed = say_unconfirmed

@@ -19,15 +19,17 @@ def diagnostics() -> Diagnostics:
     if pipeline is not None and not pipeline.isolated:
         for reason, count in idle.refused.values().items():
             refused[reason] = refused.get(reason, 0) + count
-    acknowledged, handed_over = accounts.flow()
+    book = None if pipeline is None or pipeline.book is None else pipeline.book.account()
+    acknowledged, handed_over = accounts.flow()  # after the book's: nothing is settled that was not acknowledged
     return Diagnostics(
         offered=acknowledged + sum(refused.values()),
         acknowledged=acknowledged,
         refused=refused,
         handed_over=handed_over,
-        pending=acknowledged - handed_over,
+        pending=acknowledged - handed_over if book is None else book.pending,
         values_refused=accounts.values_refused.values(),
         swallowed=_guard.swallowed_errors.values(),
         undeclared=tuple(accounts.undeclared),
         configured=pipeline is not None,
+        spool=book,
     )

@@ -95,6 +95,14 @@ METRIC_REFUSED: Final = "bizspan.events.refused"
 METRIC_HANDED_OVER: Final = "bizspan.events.handed_over"
 METRIC_PENDING: Final = "bizspan.events.pending"
 METRIC_VALUES_REFUSED: Final = "bizspan.values.refused"
+# Of a spool.
+METRIC_ADOPTED: Final = "bizspan.events.adopted"
+METRIC_DELIVERED: Final = "bizspan.events.delivered"
+METRIC_REJECTED: Final = "bizspan.events.rejected_by_collector"
+METRIC_DEAD_LETTERED: Final = "bizspan.events.dead_lettered"
+METRIC_EXPIRED: Final = "bizspan.events.expired"
+METRIC_SPOOL_SIZE: Final = "bizspan.spool.size"
+METRIC_SPOOL_DURABLE: Final = "bizspan.spool.durable"
 REASON: Final = "bizspan.reason"
 
 UNIT_SECONDS: Final = "s"
@@ -102,6 +110,8 @@ UNIT_CURRENCY: Final = "{currency}"
 UNIT_EVENT: Final = "{event}"
 UNIT_SCORE: Final = "{score}"
 UNIT_VALUE: Final = "{value}"
+UNIT_BYTES: Final = "By"
+UNIT_NONE: Final = "1"
 
 # HTTP's buckets (semantic conventions, http.server.request.duration), then what a business operation may take.
 DURATION_BOUNDARIES_S: Final = (

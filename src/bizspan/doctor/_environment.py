@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from bizspan._otlp import told
 from bizspan.doctor._config import Settings
 from bizspan.doctor._finding import Finding, green, red, yellow
 from bizspan.doctor._packages import Package
@@ -17,7 +18,6 @@ from bizspan.doctor._settings import (
     exporters_of,
     is_switched_off,
     resource_attributes,
-    told,
 )
 from bizspan.doctor._variables import check_misspelled
 

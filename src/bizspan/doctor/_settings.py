@@ -6,24 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import unquote
 
-Signal = Literal["traces", "metrics", "logs"]
+from bizspan._otlp import Signal, parsed_headers, told
+
 SIGNALS: Final[tuple[Signal, ...]] = ("traces", "metrics", "logs")
 HTTP: Final = "http/protobuf"
 GRPC: Final = "grpc"
 _DEFAULT_PORTS: Final = {HTTP: 4318, GRPC: 4317}
 ENVIRONMENT_KEYS: Final = ("deployment.environment.name", "deployment.environment")
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A variable that applies, and its value; the name is the general one where neither is set."""
-
-    variable: str
-    value: str
-    is_set: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +67,6 @@ class Target:
         return not self.is_insecure if self.protocol == GRPC else self.url.lower().startswith("https:")
 
 
-def told(environment: Mapping[str, str], signal: Signal, name: str) -> Told:
-    """The OTLP variable of this name that applies to a signal: its own one first."""
-    own, general = f"OTEL_EXPORTER_OTLP_{signal.upper()}_{name}", f"OTEL_EXPORTER_OTLP_{name}"
-    for variable in (own, general):
-        if environment.get(variable, "").strip():
-            return Told(variable, environment[variable].strip(), True)
-    return Told(general, "", False)
-
-
 def exporters_of(environment: Mapping[str, str], signal: Signal) -> list[str]:
     """The exporters named for a signal; OTLP where none is."""
     names = environment.get(f"OTEL_{signal.upper()}_EXPORTER", "").split(",")
@@ -131,12 +114,6 @@ def _is_insecure(environment: Mapping[str, str], signal: Signal, url: str) -> bo
         return False
     insecure = told(environment, signal, "INSECURE")
     return insecure.value.lower() == "true" if insecure.is_set else url.lower().startswith("http:")
-
-
-def parsed_headers(text: str) -> tuple[tuple[str, str], ...]:
-    """Names and values of ``OTEL_EXPORTER_OTLP_HEADERS``; a part without ``=`` is left out."""
-    pairs = (pair.partition("=") for pair in text.split(",") if "=" in pair)
-    return tuple((name.strip().lower(), unquote(value.strip())) for name, _, value in pairs if name.strip())
 
 
 def is_switched_off(environment: Mapping[str, str]) -> bool:

@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 
+from bizspan._otlp import told
 from bizspan.doctor._finding import Finding, red, yellow
 from bizspan.doctor._packages import Package
-from bizspan.doctor._settings import SIGNALS, told
+from bizspan.doctor._settings import SIGNALS
 
 _GROUPS = {"distro": "opentelemetry_distro", "configurator": "opentelemetry_configurator"}
 _DISTRO = "opentelemetry-distro"

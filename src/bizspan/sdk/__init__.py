@@ -15,7 +15,7 @@ from bizspan import _active, _signals
 from bizspan._dimensions import Named, refuse_unbuilt
 from bizspan._pipeline import Pipeline
 from bizspan._run import abandon_open_runs
-from bizspan._signals import Providers, Settings
+from bizspan._signals import OpenBook, Providers, Settings
 from bizspan.sdk import _providers
 from bizspan.sdk._delivery import Delivery
 from bizspan.sdk._events import ReadyEventSink
@@ -40,6 +40,7 @@ def set_up(
     resource_attributes: dict[str, str],
     exporters: Exporters | None = None,
     named: Named | None = None,
+    opens_book: Callable[[Callable[[], list[Any]]], OpenBook | None] = lambda providers: None,
 ) -> tuple[Pipeline, Callable[[float], bool], Callable[[float], None], Callable[[], None]]:
     """
     A pipeline on the application's providers where they are set, and on built ones where they are not.
@@ -52,6 +53,7 @@ def set_up(
         resource_attributes: Of built providers.
         exporters: Of built providers; by default from the ``OTEL_*`` variables.
         named: Instruments that carry dimensions, on a built meter provider.
+        opens_book: Gives what opens the book of each process, given how to get the providers, which have the resource.
 
     Returns:
         The pipeline, how to flush it within some seconds, how to take everything back, and how to say what may be lost.
@@ -70,6 +72,7 @@ def set_up(
             collected.end(_UNDO_S)
             collected.undo()
             raise
+    settings.book = opens_book(lambda: collected.providers)
     providers = Providers(
         *collected.providers, own_buckets=collected.own_buckets, event_sink=ReadyEventSink, write=write
     )
@@ -195,7 +198,7 @@ class Collected:
     def _take(self, timeout_s: float) -> bool:
         # In a worker, because handing over many events flushes the provider, which may hang.
         pipeline = _active.current
-        return pipeline is None or self.workers.run([lambda: pipeline.take(timeout_s)], timeout_s)
+        return pipeline is None or self.workers.run([lambda: pipeline.flush(timeout_s)], timeout_s)
 
     def undo(self) -> None:
         """Back to how it was."""

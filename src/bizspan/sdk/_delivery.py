@@ -75,7 +75,8 @@ class Delivery:
         Write one line where events are not known to have arrived. Without an exporter of ours, that of the application
         knows what arrives, and bizspan what still waits here.
         """
-        running = [pipeline for pipeline in self._pipelines if pipeline.pid == os.getpid()]
+        # What a book took stays on disk.
+        running = [each for each in self._pipelines if each.pid == os.getpid() and each.book is None]
         told = sum(pipeline.accounts.acknowledged.value for pipeline in running)
         if self._exporter is None:
             missing = sum(pipeline.pending for pipeline in running)
@@ -87,6 +88,6 @@ class Delivery:
         _guard.say_once(
             f"unconfirmed:{os.getpid()}",
             f"bizspan: at the end of this process {who} {missing} of {told} events in time; they may be lost. See what"
-            " answers at OTEL_EXPORTER_OTLP_ENDPOINT (bizspan doctor); a collector on the same machine, with a"
-            " persistent queue, takes them at once.",
+            " answers at OTEL_EXPORTER_OTLP_ENDPOINT (bizspan doctor); configure(spool=DIR) keeps events on disk until"
+            " it does.",
         )

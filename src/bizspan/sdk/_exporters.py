@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 from opentelemetry.sdk.metrics.export import MetricReader
 
+from bizspan._otlp import Signal, check, told
 from bizspan.errors import MissingExtra, SetupError
 
-Signal = Literal["traces", "metrics", "logs"]
 _PROTOCOLS: Final = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
 _EXTRAS: Final = {"otlp_proto_http": "otlp", "otlp_proto_grpc": "grpc"}
 
@@ -59,7 +59,7 @@ def _exporter(signal: Signal) -> Any:
         raise SetupError(f"{variable} names several exporters; name one, and join your own providers for more.")
     if name == "otlp":
         name = _protocol(signal)
-        _check_otlp(signal, name)
+        check(os.environ, signal, over_http=name == "otlp_proto_http")
     found = list(entry_points(group=f"opentelemetry_{signal}_exporter", name=name))
     if not found:
         if name in _EXTRAS:
@@ -118,45 +118,10 @@ class PerProcess:
         return self._exporter.shutdown(*args, **kwargs) if self._pid == os.getpid() else None
 
 
-def _variable(signal: Signal, name: str) -> tuple[str, str]:
-    """The variable that applies to a signal, and its value."""
-    special, general = f"OTEL_EXPORTER_OTLP_{signal.upper()}_{name}", f"OTEL_EXPORTER_OTLP_{name}"
-    if special in os.environ:
-        return special, os.environ[special].strip()
-    return general, os.environ.get(general, "").strip()
-
-
 def _protocol(signal: Signal) -> str:
-    variable, protocol = _variable(signal, "PROTOCOL")
-    if not protocol:
+    protocol = told(os.environ, signal, "PROTOCOL")
+    if not protocol.is_set:
         return _PROTOCOLS["http/protobuf"]
-    if protocol not in _PROTOCOLS:
-        raise SetupError(f"{variable} is {protocol[:32]!r}; use 'http/protobuf' or 'grpc'.")
-    return _PROTOCOLS[protocol]
-
-
-def _check_otlp(signal: Signal, exporter: str) -> None:
-    variable, endpoint = _variable(signal, "ENDPOINT")
-    if endpoint and exporter == "otlp_proto_http" and not endpoint.startswith(("http://", "https://")):
-        raise SetupError(f"{variable} has no scheme; write http://host:4318 or https://host:4318.")
-    if "@" in endpoint.split("//", 1)[-1].split("/", 1)[0]:
-        raise SetupError(f"{variable} holds credentials; put them into OTEL_EXPORTER_OTLP_HEADERS.")
-    variable, headers = _variable(signal, "HEADERS")
-    if any(character in headers for character in "\r\n\0"):
-        raise SetupError(f"{variable} holds a line break; write key=value pairs with commas between them.")
-    if not all("=" in pair for pair in headers.split(",") if pair.strip()):
-        # The exporter would write the whole of it into its log.
-        raise SetupError(f"{variable} has a part without '='; write key=value pairs with commas between them.")
-    variable, compression = _variable(signal, "COMPRESSION")
-    if compression not in ("", "none", "gzip", "deflate"):
-        raise SetupError(f"{variable} is unknown; use gzip or none.")
-    variable, timeout = _variable(signal, "TIMEOUT")
-    if timeout and not _is_positive(timeout):
-        raise SetupError(f"{variable} must be a number above 0.")
-
-
-def _is_positive(text: str) -> bool:
-    try:
-        return 0 < float(text) < float("inf")
-    except ValueError:
-        return False
+    if protocol.value not in _PROTOCOLS:
+        raise SetupError(f"{protocol.variable} is {protocol.value[:32]!r}; use 'http/protobuf' or 'grpc'.")
+    return _PROTOCOLS[protocol.value]

@@ -1,0 +1,213 @@
+"""
+One segment: an append-only file of frames, held under a lock by the process that writes or sends it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from contextlib import suppress
+from typing import Final
+
+from bizspan.spool import _frame
+from bizspan.spool._ack import Ack
+from bizspan.spool._directory import ACK, BAD, SEGMENT, UNFINISHED, Directory, Name
+from bizspan.spool._frame import Frame
+
+_SIGNED: Final = 1 << 40  # no file that somebody else opens has its position there
+
+
+class Gone(OSError):  # noqa: N818 - internal
+    """The descriptor is not the segment's any more: somebody closed it."""
+
+
+class Segment:
+    """
+    An open segment whose lock is held.
+
+    The descriptor's own position is set to a random signature: where it reads differently, somebody closed the
+    descriptor and its number is another file's now. Reading and writing name their offsets, so they don't move it.
+
+    Args:
+        directory: Where it lies.
+        name: Its name.
+        descriptor: Open, locked.
+        size: How many bytes hold frames.
+    """
+
+    __slots__ = (
+        "_signature", "ack", "damaged", "descriptor", "directory", "is_own", "is_sealed", "name", "path", "resource",
+        "scopes", "size",
+    )  # fmt: skip
+
+    def __init__(self, directory: Directory, name: Name, descriptor: int, size: int, head: bytes = b"") -> None:
+        self.directory = directory
+        self.name = name
+        self.path = directory.file(name)
+        self.descriptor = descriptor
+        self.size = size
+        self.is_own = False
+        self.damaged = 0  # bytes that hold no frame, as far as it was read
+        self.is_sealed = True  # nothing more comes
+        self.resource = b""
+        self.scopes: dict[int, bytes] = {}
+        self.ack = Ack(directory.files, directory.file(name.other(ACK)), name.salt, head)
+        self._signature = _SIGNED + int.from_bytes(os.urandom(4), "little")
+        directory.files.lseek(descriptor, self._signature, os.SEEK_SET)
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether the descriptor is still this file's."""
+        try:
+            return self.directory.files.lseek(self.descriptor, 0, os.SEEK_CUR) == self._signature
+        except OSError:
+            return False
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether somebody removed its name: the file goes with the descriptor."""
+        try:
+            return self.is_intact and self.directory.files.fstat(self.descriptor).st_nlink == 0
+        except OSError:
+            return False
+
+    def write(self, data: bytes) -> None:
+        """
+        Write at its end, whole or not at all.
+
+        Raises:
+            Gone: When the descriptor is another file's.
+            OSError: When it can't be written.
+        """
+        files, descriptor, size = self.directory.files, self.descriptor, self.size
+        if files.lseek(descriptor, 0, os.SEEK_CUR) != self._signature:
+            raise Gone(errno.EBADF, "closed by somebody else")
+        written = files.pwrite(descriptor, data, size)
+        if written != len(data):
+            files.ftruncate(descriptor, size)  # the next frame would overwrite it, but a reader may come first
+            raise OSError(errno.ENOSPC, "cut short")
+
+    def read(self, offset: int, most: int) -> bytes:
+        """
+        Bytes of whole and broken frames from there on.
+
+        Raises:
+            Gone: When the descriptor is another file's.
+            OSError: When it can't be read.
+        """
+        if not self.is_intact:
+            raise Gone(errno.EBADF, "closed by somebody else")
+        return self.directory.files.pread(self.descriptor, min(most, self.size - offset), offset)
+
+    def learn(self, frame: Frame) -> None:
+        """Take the resource or the scope that a frame holds."""
+        if frame.kind == _frame.RESOURCE:
+            self.resource = frame.payload
+        elif frame.kind == _frame.SCOPE:
+            self.scopes[frame.scope] = frame.payload
+
+    def sync(self) -> None:
+        """
+        Have it survive a power cut.
+
+        Raises:
+            OSError: When that fails.
+        """
+        if self.is_intact:
+            self.directory.files.fdatasync(self.descriptor)
+
+    def release(self) -> None:
+        """Give up the lock; the file stays, for another process."""
+        if self.is_intact:
+            self.directory.files.close(self.descriptor)
+        self.directory.disown(self.name, self.size)
+
+    def quarantine(self) -> None:
+        """Nothing in it could be read: keep it under another name, for a person to look at."""
+        with suppress(OSError):
+            self.directory.files.rename(self.path, self.directory.file(self.name.other(BAD)))
+        self.delete()
+
+    def delete(self) -> None:
+        """Everything in it was taken: remove it with its sidecar, still under the lock."""
+        files = self.directory.files
+        for path in (self.path, self.directory.file(self.name.other(ACK))):
+            try:
+                files.unlink(path)
+            except OSError:
+                continue  # it is not there, or will be found as delivered by a later process
+        self.release()
+
+
+def create(directory: Directory, writer: str, head: bytes, after_ns: int, salt: int, synced: bool) -> Segment:
+    """
+    A new segment of this process, published under its lock.
+
+    Args:
+        directory: Where.
+        writer: Its writer's id.
+        head: Its first frames.
+        after_ns: When the writer's last one was made: names follow in order although clocks step back.
+        salt: See `bizspan.spool._frame`.
+        synced: Whether its name has to survive a power cut.
+
+    Raises:
+        OSError: When it can't be made.
+    """
+    files = directory.files
+    name = Name(max(time.time_ns(), after_ns + 1), writer, salt, SEGMENT)
+    unfinished = directory.file(name.other(UNFINISHED))
+    descriptor = files.create(unfinished)
+    try:
+        # The lock before the name: whoever sees the name must find it locked.
+        if not files.lock(descriptor):
+            raise OSError(errno.EWOULDBLOCK, "locked by another process")
+        if files.pwrite(descriptor, head, 0) != len(head):
+            raise OSError(errno.ENOSPC, "cut short")
+        if synced:
+            files.fdatasync(descriptor)
+        files.rename(unfinished, directory.file(name))
+    except OSError:
+        try:
+            files.unlink(unfinished)
+        finally:
+            files.close(descriptor)
+        raise
+    segment = Segment(directory, name, descriptor, len(head), head)
+    segment.is_own, segment.is_sealed = True, False
+    directory.own(name, len(head))
+    segment.ack.write_head()
+    if synced:
+        files.sync_directory(directory.path)
+    return segment
+
+
+def adopt(directory: Directory, name: Name) -> Segment | None:
+    """
+    A segment whose process is gone, or None where it lives, or the file is not what its name says.
+
+    Raises:
+        OSError: When it can't be opened or read.
+    """
+    files = directory.files
+    path = directory.file(name)
+    descriptor = files.open(path)
+    try:
+        told = files.fstat(descriptor)
+        if not files.lock(descriptor):
+            files.close(descriptor)
+            return None
+        # Another process may have sent and deleted it between the two calls.
+        current = files.lstat(path)
+        if (current.st_ino, current.st_dev) != (told.st_ino, told.st_dev) or told.st_uid != files.owner():
+            files.close(descriptor)
+            return None
+        size = files.fstat(descriptor).st_size
+        segment = Segment(directory, name, descriptor, size)
+        directory.own(name, size)
+        segment.ack.load(size)
+        return segment
+    except OSError:
+        files.close(descriptor)
+        raise

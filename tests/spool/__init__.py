@@ -1,0 +1,1 @@
+"""What type checkers say about bizspan: as a user would write it, and what they must refuse."""
