@@ -58,16 +58,21 @@ class Book(Protocol):
         Returns:
             None where it is acknowledged, else why it is refused; or `ASIDE`.
         """
+        ...
 
     @property
     def acknowledged(self) -> int:
         """How many events of this process it took."""
+        ...
 
     def account(self) -> BookAccount:
         """What became of them."""
+        ...
 
     def flush(self, timeout_s: float) -> bool:
         """Have everything that waits delivered; whether that was done in time."""
+        ...
 
     def close(self, timeout_s: float) -> None:
         """Refuse everything from now on, and send what can be sent in time. What waits then stays for another."""
+        ...

@@ -16,11 +16,12 @@ from .compare import Comparison, compare
 from .measure import Cost, interleaved, medians, ratios
 from .pipelines import RECORDING, STATES
 from .served import FRAMEWORKS, Served, served
+from .spooled import Spooled, spooled
 from .startup import Startup, startup
-from .table import breakdown_table, comparison_table, served_table, startup_table, totals_table
+from .table import breakdown_table, comparison_table, served_table, spooled_table, startup_table, totals_table
 from .targets import BLOCK, BY_HAND
 
-PARTS: Final = ("states", "totals", "breakdown", "startup", "requests")
+PARTS: Final = ("states", "totals", "breakdown", "startup", "requests", "spool")
 
 
 # A request costs a server as much as so many operations cost us; for rounds of about the same length.
@@ -39,6 +40,7 @@ class Report:
         steps: The SDK's part, step by step, and the experiment.
         startup: Imports.
         requests: What a request costs the server, by framework and request.
+        spool: What keeping events on disk costs.
     """
 
     states: Mapping[str, Comparison]
@@ -47,6 +49,7 @@ class Report:
     steps: Sequence[Step]
     startup: Startup | None
     requests: Sequence[Served]
+    spool: Spooled | None
 
 
 def measure_all(*, rounds: int, operations: int, parts: Sequence[str] = PARTS) -> Report:
@@ -76,6 +79,7 @@ def measure_all(*, rounds: int, operations: int, parts: Sequence[str] = PARTS) -
             if "requests" in parts
             for each in served(framework, rounds=rounds, requests=max(1, operations // _OPERATIONS_PER_REQUEST))
         ],
+        spool=spooled(rounds=rounds, operations=operations) if "spool" in parts else None,
     )
 
 
@@ -91,6 +95,8 @@ def tables(report: Report) -> str:
         blocks.append(startup_table(report.startup))
     if report.requests:
         blocks.append(served_table(report.requests))
+    if report.spool is not None:
+        blocks.append(spooled_table(report.spool))
     return "\n\n".join(blocks)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -13,6 +13,8 @@ from typing import Final
 import bizspan
 from bizspan import _active, _signals
 from bizspan._accounts import Accounts
+from bizspan._book import Book
+from bizspan._clock import Ids
 from bizspan._record import Record
 from bizspan._totals import Totals
 from bizspan._types import Attributes
@@ -43,13 +45,16 @@ def checkout_block(segment: str, country: str, order: str) -> Decimal:
 
 
 @contextmanager
-def pipeline(state: str, exporters: Exporters | None = None) -> Generator[tuple[Subject, Subject]]:
+def pipeline(
+    state: str, exporters: Exporters | None = None, book: Callable[[Ids], Book] | None = None
+) -> Generator[tuple[Subject, Subject]]:
     """
     Block and decorator, on a pipeline of their own in the state asked for.
 
     Args:
         state: One of `pipelines.STATES`.
         exporters: Where signals go; nowhere, by default.
+        book: Opens a spool for the events.
     """
     decorated = bizspan.operation(
         "checkout",
@@ -72,14 +77,14 @@ def pipeline(state: str, exporters: Exporters | None = None) -> Generator[tuple[
     stamp_spans(made.tracer)
     stamp_logs(made.logger)
     ours = _signals.build(
-        _signals.Settings(declared=merged(()), hasher=None),
+        _signals.Settings(declared=merged(()), hasher=None, book=book),
         _signals.Providers(
             made.tracer, made.meter, made.logger, own_buckets=True, event_sink=ReadyEventSink, write=write
         ),
     )
 
     def flush() -> None:
-        ours.take()
+        ours.flush(30.0)
         made.flush()
 
     before = _active.swap(ours)

@@ -8,6 +8,7 @@ from .breakdown import BY_EMIT, EVENT, LIGHT, SPAN, Step
 from .compare import Comparison
 from .measure import Cost
 from .served import ALONE, REQUEST_AT_MOST, WITH, Served
+from .spooled import APP_AT_MOST, EMIT, EMIT_AT_MOST, TAIL_AT_MOST_US, TOTAL_AT_MOST, Spooled
 from .startup import Startup
 from .targets import BARE, BLOCK, BY_HAND, DECORATOR, IMPORT_ADDS_MS, TARGETS, TOTALS_TO_PROMETHEUS
 
@@ -78,6 +79,30 @@ def breakdown_table(steps: Sequence[Step], whole: Cost, by_hand: Cost) -> str:
     ]
     lines = [f"{'WHERE THE REST GOES (bizspan as block, recording)':58}{'app us':>9}{'total us':>10}"]
     return "\n".join(lines + [f"{name:58}{cost.app_us:9.2f}{cost.total_us:10.2f}" for name, cost in rows])
+
+
+def spooled_table(spooled: Spooled) -> str:
+    """What a spool costs."""
+    blocks = (
+        ("ONE EVENT TO DISK", spooled.emit, EMIT),
+        ("ONE OPERATION, events to disk, exporters doing nothing", spooled.operation, BY_HAND),
+        ("THE SAME, everything sent over OTLP/HTTP to a collector", spooled.sent, BY_HAND),
+    )
+    figures = (
+        (spooled.emit_ratio, EMIT_AT_MOST, "app thread"),
+        (spooled.operation_ratio, APP_AT_MOST, "app thread"),
+        (spooled.sent_ratio, TOTAL_AT_MOST, "all threads"),
+    )
+    lines: list[str] = []
+    for (title, costs, base), (ratio, most, what) in zip(blocks, figures, strict=True):
+        lines += [f"{title:58}{'app us':>9}{'total us':>10}"]
+        lines += [f"{name:58}{cost.app_us:9.2f}{cost.total_us:10.2f}" for name, cost in costs.items()]
+        lines.append(f"ours / {base}, {what}: {ratio:.3f}  target <= {most:.2f}  {verdict(ratio, most)}")
+    lines.append(
+        f"p99.9 of one event to disk: {spooled.tail_us:.0f} us  target <= {TAIL_AT_MOST_US:.0f}"
+        f"  {verdict(spooled.tail_us, TAIL_AT_MOST_US)}"
+    )
+    return "\n".join(lines)
 
 
 def served_table(requests: Sequence[Served]) -> str:
