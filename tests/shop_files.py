@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf import json_format
+from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from _collector import Behaviour, Receiver
 from _receiver import Request
+from bizspan.testing import Capture
 
 HEAD = ("order", "amount", "currency", "time")
 
@@ -54,6 +56,15 @@ def otlp_json(request: ExportLogsServiceRequest) -> str:
                     if key in record:
                         record[key] = base64.b64decode(record[key]).hex()
     return json.dumps(told, separators=(",", ":"))
+
+
+def write_events(path: Path, *captured: Capture) -> Path:
+    """What was captured, one line of OTLP JSON for each capture."""
+    with path.open("a", encoding="utf-8") as file:
+        for told in captured:
+            told.events()  # takes what still waits
+            file.write(otlp_json(encode_logs(told._memory._logs.get_finished_logs())) + "\n")
+    return path
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[object]], head: Sequence[str] = HEAD) -> Path:

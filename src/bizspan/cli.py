@@ -143,7 +143,7 @@ def _doctor(options: argparse.Namespace, command: Sequence[str]) -> int:
 
 
 def _columns(text: str) -> dict[str, str]:
-    told = dict(pair.partition("=")[::2] for pair in text.split(","))
+    told = {role: column for role, _, column in (pair.partition("=") for pair in text.split(","))}
     roles = ("order", "amount", "currency", "time", "key", "kind")
     if not all(told.values()) or not told.keys() <= {*roles}:
         raise argparse.ArgumentTypeError(f"must be ROLE=COLUMN,... with roles of {', '.join(roles)}")

@@ -6,12 +6,14 @@ Only events are sent: a metric has no past, and the application may have counted
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from bizspan import _active, names
-from bizspan.errors import SetupError
+from bizspan._backfill import late_record
+from bizspan.errors import MissingExtra, SetupError
 from bizspan.reconcile._compare import Difference
 
 if TYPE_CHECKING:
@@ -47,16 +49,17 @@ class Backfilled:
 
     Args:
         dry_run: Nothing was sent.
-        emitted: Handed over, or would be.
-        ambiguous: Orders with several missing lines under one idempotency key: they would be one fact.
-        flushed: Whether everything was handed over in time.
+        emitted: How many were sent, or would be.
+        acknowledged: How many of them the endpoint took.
+        ambiguous_count: Lines that share one idempotency key with another missing one: they would be one fact.
+        ambiguous: The first orders with such lines.
     """
 
     dry_run: bool
     emitted: int = 0
+    acknowledged: int = 0
     ambiguous_count: int = 0
     ambiguous: list[str] = field(default_factory=list[str])
-    flushed: bool = True
 
 
 def sale_name(selection: Selection) -> Name | None:
@@ -92,49 +95,87 @@ def _of_one_order(pending: dict[str, list[LedgerLine]], result: Backfilled) -> I
             result.ambiguous.append(lines[0].order)
 
 
-def emit(lines: Iterable[LedgerLine], name: Name, result: Backfilled) -> None:
+def emit(lines: Iterable[LedgerLine], sale: Name, result: Backfilled) -> None:
     """
-    Emit these, through `bizspan.configure()` as the environment has it.
+    Emit these, to where the environment has events sent, until the endpoint refuses some.
 
     Raises:
         SetupError: There is no way out: the exporter is not installed, or a variable is wrong.
     """
-    configuration = _configured()
+    exporter = Watched(_exporter())
+    configuration = _configured(exporter)
     try:
         pipeline = _active.pipeline()
-        if pipeline is None or not pipeline.sinks:
-            raise SetupError(
-                "Nothing takes events here: OTEL_SDK_DISABLED or OTEL_LOGS_EXPORTER switches them off; unset it."
-            )
         for line in lines:
-            _tell(pipeline, line, name)
+            assert pipeline is not None
+            _tell(pipeline, line, sale)
             result.emitted += 1
             if result.emitted % _FLUSH_EVERY == 0:
-                result.flushed = configuration.force_flush(_FLUSH_S)
-                if not result.flushed:
-                    return
-        result.flushed = configuration.force_flush(_FLUSH_S)
+                configuration.force_flush(_FLUSH_S)
+                if exporter.acknowledged < result.emitted:
+                    break
+        configuration.force_flush(_FLUSH_S)
     finally:
         configuration.shutdown()
+        result.acknowledged = exporter.acknowledged
 
 
-def _configured() -> Configuration:
-    from bizspan.configure import configure
-    from bizspan.errors import MissingExtra
+class Watched:
+    """
+    An exporter that counts what its endpoint acknowledges: the SDK keeps the answers to itself.
 
+    Args:
+        exporter: Of log records.
+    """
+
+    def __init__(self, exporter: Any) -> None:
+        self._exporter = exporter
+        self.acknowledged = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._exporter, name)
+
+    def export(self, batch: Sequence[Any]) -> Any:
+        """Export, and look at the answer."""
+        answer = self._exporter.export(batch)
+        if answer.name == "SUCCESS":
+            self.acknowledged += len(batch)
+        return answer
+
+
+def _exporter() -> Any:
     try:
-        from opentelemetry.sdk.metrics import MeterProvider
-        from opentelemetry.sdk.trace import TracerProvider
-    except ModuleNotFoundError:
+        exporters: Any = import_module("bizspan.sdk._exporters")
+        providers: Any = import_module("bizspan.sdk._providers")
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("opentelemetry"):
+            raise
         raise MissingExtra("--backfill", "otlp") from None
-    # Of their own and without exporters, so that logs alone leave.
-    silent: Any = MeterProvider(shutdown_on_exit=False)
-    return configure(tracer_provider=TracerProvider(shutdown_on_exit=False), meter_provider=silent)
+    exporter = None if providers.is_disabled() else exporters.from_environment((False, False, True)).logs
+    if exporter is None:
+        raise SetupError(
+            "OTEL_SDK_DISABLED or OTEL_LOGS_EXPORTER switches events off here; unset it, or leave --backfill out."
+        )
+    return exporter
+
+
+def _configured(exporter: Watched) -> Configuration:
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from bizspan.configure import configure
+    from bizspan.sdk._providers import build_logger_provider
+    from bizspan.sdk._resource import build_resource
+
+    # Those of spans and metrics export nothing: events alone leave.
+    return configure(
+        tracer_provider=TracerProvider(shutdown_on_exit=False),
+        meter_provider=MeterProvider(shutdown_on_exit=False),
+        logger_provider=build_logger_provider(build_resource(None, None, {}), exporter),
+    )
 
 
 def _tell(pipeline: Pipeline, line: LedgerLine, sale: Name) -> None:
-    from bizspan._backfill import late_record
-
     event_name, name = (names.EVENT_REFUND,) * 2 if line.is_refund else (sale.event_name, sale.name)
     pipeline.accept(
         late_record(

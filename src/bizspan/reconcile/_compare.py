@@ -127,6 +127,9 @@ def compare(
 
 
 def _compare(group: Group, tally: Tally, uid_of: UidOf | None, tolerance_ns: int) -> Iterator[Difference]:
+    if len(group.book) == len(group.told) == 1 and _day_and_amount(group.book[0]) == _day_and_amount(group.told[0]):
+        tally.told(group.told[0], group.is_refund, group.book[0].day)  # nearly all: half of the time of the comparison
+        return
     # First what agrees on the day as well, so that of several equal amounts the right ones meet.
     same_day, book, told = _paired(group.book, group.told, _day_and_amount, _day_and_amount)
     other_day, book, told = _paired(book, told, _amount, _amount)
@@ -144,7 +147,7 @@ def _compare(group: Group, tally: Tally, uid_of: UidOf | None, tolerance_ns: int
         for event in told:
             yield Difference("order_missing", event.uid, group.is_refund, event.day, (), (_amount(event),))
         return
-    if uid_of is not None and book and told:
+    if uid_of is not None and told and len({line.key for line in book}) == len(book):
         same_fact, book, told = _paired(
             book, told, lambda line: uid_of(group.is_refund, line.key), lambda event: event.uid
         )

@@ -142,7 +142,7 @@ def _event(record: Mapping[str, Any], is_ours: bool, reading: Reading) -> Event 
         event_name=event_name,
         operation=str(said.get(names.OPERATION_NAME, "")),
         outcome=str(said.get(names.OPERATION_OUTCOME, "")),
-        time_ns=int(record.get("timeUnixNano") or record.get("observedTimeUnixNano") or 0),
+        time_ns=int(record.get("timeUnixNano") or 0) or int(record.get("observedTimeUnixNano") or 0),
         order=str(said.get(names.ORDER, "")),
         amounts=amounts,
         invalid=str(said.get(names.AMOUNT_INVALID_KEYS[kind], "")),

@@ -17,6 +17,7 @@ from bizspan.reconcile._events import Reading
 
 FORMAT: Final = 1  # of the JSON; grows when a key goes or changes its meaning
 _ORDER_LIMIT: Final = 120
+_KIND: Final = {False: "sale", True: "refund"}
 _KINDS: Final = {False: "sales", True: "refunds"}
 _NO_CURRENCY: Final = "none"
 _HEAD: Final = ("day", "", "currency", "ledger", "", "events", "", "difference", "")
@@ -167,10 +168,13 @@ class Report:
         yield ""
         if done.dry_run:
             yield f"backfill would emit {_counted(done.emitted, 'event')}; nothing was sent"
-        elif done.flushed:
-            yield f"backfill handed over {_counted(done.emitted, 'event')}; compare again when they have arrived"
+        elif done.acknowledged >= done.emitted:
+            yield f"backfill sent {_counted(done.emitted, 'event')}, all acknowledged; compare again"
         else:
-            yield f"backfill stopped after {_counted(done.emitted, 'event')}: nothing took them in time; run it again"
+            yield (
+                f"backfill stopped: of {_counted(done.emitted, 'event')} sent, {done.acknowledged:,} were acknowledged;"
+                " run it again, nothing counts twice"
+            )
         if done.ambiguous_count:
             orders = ", ".join(_shown(order) for order in done.ambiguous)
             yield (
@@ -185,7 +189,7 @@ class Report:
         if self.exit_code:
             return f"different: {_counted(self.found.total, 'difference')}"
         said = [
-            f"{sums.ledger_count:,} {_KINDS[key[1]]} {_number(sums.ledger_minor, key[2])} {key[2]}"
+            f"{_counted(sums.ledger_count, _KIND[key[1]])}, {_number(sums.ledger_minor, key[2])} {key[2]}"
             for key, sums in self.totals.items()
         ]
         return f"equal: {'; '.join(said) or 'nothing on either side'}"
@@ -227,7 +231,7 @@ class Report:
                 else {
                     "dry_run": done.dry_run,
                     "emitted": done.emitted,
-                    "flushed": done.flushed,
+                    "acknowledged": done.acknowledged,
                     "ambiguous": done.ambiguous_count,
                 },
             },

@@ -23,12 +23,15 @@ CREATE TABLE book (line INTEGER, ord TEXT, refund INTEGER, currency TEXT, minor 
 CREATE TABLE told (uid TEXT, ord TEXT, refund INTEGER, currency TEXT, minor INTEGER, time_ns INTEGER, day TEXT,
     customer INTEGER, note TEXT, inside INTEGER);
 """
-# The first delivery of each: whichever of the others came later says the same, or is counted as differing.
+# The first delivery of each: where there is one min(), the other columns are those of its row.
 _ONCE: Final = """
 CREATE TABLE once AS SELECT uid, ord, refund, currency, minor, time_ns, day, customer, note, inside, min(rowid),
-    count(*) AS deliveries, min(currency) <> max(currency) OR min(minor) <> max(minor) AS differs
-    FROM told GROUP BY uid;
-DROP TABLE told;
+    count(*) AS deliveries FROM told GROUP BY uid;
+"""
+_DIFFERING: Final = """
+SELECT count(*) FROM (
+    SELECT uid FROM told GROUP BY uid HAVING min(currency) <> max(currency) OR min(minor) <> max(minor)
+)
 """
 # An application may tell the order as idempotency key alone: the uid leads back to it.
 _ADOPT: Final = """
@@ -153,10 +156,10 @@ class Store:
             uid_of: The uid of a refund (True) or a sale with this idempotency key; None where it has no one name.
         """
         self._database.executescript(_ONCE)
-        twice, differing = self._database.execute(
-            "SELECT coalesce(sum(deliveries > 1), 0), coalesce(sum(differs), 0) FROM once"
-        ).fetchone()
-        self.delivered_twice, self.delivered_differing = int(twice), int(differing)
+        (self.delivered_twice,) = self._database.execute("SELECT count(*) FROM once WHERE deliveries > 1").fetchone()
+        if self.delivered_twice:
+            (self.delivered_differing,) = self._database.execute(_DIFFERING).fetchone()
+        self._database.execute("DROP TABLE told")
         if uid_of is None or not self._database.execute("SELECT 1 FROM once WHERE ord = '' LIMIT 1").fetchone():
             return
 
