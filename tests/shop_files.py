@@ -34,6 +34,10 @@ class FileReceiver(Receiver):
         super().__init__()
         self._file = file
 
+    def __enter__(self) -> FileReceiver:
+        super().__enter__()
+        return self
+
     def take(self, request: Request, decode: Callable[[], Any]) -> Behaviour | None:
         """See `Receiver.take`."""
         if request.signal == "logs" and request.behaviour == "accept":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from bizspan import names
 from bizspan._pipeline import keyed_uid
 from bizspan.errors import SetupError
 from bizspan.reconcile import Event, Ledger, OtlpJsonLines, Reading, Report, Request, Selection, reconcile
+from bizspan.reconcile._store import Store
 from bizspan.testing import START_NS, Capture, FixedClock, capture
 from tests.shop_files import write_csv, write_events
 
@@ -55,7 +57,7 @@ def compared(tmp_path: Path, source: Any, *rows: tuple[object, ...], **options: 
 
 
 def counts(report: Report) -> dict[str, int]:
-    return dict(report.found.counts)
+    return {str(category): count for category, count in report.found.counts.items()}
 
 
 def checkout(order: str, amount: str = "12.50", currency: str = "EUR") -> None:
@@ -373,6 +375,20 @@ def test_nothing_at_all_is_equal(tmp_path: Path) -> None:
     report = compared(tmp_path, Listed())
 
     assert (0, True) == (report.exit_code, report.as_text().endswith("equal: nothing on either side"))
+
+
+def test_a_full_disk_is_an_error_and_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Where the temporary database fails, nothing is said about the books.
+    """
+
+    def full(store: Store, lines: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Store, "take_ledger", full)
+
+    with pytest.raises(SetupError, match=r"database or disk is full.*SQLITE_TMPDIR"):
+        compared(tmp_path, Listed())
 
 
 @pytest.mark.parametrize(

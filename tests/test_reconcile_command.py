@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -18,11 +19,14 @@ import pytest
 import bizspan
 from _purchases import FILE, read_purchases
 from bizspan import _active, names
+from bizspan.reconcile._compare import CATEGORIES
+from bizspan.reconcile._ledger import ROLES
 from tests.child import BOUND_S, environment
 from tests.shop_files import FileReceiver, write_csv, write_sqlite
 
 HEAD = ("order", "amount", "currency", "time", "key")
 DAY = "2026-03-01"
+REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "command-line.md"
 
 
 def ran(*words: object, receiver: FileReceiver | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -116,7 +120,7 @@ def sold(rows: Iterable[tuple[object, ...]]) -> None:
     for order, amount, currency, day, key in rows:
         # An operation happens when it happens, and a test cannot wait for it.
         noon = round(datetime.fromisoformat(f"{day}T12:00:00+00:00").timestamp()) * 1_000_000_000
-        pipeline.time_ns = lambda noon=noon: noon  # type: ignore[method-assign, misc]
+        pipeline.time_ns = lambda noon=noon: noon  # type: ignore[misc]
         if str(amount).startswith("-"):
             bizspan.refund(str(amount)[1:], str(currency), order=str(order), idempotency_key=str(key))
             continue
@@ -218,6 +222,24 @@ def test_wrong_arguments_end_in_2(words: list[str], said: str) -> None:
     done = ran(*words)
 
     assert (2, "", True) == (done.returncode, done.stdout, said in done.stderr), done.stderr
+
+
+def test_the_reference_has_every_option_kind_and_key(tmp_path: Path) -> None:
+    """
+    What `--help` lists, the kinds of differences and the keys of the JSON are those of the reference page.
+    """
+    page = REFERENCE.read_text("utf-8").split("\n## bizspan reconcile\n")[1]
+    options, columns, kinds, keys = (re.findall(r"^\| (`.*?) \|", part, re.MULTILINE) for part in page.split("\n### "))
+    events = tmp_path / "events.jsonl"
+    events.touch()
+    report = json.loads(
+        ran("--events", events, "--ledger", write_csv(tmp_path / "a.csv", []), "--format", "json").stdout
+    )
+
+    assert {*re.findall(r"--[a-z-]+", ran("--help").stdout)} - {"--help"} == {*re.findall(r"--[a-z-]+", str(options))}
+    assert [*ROLES] == [cell.strip("`") for cell in columns]
+    assert [*CATEGORIES] == [cell.strip("`") for cell in kinds] == [*report["differences"]]
+    assert [*report] == [cell.strip("`") for cell in keys]
 
 
 # --- the purchases of a real shop ---------------------------------------------------------------------------

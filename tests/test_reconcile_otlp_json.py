@@ -149,6 +149,18 @@ def test_a_line_without_end_is_skipped(tmp_path: Path, monkeypatch: pytest.Monke
     assert (["1"], 2) == ([event.uid for event in events], reading.bad_lines)
 
 
+def test_what_no_database_takes_is_replaced_or_refused(tmp_path: Path) -> None:
+    """
+    Half of a surrogate pair becomes a question mark; a number beyond 64 bits makes the line a bad one.
+    """
+    path = tmp_path / "events.jsonl"
+    path.write_text(line(record("a\ud800")) + line(record("2", timeUnixNano=str(2**63))) + line(record("3")))
+
+    events, reading = read(path)
+
+    assert (["a?", "3"], 1) == ([event.uid for event in events], reading.bad_lines)
+
+
 def test_other_records_are_told_apart(tmp_path: Path) -> None:
     """
     Ordinary log lines are nobody's business; events of ours that lost their name or uid on the way are counted.

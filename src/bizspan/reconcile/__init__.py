@@ -7,6 +7,7 @@ reconcile` prints it.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -79,6 +80,15 @@ def reconcile(request: Request) -> Report:
     Raises:
         SetupError: An argument is wrong, or one of the sides cannot be read; the text says what was expected.
     """
+    try:
+        return _reconciled(request)
+    except sqlite3.Error as error:  # that of a ledger was turned into its own words before
+        raise SetupError(
+            f"The temporary database failed ({error}); SQLITE_TMPDIR names another directory for it."
+        ) from None
+
+
+def _reconciled(request: Request) -> Report:
     days = zone(request.time_zone)
     clock = Clock(days, zone(request.ledger_time_zone))
     period = Period(*_borders(request, days))

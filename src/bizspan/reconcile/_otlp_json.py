@@ -15,6 +15,7 @@ from typing import IO, Any, Final, cast
 
 from bizspan import names
 from bizspan.errors import SetupError
+from bizspan.money import INT64_MAX, INT64_MIN
 from bizspan.reconcile._events import Event, Reading
 
 _SUFFIXES: Final = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
@@ -134,20 +135,35 @@ def _event(record: Mapping[str, Any], is_ours: bool, reading: Reading) -> Event 
             reading.without_uid += 1
         return None
     amounts = tuple(
-        (kind, int(said[units]), str(said[currency])) for kind, units, currency in _MONEY if said.get(units) is not None
+        (kind, _int64(said[units]), _text(said[currency]))
+        for kind, units, currency in _MONEY
+        if said.get(units) is not None
     )
     kind = names.REFUND if event_name == names.EVENT_REFUND else names.REVENUE
     return Event(
-        uid=str(uid),
-        event_name=event_name,
-        operation=str(said.get(names.OPERATION_NAME, "")),
-        outcome=str(said.get(names.OPERATION_OUTCOME, "")),
-        time_ns=int(record.get("timeUnixNano") or 0) or int(record.get("observedTimeUnixNano") or 0),
-        order=str(said.get(names.ORDER, "")),
+        uid=_text(uid),
+        event_name=_text(event_name),
+        operation=_text(said.get(names.OPERATION_NAME, "")),
+        outcome=_text(said.get(names.OPERATION_OUTCOME, "")),
+        time_ns=_int64(record.get("timeUnixNano") or 0) or _int64(record.get("observedTimeUnixNano") or 0),
+        order=_text(said.get(names.ORDER, "")),
         amounts=amounts,
-        invalid=str(said.get(names.AMOUNT_INVALID_KEYS[kind], "")),
-        traffic=str(said.get(names.TRAFFIC, "")),
+        invalid=_text(said.get(names.AMOUNT_INVALID_KEYS[kind], "")),
+        traffic=_text(said.get(names.TRAFFIC, "")),
     )
+
+
+def _text(value: object) -> str:
+    text = str(value)
+    # JSON can write half of a pair; no database takes it.
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _int64(value: Any) -> int:
+    number = int(value)
+    if not INT64_MIN <= number <= INT64_MAX:
+        raise ValueError
+    return number
 
 
 def _plain(value: Mapping[str, Any]) -> Any:

@@ -142,7 +142,9 @@ class Report:
         if len(rows) < len(days):
             hidden = sum(not sums.differs for _, sums in days)
             more = len(days) - hidden - len(rows)
-            yield f"{hidden:,} rows that agree" + (f", and {more:,} that differ," if more else "") + " are not shown"
+            yield f"not shown: {_counted(hidden, 'row')} without a difference" + (
+                f", {more:,} with one" if more else ""
+            )
 
     def _differences(self) -> Iterator[str]:
         for category, title in CATEGORIES.items():
