@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,24 +37,22 @@ class Listed:
 
 def sale(order: str, minor: int = 1250, currency: str = "EUR", **different: Any) -> Event:
     """A successful checkout on noon of the first day."""
-    return Event(
-        **{
-            "uid": keyed_uid("checkout", order) or "",
-            "event_name": names.EVENT_OPERATION,
-            "operation": "checkout",
-            "outcome": names.SUCCESS,
-            "time_ns": START_NS + DAY_S // 2 * 1_000_000_000,
-            "order": order,
-            "amounts": ((names.REVENUE, minor, currency),),
-            **different,
-        }
+    event = Event(
+        uid=keyed_uid("checkout", order) or "",
+        event_name=names.EVENT_OPERATION,
+        operation="checkout",
+        outcome=names.SUCCESS,
+        time_ns=START_NS + DAY_S // 2 * 1_000_000_000,
+        order=order,
+        amounts=((names.REVENUE, minor, currency),),
     )
+    return replace(event, **different)
 
 
 def compared(tmp_path: Path, source: Any, *rows: tuple[object, ...], **options: Any) -> Report:
     """Reconcile these events with a ledger of these rows."""
     ledger = Ledger(str(write_csv(tmp_path / "ledger.csv", rows)))
-    return reconcile(Request(**{"source": source, "ledger": ledger, "selection": CHECKOUT, **options}))
+    return reconcile(replace(Request(source, ledger, CHECKOUT), **options))
 
 
 def counts(report: Report) -> dict[str, int]:

@@ -8,7 +8,7 @@ import random
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -42,7 +42,7 @@ def ran(*words: object, receiver: FileReceiver | None = None, **variables: str) 
 
 
 @contextmanager
-def selling(receiver: FileReceiver, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def selling(receiver: FileReceiver, monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
     """The real pipeline, with OTLP to this receiver; everything has arrived at the end."""
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
         monkeypatch.delenv(name)

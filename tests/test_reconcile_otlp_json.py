@@ -65,7 +65,7 @@ def test_numbers_may_be_text_or_numbers(tmp_path: Path) -> None:
     The specification has 64-bit integers as text and lets readers accept both; a missing time is the observed one.
     """
     attributes = record()["attributes"]
-    money = [
+    money: list[dict[str, Any]] = [
         {"key": names.MINOR_UNITS_KEYS[names.REVENUE], "value": {"intValue": 1250}},
         {"key": names.CURRENCY_KEYS[names.REVENUE], "value": {"stringValue": "EUR"}},
         {"key": names.ORDER, "value": {"intValue": "17"}},
