@@ -35,6 +35,13 @@ HOUSE: Final = (
     ("DOORS", "doctor._functions doctor._variables"),
     ("DOORS", "doctor._settings doctor._outcome doctor._probe doctor._specifiers doctor._command doctor._report"),
     ("DOORS", "doctor._finding doctor._children"),
+    ("DOORS", "reconcile"),
+    ("DOORS", "reconcile._report"),
+    ("DOORS", "reconcile._backfill"),
+    ("DOORS", "reconcile._compare"),
+    ("DOORS", "reconcile._store reconcile._otlp_json"),
+    ("DOORS", "reconcile._ledger reconcile._events"),
+    ("DOORS", "reconcile._times"),
     ("DOORS", "testing"),
     ("DOORS", "_consistency"),
     ("DOORS", "_captured"),
@@ -42,7 +49,7 @@ HOUSE: Final = (
     ("DOORS", "configure _config_file"),
     ("DOORS", "_config_schema _arguments"),
     ("THIRD", "operation feedback"),
-    ("THIRD", "events _binding gauges diagnostics"),
+    ("THIRD", "events _binding gauges diagnostics _backfill"),
     ("SECOND", "_streaming"),
     ("SECOND", "_entry"),
     ("SECOND", "_asked"),
@@ -102,6 +109,7 @@ MORE: Final = {
     "doctor._probe": frozenset({"certifi"}),
     "doctor._django": frozenset({"django"}),
     "doctor._functions": frozenset({"django"}),
+    "reconcile._backfill": frozenset({"opentelemetry.sdk"}),  # when it emits
     "_wrapping": frozenset({"wrapt"}),  # 55 ms to import: the one place, itself imported late
 }
 # A framework that starts the application may also set bizspan up.

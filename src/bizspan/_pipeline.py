@@ -64,6 +64,16 @@ def set_attributes(span: Span, attributes: Attributes) -> None:
     span.set_attributes(attributes)
 
 
+def keyed_uid(name: str, key: object) -> str | None:
+    """
+    The uid of the fact that an idempotency key identifies among those of one name; None where it is no key.
+    """
+    from hashlib import sha256
+
+    text, _ = coerce(key, limit=_KEY_LIMIT)
+    return None if text is None else sha256(f"{name}\0{text}".encode("utf-8", "replace")).hexdigest()[:32]
+
+
 class Pipeline:
     """
     The way of a record from the application's thread to its signals.
@@ -201,13 +211,11 @@ class Pipeline:
         """
         The uid of a business fact: the same for the same name and idempotency key, in every process.
         """
-        from hashlib import sha256
-
-        text, _ = coerce(key, limit=_KEY_LIMIT)
-        if text is None:
+        uid = keyed_uid(name, key)
+        if uid is None:
             self.accounts.refuse_value("idempotency_key", "type", "Tell text or a whole number.")
             return self.new_id()
-        return sha256(f"{name}\0{text}".encode("utf-8", "replace")).hexdigest()[:32]
+        return uid
 
     def _refuse(self, record: Record, waiting: int) -> bool:
         """Refuse the event; whether its metrics still count."""

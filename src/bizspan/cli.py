@@ -14,6 +14,7 @@ from typing import Final, TextIO
 
 _USAGE, _INTERRUPTED = 2, 130
 _MOST_TIMEOUT_S: Final = 300.0
+_MOST_TOLERANCE_S: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,14 +187,99 @@ def _positive(text: str) -> float:
     return seconds
 
 
+# --- reconcile ----------------------------------------------------------------------------------------------------
+
+
+def _columns(text: str) -> dict[str, str]:
+    told = {role: column for role, _, column in (pair.partition("=") for pair in text.split(","))}
+    roles = ("order", "amount", "currency", "time", "key", "kind")
+    if not all(told.values()) or not told.keys() <= {*roles}:
+        raise argparse.ArgumentTypeError(f"must be ROLE=COLUMN,... with roles of {', '.join(roles)}")
+    return told
+
+
 def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError("must be a whole number from 0")
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= sys.maxsize):
+        raise argparse.ArgumentTypeError("must be a whole number above 0")
     return int(text)
+
+
+def _tolerance(text: str) -> float:
+    seconds = float(text) if text.replace(".", "", 1).isdigit() and text.isascii() else -1.0
+    if not 0 <= seconds <= _MOST_TOLERANCE_S:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds, at most {_MOST_TOLERANCE_S:g}")
+    return seconds
+
+
+def _reconcile_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--events", nargs="+", required=True, metavar="PATH", help="OTLP JSON lines: files, or directories of them")
+    add("--ledger", required=True, metavar="FILE", help="the system of record: a CSV file or a SQLite database")
+    add("--ledger-query", default="", metavar="SQL", help="one SELECT, for SQLite")
+    add(
+        "--columns", type=_columns, default={}, metavar="ROLE=COLUMN,...",
+        help="columns that are not called order, amount, currency, time, key or kind",
+    )  # fmt: skip
+    add("--currency", default="", metavar="CODE", help="of all lines, where no column tells it")
+    add("--minor-units", action="store_true", help="the ledger's amounts are whole minor units")
+    add("--operation", action="append", default=[], metavar="NAME", help="its successes are sales; may be repeated")
+    add("--event", action="append", default=[], metavar="NAME", help="these events are sales; may be repeated")
+    add("--no-refunds", action="store_true", help="compare sales alone")
+    add("--time-zone", default="UTC", metavar="ZONE", help="whose days are compared (default: UTC)")
+    add("--ledger-time-zone", default="UTC", metavar="ZONE", help="of ledger times without an offset (default: UTC)")
+    add("--since", default="", metavar="TIME", help="the first day, or moment, to compare")
+    add("--until", default="", metavar="TIME", help="the first day, or moment, not to compare any more")
+    add(
+        "--tolerance-s",
+        type=_tolerance,
+        default=0.0,
+        metavar="N",
+        help="both sides of midnight are one day (default: 0)",
+    )
+    add("--most", type=_count, default=20, metavar="N", help="how many of each kind to show (default: 20)")
+    add("--format", choices=("text", "json"), default="text", help="how to print (default: text)")
+    add("--backfill", action="store_true", help="emit what the events lack, with the same uid")
+    add("--dry-run", action="store_true", help="with --backfill: say what it would emit")
+    parser.epilog = "Exit code: 0 both sides are equal, 1 they differ, 2 wrong arguments or an unreadable ledger."
+
+
+def _reconcile(options: argparse.Namespace, command: Sequence[str]) -> int:
+    from bizspan import reconcile as room
+    from bizspan.errors import SetupError
+
+    try:
+        report = room.reconcile(
+            room.Request(
+                source=room.OtlpJsonLines(options.events),
+                ledger=room.Ledger(
+                    options.ledger, options.ledger_query, options.columns, options.currency, options.minor_units
+                ),
+                selection=room.Selection(
+                    frozenset(options.operation), frozenset(options.event), not options.no_refunds
+                ),
+                time_zone=options.time_zone,
+                ledger_time_zone=options.ledger_time_zone,
+                since=options.since,
+                until=options.until,
+                tolerance_s=options.tolerance_s,
+                most=options.most,
+                backfill=options.backfill,
+                dry_run=options.dry_run,
+            )
+        )
+    except SetupError as error:
+        print(f"bizspan reconcile: error: {error}", file=sys.stderr)
+        return _USAGE
+    if options.format == "json":
+        _print(report.as_json())
+    else:
+        _print(report.as_text(encoding=sys.stdout.encoding or "ascii"))
+    return report.exit_code
 
 
 _COMMANDS: Final = (
     Command("doctor", "Check the set-up as it will run.", _doctor_arguments, _doctor, takes_command=True),
+    Command("reconcile", "Compare the events with the system of record.", _reconcile_arguments, _reconcile),
     Command("spool", "Look at events on disk, and send them.", _spool_arguments, _spool),
 )
 _BY_NAME: Final = {command.name: command for command in _COMMANDS}

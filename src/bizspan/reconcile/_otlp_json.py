@@ -1,0 +1,171 @@
+"""
+Events from OTLP JSON lines: what the Collector's file exporter writes, one export request a line.
+
+The encoding is that of the OTLP specification, "JSON Protobuf Encoding": 64-bit integers as text, trace ids in hex.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Final, cast
+
+from bizspan import names
+from bizspan.errors import SetupError
+from bizspan.money import INT64_MAX, INT64_MIN
+from bizspan.reconcile._events import Event, Reading
+
+_SUFFIXES: Final = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
+_LINE_LIMIT: Final = 64 * 1024 * 1024  # a collector's batch is seldom above 10 MB; without a newline a file is one line
+_GZIP: Final = b"\x1f\x8b"
+_NUMBERS: Final = ("intValue", "doubleValue", "boolValue")
+
+_WANTED: Final = frozenset(
+    {
+        names.RECORD_UID, names.OPERATION_NAME, names.OPERATION_OUTCOME, names.ORDER, names.TRAFFIC,
+        *(keys[kind] for kind in (names.REVENUE, names.REFUND)
+          for keys in (names.MINOR_UNITS_KEYS, names.CURRENCY_KEYS, names.AMOUNT_INVALID_KEYS)),
+    }
+)  # fmt: skip
+_MONEY: Final = tuple(
+    (kind, names.MINOR_UNITS_KEYS[kind], names.CURRENCY_KEYS[kind]) for kind in (names.REVENUE, names.REFUND)
+)
+
+
+class OtlpJsonLines:
+    """
+    Events in files of OTLP JSON lines, plain or gzipped.
+
+    Args:
+        paths: Files, and directories of files that end in .json, .jsonl or .ndjson, each also with .gz.
+
+    Raises:
+        SetupError: A path does not exist, or a directory has no such file.
+    """
+
+    def __init__(self, paths: Sequence[str | Path]) -> None:
+        self._files = [file for path in paths for file in _files(Path(path))]
+
+    def events(self, reading: Reading) -> Iterator[Event]:
+        """See `Source`."""
+        for file in self._files:
+            try:
+                with _opened(file) as stream:
+                    yield from _from_lines(stream, file.name, reading)
+            except OSError as error:
+                raise SetupError(f"{file} cannot be read: {error.strerror or type(error).__name__}.") from None
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise SetupError(f"{path} does not exist; pass the file, or the directory, of the collector's file exporter.")
+    if not path.is_dir():
+        return [path]
+    found = sorted(each for each in path.iterdir() if each.is_file() and each.name.endswith(_SUFFIXES))
+    if not found:
+        raise SetupError(f"{path} has no file that ends in {', '.join(_SUFFIXES)}; pass the files by name.")
+    return found
+
+
+def _opened(file: Path) -> IO[bytes]:
+    # By its first bytes: a rotated file may have any name.
+    stream = file.open("rb")
+    start = stream.read(2)
+    stream.seek(0)
+    return stream if start != _GZIP else cast("IO[bytes]", gzip.GzipFile(fileobj=stream))
+
+
+def _from_lines(stream: IO[bytes], name: str, reading: Reading) -> Iterator[Event]:
+    number = 0
+    while True:
+        number += 1
+        where = f"{name}:{number}"
+        try:
+            line = stream.readline(_LINE_LIMIT)
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            reading.bad(where, "the gzip file is damaged or ends early; its rest is not read")
+            return
+        if not line:
+            return
+        if len(line) == _LINE_LIMIT and not line.endswith(b"\n"):
+            reading.bad(where, f"longer than {_LINE_LIMIT >> 20} MiB")
+            while (line := stream.readline(_LINE_LIMIT)) and not line.endswith(b"\n"):
+                pass
+            continue
+        if not line.strip():
+            continue
+        try:
+            request = json.loads(line)
+        except (ValueError, RecursionError):
+            reading.bad(where, "not JSON" if line.endswith(b"\n") else "not JSON; the file may end within the line")
+            continue
+        # To the end before the first is given out: a line that turns out to be damaged counts as a whole.
+        try:
+            found = [*_from_request(request, reading)]
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+            reading.bad(where, "not an OTLP export request")
+            continue
+        reading.events += len(found)
+        yield from found
+
+
+def _from_request(request: Any, reading: Reading) -> Iterator[Event]:
+    for by_resource in request.get("resourceLogs") or ():
+        for by_scope in by_resource.get("scopeLogs") or ():
+            scope: Mapping[str, Any] = by_scope.get("scope") or {}
+            is_ours = scope.get("name") == names.SCOPE
+            for record in by_scope.get("logRecords") or ():
+                if (event := _event(record, is_ours, reading)) is not None:
+                    yield event
+
+
+def _event(record: Mapping[str, Any], is_ours: bool, reading: Reading) -> Event | None:
+    said = {each["key"]: _plain(each["value"]) for each in record.get("attributes") or () if each["key"] in _WANTED}
+    event_name = record.get("eventName") or ""
+    uid = said.get(names.RECORD_UID)
+    if not uid or not event_name:
+        if not is_ours:
+            reading.other_records += 1
+        elif uid:
+            reading.without_name += 1
+        else:
+            reading.without_uid += 1
+        return None
+    amounts = tuple(
+        (kind, _int64(said[units]), _text(said[currency]))
+        for kind, units, currency in _MONEY
+        if said.get(units) is not None
+    )
+    kind = names.REFUND if event_name == names.EVENT_REFUND else names.REVENUE
+    return Event(
+        uid=_text(uid),
+        event_name=_text(event_name),
+        operation=_text(said.get(names.OPERATION_NAME, "")),
+        outcome=_text(said.get(names.OPERATION_OUTCOME, "")),
+        time_ns=_int64(record.get("timeUnixNano") or 0) or _int64(record.get("observedTimeUnixNano") or 0),
+        order=_text(said.get(names.ORDER, "")),
+        amounts=amounts,
+        invalid=_text(said.get(names.AMOUNT_INVALID_KEYS[kind], "")),
+        traffic=_text(said.get(names.TRAFFIC, "")),
+    )
+
+
+def _text(value: object) -> str:
+    text = str(value)
+    # JSON can write half of a pair; no database takes it.
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _int64(value: Any) -> int:
+    number = int(value)
+    if not INT64_MIN <= number <= INT64_MAX:
+        raise ValueError
+    return number
+
+
+def _plain(value: Mapping[str, Any]) -> Any:
+    text = value.get("stringValue")
+    return text if text is not None else next((value[kind] for kind in _NUMBERS if kind in value), "")
