@@ -21,22 +21,26 @@ service_name = "shop"
 environment = "staging"
 emit = "on_commit"
 frameworks = ["flask"]
+baggage_hosts = ["*.shop.internal"]
 
 [tool.bizspan.vocabulary]
 prefix = "shop"
 version = "2"
+propagate = ["segment"]
 
 [tool.bizspan.vocabulary.facts.seat]
 meaning = "The class of seat."
 dimension = true
 budget = 4
 allowed = ["economy", "business"]
+propagate = true
 
 [tool.bizspan.requests]
 country_header = "CF-IPCountry"
 trusted_hops = 1
 resolver = "os.path:basename"
 exclude = ["/health"]
+trust_baggage = ["/internal/*"]
 
 [tool.bizspan.routes]
 "POST /checkout/" = "checkout"
@@ -79,6 +83,8 @@ def test_a_file_says_what_would_be_code(tmp_path: Path) -> None:
         vocabulary["seat"].budget,
         vocabulary["seat"].allowed,
     )
+    assert (True, ("segment",)) == (vocabulary["seat"].propagate, vocabulary.propagate)
+    assert ("*.shop.internal",) == loaded.configure["baggage_hosts"]
     assert ("shop", "staging", "on_commit") == tuple(
         loaded.configure[name] for name in ("service_name", "environment", "emit")
     )
@@ -93,6 +99,7 @@ def test_a_file_says_what_would_be_code(tmp_path: Path) -> None:
     route = rules.route_map.find("POST", "/pay")
     assert route is not None
     assert ("payment", "pay", 1) == (route.operation, route.feature, rules.trusted_hops)
+    assert [True, False] == [rules.trusts_baggage("POST", path) for path in ("/internal/stock", "/checkout/")]
 
 
 def test_functions_are_imported_when_they_are_called(tmp_path: Path) -> None:
@@ -145,6 +152,8 @@ def test_the_environment_beats_the_file(tmp_path: Path) -> None:
             "BIZSPAN_EXCLUDE": "/a, /b",
             "BIZSPAN_BOTS": "false",
             "BIZSPAN_FRAMEWORKS": "django",
+            "BIZSPAN_BAGGAGE_HOSTS": "a.internal, b.internal",
+            "BIZSPAN_TRUST_BAGGAGE": "true",
         },
     )
 
@@ -152,6 +161,10 @@ def test_the_environment_beats_the_file(tmp_path: Path) -> None:
     assert "now" == loaded.configure["emit"]
     assert (2, ("/a", "/b"), False) == tuple(loaded.requests[name] for name in ("trusted_hops", "exclude", "bots"))
     assert ("django",) == loaded.frameworks
+    assert (["a.internal", "b.internal"], True) == (
+        list(loaded.configure["baggage_hosts"]),
+        loaded.requests["trust_baggage"],
+    )
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,8 @@ def checkout(**facts: Any) -> None:
         ({"capacity": 0}, "above 0"),
         ({"capacity": True}, "above 0"),
         ({"capacity": 1.5}, "above 0"),
+        ({"baggage_hosts": "api.shop.internal"}, "must be a list"),
+        ({"baggage_hosts": ["https://jane:short@api.shop.internal"]}, "entry 1 is no host"),
     ],
 )
 def test_a_wrong_argument_says_what_to_do(arguments: dict[str, Any], says: str) -> None:

@@ -72,6 +72,26 @@ def test_a_request_is_an_operation_by_the_name_of_its_view(way: str) -> None:
 
 
 @BOTH
+@pytest.mark.parametrize("trusted", [["/checkout*"], False])
+def test_facts_of_another_service_are_taken_where_it_is_trusted(way: str, trusted: Any) -> None:
+    """
+    Declared ones of the header; below what the site itself knows.
+    """
+    shop = bizspan.Vocabulary("shop", propagate=["segment", "plan"])
+    header = "business.plan=pro,business.customer.segment=theirs,business.order.id=o-2"
+    with (
+        site(ROUTES=ROUTES, RESOLVER=f"{TELEMETRY}.by_header", TRUST_BAGGAGE=trusted),
+        capture(vocabulary=shop, check=False) as captured,
+    ):
+        client(way).post(
+            "/checkout", data="o-1", headers={"X-Segment": "s1", "baggage": header}, content_type="text/plain"
+        )
+
+        (event,) = captured.operations("checkout", segment="s1", order="o-1")
+        assert ("pro" if trusted else None) == event.attributes.get(names.PLAN)
+
+
+@BOTH
 def test_a_middleware_that_is_listed_twice_counts_once(way: str) -> None:
     """
     Checks run with `manage.py`, not in a server: revenue must be right there too.

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from bizspan import _active, _commit, _signals, names
+from bizspan._hosts import Hosts
 from bizspan._signals import Settings
 from bizspan.errors import SetupError
 from bizspan.vocabulary import Attribute, Vocabulary, merged
@@ -38,11 +39,13 @@ class Arguments:
         settings: What the pipeline is built from.
         named: Metrics of other libraries, with the dimensions that they get.
         spool: Where events are kept before they are acknowledged; None is in memory.
+        baggage_hosts: Where facts may travel; None is off.
     """
 
     # Not a dataclass: making one takes 0.7 ms of the import.
     __slots__ = (
-        "environment", "exports", "given", "named", "resource_attributes", "service_name", "settings", "spool",
+        "baggage_hosts", "environment", "exports", "given", "named", "resource_attributes", "service_name", "settings",
+        "spool",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +58,7 @@ class Arguments:
         settings: Settings,
         named: Named,
         spool: Spool | None,
+        baggage_hosts: Hosts | None,
     ) -> None:
         self.exports = exports
         self.given = given
@@ -64,6 +68,7 @@ class Arguments:
         self.settings = settings
         self.named = named
         self.spool = spool
+        self.baggage_hosts = baggage_hosts
 
 
 def checked(told: Mapping[str, Any]) -> Arguments:
@@ -84,7 +89,8 @@ def checked(told: Mapping[str, Any]) -> Arguments:
     settings = _settings(told, exports, _active.environment_name(environment, attributes, given))
     named = _checked_named(told["metric_dimensions"], settings.declared)
     spool = _checked_spool(told["spool"])
-    return Arguments(exports, given, service_name, environment, attributes, settings, named, spool)
+    baggage_hosts = None if told["baggage_hosts"] is None else Hosts(told["baggage_hosts"])
+    return Arguments(exports, given, service_name, environment, attributes, settings, named, spool, baggage_hosts)
 
 
 def _settings(told: Mapping[str, Any], exports: tuple[str, ...], environment: str) -> Settings:

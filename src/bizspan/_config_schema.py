@@ -224,7 +224,9 @@ _FACT: Final[Mapping[str, Check]] = {
     "personal": yes_or_no, "propagate": yes_or_no, "allowed": lambda value: _list(value),
     "format": one_of("text", "country", "region", "continent"),
 }  # fmt: skip
-_VOCABULARY: Final[Mapping[str, Check]] = {"prefix": text, "version": text, "facts": table_of(table(_FACT))}
+_VOCABULARY: Final[Mapping[str, Check]] = {
+    "prefix": text, "version": text, "propagate": texts, "facts": table_of(table(_FACT)),
+}  # fmt: skip
 
 
 def _list(value: object) -> list[Any]:
@@ -247,7 +249,8 @@ def vocabulary(value: object) -> Vocabulary | str:
         except (SetupError, TypeError) as error:
             raise Unexpected(f"a fact that holds together ({error})", "facts", name) from None
     try:
-        return Vocabulary(told.get("prefix", ""), facts, version=told.get("version", "1"))
+        version, propagate = told.get("version", "1"), told.get("propagate", ())
+        return Vocabulary(told.get("prefix", ""), facts, version, propagate)
     except SetupError as error:
         raise Unexpected(f"a vocabulary that holds together ({error})") from None
 
@@ -288,11 +291,13 @@ REQUESTS: Final[Mapping[str, Check]] = {
     "resolver": function, "facts": function, "country_header": text, "region_header": text, "geo": text,
     "trusted_hops": whole, "campaign": one_of("first", "last", "off"), "channel": text,
     "session": either(yes_or_no, function), "staff": function, "test_header": text, "bots": yes_or_no, "exclude": texts,
+    "trust_baggage": either(yes_or_no, texts),
 }  # fmt: skip
 CONFIGURE: Final[Mapping[str, Check]] = {
     "service_name": text, "environment": text, "hash_key_id": text, "capacity": whole,
     "revenue_basis": one_of("excl_tax", "incl_tax"), "emit": one_of("now", "on_commit"),
     "export": either(one_of("otlp", "console", "none"), texts_of("otlp", "console", "none")), "spool": spool,
+    "baggage_hosts": texts,
 }  # fmt: skip
 LOGGING: Final[Mapping[str, Check]] = {"enabled": yes_or_no, "exclude": texts}
 TOP: Final[Mapping[str, Check]] = {

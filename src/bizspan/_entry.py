@@ -271,6 +271,7 @@ def begin(
     apart: bool = False,
     kind: SpanKind = SpanKind.SERVER,
     received: Callable[[Pipeline], Attributes] | None = None,
+    yields: bool = False,
 ) -> Entry | None:
     """
     The scope of a request or task that begins here, entered; None while nothing is configured. Never raises.
@@ -284,6 +285,7 @@ def begin(
         apart: Whether it is never inside another request, whatever its context looks like.
         kind: Of its entry span: a task's is the consumer's, however many other spans are around it.
         received: Gives the facts that came with it from another process, checked, by attribute key.
+        yields: Whether what is known around wins over those.
     """
     try:
         pipeline = _active.current or _active.pipeline()
@@ -293,7 +295,7 @@ def begin(
         around = outside_of_requests(current) if apart and current is not None else current
         is_apart = around is not current
         if received is not None and (carried := received(pipeline)):
-            around = Received(carried, around)
+            around = Received(carried, around, yields=yields)
         entry = Entry(pipeline, around, request_facts, identity_facts, is_ready)
         entry.is_apart, entry.kind = is_apart, kind
         attach_current(entry)

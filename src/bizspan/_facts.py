@@ -106,11 +106,12 @@ class FactTable:
         hasher: Hashes personal facts; None drops them (production without a key).
     """
 
-    __slots__ = ("_hasher", "accounts", "slots", "slots_by_key")
+    __slots__ = ("_hasher", "accounts", "slots", "slots_by_key", "travelling")
 
     def __init__(self, declared: Mapping[str, Attribute], accounts: Accounts, hasher: Hasher | None) -> None:
         self.slots = {name: Slot(attribute) for name, attribute in declared.items()}
         self.slots_by_key = {slot.key: slot for slot in self.slots.values()}
+        self.travelling = {key: slot for key, slot in self.slots_by_key.items() if slot.attribute.propagate}
         self.accounts = accounts
         self._hasher = hasher
 

@@ -26,26 +26,31 @@ LIMIT: Final = 8192
 
 _MESSAGE: Final = "a message's facts"
 _NAME_LIMIT: Final = 64
-_HASHED: Final = re.compile(r"[ -~]{1,64}:[0-9a-f]{64}")
+# A personal fact, as it leaves.
+HASHED: Final = re.compile(r"[ -~]{1,64}:[0-9a-f]{64}")
 
 
 class Received(Scope):
     """
-    Facts that came with a message, clean already.
+    Facts that came with a message or a request, clean already.
 
     Args:
         received: By attribute key.
         around: The frame around it.
+        yields: Whether what is known around wins.
     """
 
-    __slots__ = ("_received",)
+    __slots__ = ("_received", "_yields")
 
-    def __init__(self, received: Attributes, around: Frame | None) -> None:
+    def __init__(self, received: Attributes, around: Frame | None, *, yields: bool = False) -> None:
         super().__init__({}, None if around is None else around.ambient, None if around is None else around.run)
         self._received = received
+        self._yields = yields
 
     def _fill_own(self, facts: FactTable, attributes: Attributes) -> None:
+        known = {**attributes} if self._yields else {}
         attributes.update(self._received)
+        attributes.update(known)
 
 
 def outgoing() -> Attributes:
@@ -100,7 +105,7 @@ def _checked(pipeline: Pipeline, key: object, value: object) -> Value | None:
     slot = pipeline.facts.slots_by_key.get(key)
     if slot is not None:
         if slot.attribute.personal:
-            return value if type(value) is str and _HASHED.fullmatch(value) else None
+            return value if type(value) is str and HASHED.fullmatch(value) else None
         return pipeline.facts.accept(slot.attribute, value)[0]
     custom = key.removeprefix(names.CUSTOM_PREFIX)
     if custom == key or clean_name(custom) != custom or len(custom) > _NAME_LIMIT:

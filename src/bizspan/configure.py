@@ -13,7 +13,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
-from bizspan import _active, _guard, _signals
+from bizspan import _active, _baggage, _guard, _signals
 from bizspan._arguments import Arguments, checked, refuse_unbuilt
 from bizspan._pipeline import CAPACITY, Pipeline
 from bizspan._run import abandon_open_runs
@@ -76,6 +76,7 @@ class Configuration:
         global _current
         if _current is self:
             _current = None
+            _baggage.hosts = None
         try:
             self._undo(timeout_s)
         except Exception as error:
@@ -126,6 +127,7 @@ def configure(
     emit: Emit = _NOW,
     metric_dimensions: Mapping[str, Iterable[str] | None] | None = None,
     spool: str | os.PathLike[str] | Spool | None = None,
+    baggage_hosts: Iterable[str] | None = None,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
     logger_provider: LoggerProvider | None = None,
@@ -156,6 +158,9 @@ def configure(
         spool: A directory; events are on disk before they count as acknowledged, and are sent over OTLP/HTTP from
             there, past the logger provider, until a collector has taken them. `bizspan.spool.Spool` has its options.
             By default ``BIZSPAN_SPOOL_DIR``.
+        baggage_hosts: Where facts that are declared ``propagate=`` travel, in the header ``baggage`` of requests,
+            httpx, aiohttp, urllib3 and gRPC: hosts, or ``"*.shop.internal"`` for all below that name. An empty list
+            sends none, and passes none on. Default: nothing is done.
         tracer_provider: To be joined instead of the global one.
         meter_provider: The same for metrics.
         logger_provider: The same for events.
@@ -256,6 +261,7 @@ def _win(current: Configuration, told: Mapping[str, Any]) -> Configuration:
     if current.settings is not None:
         current.settings.adopt(arguments.settings)
         _active.restart()
+    _guard_baggage(arguments)
     current.told_by_file = None
     return current
 
@@ -264,7 +270,16 @@ def _set_up(arguments: Arguments) -> Configuration:
     global _current
     _current = _configure_sdk(arguments) if "otlp" in arguments.exports else _configure_api(arguments)
     _current.settings = arguments.settings
+    _guard_baggage(arguments)
     return _current
+
+
+def _guard_baggage(arguments: Arguments) -> None:
+    """Send facts to the hosts that are allowed, from the clients that are imported now or later."""
+    if arguments.baggage_hosts is not None:
+        clients: Any = import_module("bizspan.integrations._clients")
+        clients.install()
+    _baggage.hosts = arguments.baggage_hosts
 
 
 def _configure_api(arguments: Arguments) -> Configuration:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from bizspan import names
 from bizspan._regions import CONTINENTS, COUNTRIES
@@ -115,14 +115,17 @@ class Vocabulary:
         prefix: Comes before each name to make its key, for example ``"shop"``.
         attributes: The facts.
         version: Yours; it goes out with the schema URL.
+        propagate: Standard facts that may travel to other services too, by keyword: ``["segment", "plan"]``.
 
     Raises:
-        SetupError: When two facts share a name or a key, a key is also a namespace, or the prefix is reserved.
+        SetupError: When two facts share a name or a key, a key is also a namespace, the prefix is reserved, or
+            `propagate` names what can't travel.
     """
 
     prefix: str
     attributes: tuple[Attribute, ...] | Iterable[Attribute] = ()
     version: str = "1"
+    propagate: tuple[str, ...] | Iterable[str] = ()
     by_name: Mapping[str, Attribute] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -138,6 +141,7 @@ class Vocabulary:
                 raise SetupError(f"Vocabulary {self.prefix!r} takes Attribute objects, got {attribute!r}.")
         object.__setattr__(self, "attributes", tuple(_keyed(a, self.prefix) for a in attributes))
         object.__setattr__(self, "by_name", _index(self))
+        object.__setattr__(self, "propagate", _travelling(self.prefix, self.propagate))
 
     def __iter__(self) -> Iterator[Attribute]:
         return iter(self.attributes)
@@ -156,9 +160,32 @@ def merged(vocabularies: Iterable[Vocabulary]) -> dict[str, Attribute]:
     Raises:
         SetupError: When two of them share a keyword or a key.
     """
+    vocabularies = tuple(vocabularies)
     everything = [attribute for vocabulary in (STANDARD, *vocabularies) for attribute in vocabulary]
     _check_keys(everything)
-    return {attribute.name: attribute for attribute in everything}
+    declared = {attribute.name: attribute for attribute in everything}
+    for name in {name for vocabulary in vocabularies for name in vocabulary.propagate}:
+        declared[name] = replace(declared[name], propagate=True)
+    return declared
+
+
+def _travelling(prefix: str, told: object) -> tuple[str, ...]:
+    """The names of a vocabulary's `propagate`, checked."""
+    if isinstance(told, str) or not isinstance(told, Iterable):
+        raise SetupError(f"Vocabulary {prefix!r}: propagate is a list of standard facts, such as ['segment'].")
+    names_of = tuple(cast("Iterable[object]", told))
+    for name in names_of:
+        if name not in STANDARD:
+            raise SetupError(
+                f"Vocabulary {prefix!r}: propagate names {name!r}, which is no standard fact; facts of your own say"
+                " Attribute(..., propagate=True)."
+            )
+        if name == "order":
+            raise SetupError(
+                f"Vocabulary {prefix!r}: the order's id does not travel by itself, because money is reconciled by it;"
+                " pass it as an argument of the call."
+            )
+    return cast("tuple[str, ...]", names_of)
 
 
 def _is_key(text: str) -> bool:
@@ -239,6 +266,7 @@ def _standard() -> Vocabulary:
     object.__setattr__(standard, "prefix", "business")
     object.__setattr__(standard, "attributes", facts)
     object.__setattr__(standard, "version", names.SCHEMA_URL.rsplit(":", 1)[-1])
+    object.__setattr__(standard, "propagate", ())
     object.__setattr__(standard, "by_name", _index(standard))
     return standard
 

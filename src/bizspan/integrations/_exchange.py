@@ -7,12 +7,12 @@ One request from its arrival to its last byte: the steps that every web framewor
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.trace import Span
 
-from bizspan import _entry, _guard, names
+from bizspan import _baggage, _entry, _guard, names
 from bizspan._entry import Entry
 from bizspan._facts import EXTRACTOR_FAILED
 from bizspan._streaming import Steps
@@ -21,6 +21,10 @@ from bizspan.integrations._campaign import keep_touch
 from bizspan.integrations._http import Arrived, request_facts, visitor_facts, who_acts
 from bizspan.integrations._routes import Route
 from bizspan.integrations._rules import Rules
+
+if TYPE_CHECKING:
+    from bizspan._pipeline import Pipeline
+    from bizspan._types import Attributes
 
 T = TypeVar("T")
 
@@ -100,6 +104,14 @@ class Exchange:
     def request_facts(self) -> Mapping[str, object]:
         """What the request itself says."""
         return self._told(request_facts(self._rules, self._arrived, self.entry.pipeline))
+
+    def received(self, pipeline: Pipeline) -> Attributes:
+        """The facts that a service which is trusted sent along."""
+        try:
+            return _baggage.received(pipeline, self._arrived.header(_baggage.HEADER))
+        except Exception as error:
+            _guard.swallowed("a request: its baggage", error)
+            return {}
 
     def identity_facts(self) -> Mapping[str, object]:
         """What is known once `ready` was called; every fact, where the rules have a function for that."""
@@ -276,6 +288,8 @@ def begin(rules: Rules, arrived: Arrived, is_ready: Callable[[], bool] | None = 
             exchange.identity_facts,
             is_ready or exchange.knows_who,
             apart=True,
+            received=exchange.received if rules.trusts_baggage(arrived.method, arrived.path) else None,
+            yields=True,
         )
         if entry is None:
             return None

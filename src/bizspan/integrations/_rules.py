@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
+from bizspan._baggage import keep_out_of_logs
 from bizspan._types import Plain
 from bizspan.errors import SetupError
 from bizspan.integrations._routes import Route, RouteMap
@@ -51,6 +52,9 @@ class Rules:
         test_header: A header whose presence says that a request is a test.
         bots: Whether bots are told by their user agents. Whoever is logged in is none.
         exclude: Paths that are left alone, ``"/health"`` or with a last ``*``.
+        trust_baggage: Whether facts that are declared ``propagate=`` are taken of the header ``baggage``: of all
+            requests, or of those whose paths are listed as in `routes`, ``"POST /internal/*"``. Whoever reaches these
+            routes can say what he likes there.
 
     Functions of the request are plain ones, and are asked once per request, after authentication.
 
@@ -73,6 +77,7 @@ class Rules:
     test_header: str | None = None
     bots: bool = True
     exclude: tuple[str, ...] = ()
+    trust_baggage: bool | RouteMap | Iterable[str] = False
 
     def __post_init__(self) -> None:
         routes = self.routes if isinstance(self.routes, (RouteMap, Mapping)) else None
@@ -98,6 +103,7 @@ class Rules:
         if not all(isinstance(path, str) and path.startswith("/") for path in paths):
             raise SetupError("exclude= must be a list of paths, such as ['/health', '/static/*'].")
         object.__setattr__(self, "exclude", paths)
+        object.__setattr__(self, "trust_baggage", _trusted(self.trust_baggage))
         if self.geo is not None:
             from bizspan.integrations._geo import opened  # where it is asked for: it reads a file
 
@@ -121,11 +127,29 @@ class Rules:
         """The routes, ready for use."""
         return self.routes  # type: ignore[return-value] # pyright: ignore[reportReturnType] - see __post_init__
 
+    def trusts_baggage(self, method: str, path: str) -> bool:
+        """Whether facts are taken of the header of such a request."""
+        trusted = self.trust_baggage
+        return trusted.find(method, path) is not None if isinstance(trusted, RouteMap) else trusted is True
+
     def leaves_alone(self, path: str) -> bool:
         """Whether requests of this path are none of ours."""
         return bool(self.exclude) and any(
             path.startswith(excluded[:-1]) if excluded.endswith("*") else path == excluded for excluded in self.exclude
         )
+
+
+def _trusted(told: object) -> bool | RouteMap:
+    if isinstance(told, (bool, RouteMap)):
+        if told:
+            keep_out_of_logs()
+        return told
+    given = list(cast("Iterable[object]", told)) if isinstance(told, Iterable) and not isinstance(told, str) else [None]
+    paths = [path for path in given if isinstance(path, str) and path.split()[-1:] and path.split()[-1][0] == "/"]
+    if len(paths) < len(given):
+        # Views have no names yet when a request arrives.
+        raise SetupError("trust_baggage= must be True, False, or a list of paths, such as ['POST /internal/*'].")
+    return _trusted(RouteMap({path: Route() for path in paths}))
 
 
 def _is_text(value: object) -> bool:

@@ -72,6 +72,8 @@ class Bizspan:
         test_header: A header whose presence says that a request is a test.
         bots: Whether bots are told by their user agents. Default: yes.
         exclude: Paths that are left alone, ``"/health"`` or with a last ``*``.
+        trust_baggage: Whether facts are taken of the header ``baggage``: of all requests, or of the listed paths,
+            ``"POST /internal/*"``. Default: no.
 
     Raises:
         SetupError: When an option is unknown or can't be used; the text says what to write instead.
@@ -92,7 +94,7 @@ class Bizspan:
             channel: str | Callable[[Request], str | None] | None = None,
             session: bool | Callable[[Request], str | None] = False,
             staff: Callable[[Request], bool] | None = None, test_header: str | None = None, bots: bool = True,
-            exclude: Iterable[str] = (),
+            exclude: Iterable[str] = (), trust_baggage: bool | Iterable[str] = False,
         ) -> None: ...  # fmt: skip
 
     else:

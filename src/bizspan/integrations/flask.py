@@ -68,6 +68,8 @@ class Bizspan:
         test_header: A header whose presence says that a request is a test.
         bots: Whether bots are told by their user agents. Default: yes.
         exclude: Paths that are left alone, ``"/health"`` or with a last ``*``.
+        trust_baggage: Whether facts are taken of the header ``baggage``: of all requests, or of the listed paths,
+            ``["POST /internal/*"]``. Default: no.
 
     Raises:
         SetupError: When an option is unknown or can't be used, or when the application has bizspan already.
@@ -91,12 +93,13 @@ class Bizspan:
         test_header: str | None = None,
         bots: bool | None = None,
         exclude: tuple[str, ...] | list[str] | None = None,
+        trust_baggage: bool | tuple[str, ...] | list[str] | None = None,
     ) -> None:
         options: dict[str, Any] = {
             "routes": routes, "resolver": resolver, "facts": facts, "country_header": country_header,
             "region_header": region_header, "geo": geo, "trusted_hops": trusted_hops, "campaign": campaign,
             "channel": channel, "session": session, "staff": staff, "test_header": test_header, "bots": bots,
-            "exclude": exclude,
+            "exclude": exclude, "trust_baggage": trust_baggage,
         }  # fmt: skip
         self._told = {name: value for name, value in options.items() if value is not None}
         if app is not None:
