@@ -5,12 +5,12 @@ Brings what the spool holds to the collector, for as long as it takes: at least 
 from __future__ import annotations
 
 import os
+import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import Enum
-from queue import Empty, SimpleQueue
 from typing import Final, Protocol
 
 from bizspan import _guard
@@ -151,7 +151,7 @@ class _Life:
         self.most_bytes = MOST_BYTES
         self.settled = 0
         # Takes a put from a signal handler or a finalizer that came between any two steps: no lock of ours is in it.
-        self.signal: SimpleQueue[None] = SimpleQueue()
+        self.signal: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.starting = threading.Lock()
         self.thread: threading.Thread | None = None
         self.turn = threading.Lock()
@@ -312,11 +312,11 @@ class Sender:
             if self._step(life) is Outcome.NOTHING:
                 try:
                     life.signal.get(timeout=self._idle_s)
-                except Empty:
+                except queue.Empty:
                     continue
                 life.awake = True
                 if not life.flushes:
-                    with suppress(Empty):
+                    with suppress(queue.Empty):
                         life.signal.get(timeout=self._linger_s)
             life.awake = True
 
@@ -326,7 +326,7 @@ class Sender:
             left = life.due - self._clock()
             if left <= 0:
                 return
-            with suppress(Empty):
+            with suppress(queue.Empty):
                 life.signal.get(timeout=left)
 
     def _hurry(self, life: _Life) -> None:
