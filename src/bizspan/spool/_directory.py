@@ -10,6 +10,7 @@ import re
 import stat
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -123,7 +124,8 @@ class Directory:
             try:
                 told = files.lstat(self.path)
             except FileNotFoundError:
-                files.make_directory(self.path)
+                with suppress(FileExistsError):  # another process was quicker
+                    files.make_directory(self.path)
                 told = files.lstat(self.path)
             if not stat.S_ISDIR(told.st_mode):
                 raise Unusable("the path is no directory")
