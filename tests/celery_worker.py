@@ -163,12 +163,12 @@ def worker(
         process.wait(BOUND_S)
 
 
-def drive(sender: Any, tasks: int, threads: int = 8) -> tuple[Driven, list[Any]]:
-    """Send so many tasks from so many threads, each in the scope of its own segment."""
+def drive(sender: Any, tasks: int, threads: int = 8, *, prefix: str = "o-") -> tuple[Driven, list[Any]]:
+    """Send so many tasks from so many threads, each in the scope of its own segment; `prefix` begins their orders."""
     driven = Driven()
     results: list[Any] = []
     for number in range(tasks):
-        driven.orders[f"o-{number:05}"] = f"s{number % SEGMENTS}"
+        driven.orders[f"{prefix}{number:05}"] = f"s{number % SEGMENTS}"
     queue = iter(list(driven.orders.items()))
     lock = threading.Lock()
 

@@ -10,8 +10,10 @@ import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from _collector import Receiver
+if TYPE_CHECKING:
+    from _collector import Receiver
 
 BOUND_S = 30.0
 

@@ -9,12 +9,12 @@ forked child builds its own from the same recipe.
 from __future__ import annotations
 
 import os
+import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from bizspan import _guard
@@ -158,7 +158,8 @@ class Pipeline:
         self._emitting = threading.RLock()
         self._is_counting = self._is_emitting = False
         self._awake = False
-        self._signal: SimpleQueue[None] = SimpleQueue()
+        # Looked up now, here and elsewhere: gevent may patch it after bizspan's import, as in a preloaded worker.
+        self._signal: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -262,11 +263,11 @@ class Pipeline:
         while not self.closed:
             self._awake = False
             if not self._intake and not self._events:
-                with suppress(Empty):
+                with suppress(queue.Empty):
                     self._signal.get(timeout=self.waiting.due_in_s())
             self._awake = True
             self._closing.wait(_BATCH_DELAY_S)  # so that one switch of threads serves many records
-            with suppress(Empty):  # another thread was quicker
+            with suppress(queue.Empty):  # another thread was quicker
                 while not self._signal.empty():
                     self._signal.get_nowait()
             self.take()

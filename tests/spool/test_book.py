@@ -18,7 +18,7 @@ from bizspan.errors import SetupError
 from bizspan.sdk.spool import SpoolLogRecordProcessor
 from bizspan.spool import Spool
 from tests.providers import metrics_of, reader, size
-from tests.spool.collector import Collector, collector, facts
+from tests.spool.receiving import Collector, collector, facts
 
 
 @pytest.fixture

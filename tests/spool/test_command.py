@@ -12,7 +12,7 @@ import pytest
 
 import bizspan
 from bizspan.cli import main
-from tests.spool.collector import Collector, collector
+from tests.spool.receiving import Collector, collector
 
 
 @pytest.fixture

@@ -325,7 +325,8 @@ def test_an_unfinished_file_of_a_process_that_is_gone_is_cleared(tmp_path: Path)
     It never had a name under which an event was acknowledged.
     """
     segment = ended(tmp_path, ["a"])
-    segment.rename(segment.with_suffix(".tmp"))
+    _, rest = segment.stem.split("-", 1)
+    segment.rename(tmp_path / f"{time.time_ns() - 61 * 10**9:016x}-{rest}.tmp")
     adopter = Shelf(tmp_path)
     adopter.store.adopt()
     adopter.end()

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import atexit
 import os
+import queue
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from bizspan import _guard
 
-EXIT_BOUND_S: Final = 2.5
+EXIT_BOUND_S: Final = 2.0  # of 2.5 for the process: the interpreter needs up to 0.5 s to go down on a busy machine
 _SIGTERM_BOUND_S: Final = 2.0
 _TO_SAY_S: Final = 0.2  # of it, for a line about what may be lost
 _BEFORE_MANAGERS: Final = 10  # multiprocessing runs the highest first; those of negative ones wait for its children
@@ -38,13 +38,13 @@ class Workers:
     def __init__(self, size: int) -> None:
         self._size = size
         self._pid = 0
-        self._tasks: SimpleQueue[tuple[Task, SimpleQueue[bool]] | None] = SimpleQueue()
+        self._tasks: queue.SimpleQueue[tuple[Task, queue.SimpleQueue[bool]] | None] = queue.SimpleQueue()
 
     def ensure(self) -> None:
         """Have the threads in this process: a forked child has none of its parent's."""
         if self._pid == os.getpid():
             return
-        tasks: SimpleQueue[tuple[Task, SimpleQueue[bool]] | None] = SimpleQueue()
+        tasks: queue.SimpleQueue[tuple[Task, queue.SimpleQueue[bool]] | None] = queue.SimpleQueue()
         try:
             for number in range(self._size):
                 threading.Thread(target=_work, args=(tasks,), name=f"bizspan-flush-{number}", daemon=True).start()
@@ -62,7 +62,7 @@ class Workers:
         """
         if self._pid != os.getpid():
             return False
-        done: SimpleQueue[bool] = SimpleQueue()
+        done: queue.SimpleQueue[bool] = queue.SimpleQueue()
         for task in tasks:
             self._tasks.put((task, done))
         deadline = time.monotonic() + timeout_s
@@ -70,7 +70,7 @@ class Workers:
         for _ in tasks:
             try:
                 good = done.get(timeout=max(0.0, deadline - time.monotonic())) and good
-            except Empty:
+            except queue.Empty:
                 return False
         return good
 
@@ -81,7 +81,7 @@ class Workers:
         self._pid = 0
 
 
-def _work(tasks: SimpleQueue[tuple[Task, SimpleQueue[bool]] | None]) -> None:
+def _work(tasks: queue.SimpleQueue[tuple[Task, queue.SimpleQueue[bool]] | None]) -> None:
     while (item := tasks.get()) is not None:
         task, done = item
         try:

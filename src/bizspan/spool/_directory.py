@@ -10,6 +10,7 @@ import re
 import stat
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +19,7 @@ from bizspan.spool._files import Files
 
 _FULL_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _STALE_S: Final = 1.0  # how old what is known of other processes' files, and of the free space, may be
+_WRITES: Final = 64  # between two looks at the clock
 
 SEGMENT, ACK, DEAD, UNFINISHED, BAD = ".seg", ".ack", ".dead", ".tmp", ".bad"
 _NAME: Final = re.compile(r"([0-9a-f]{16})-([0-9a-f]{20})-([0-9a-f]{8})(\.seg|\.ack|\.dead|\.tmp|\.bad)")
@@ -103,7 +105,9 @@ class Directory:
         self._monotonic = monotonic
         self._looked = float("-inf")
         self._others = 0  # bytes of files that are not ours
-        self._free = 0
+        self._room = 0  # what may be written before the next look
+        self._until_look = 0  # how many writes
+        self._short = SPOOL_FULL  # what it means that there is none
         self.looks = 0  # raised with each look
         self.own_bytes = 0  # kept by those who write and delete
         self._owned: set[str] = set()
@@ -123,7 +127,8 @@ class Directory:
             try:
                 told = files.lstat(self.path)
             except FileNotFoundError:
-                files.make_directory(self.path)
+                with suppress(FileExistsError):  # another process was quicker
+                    files.make_directory(self.path)
                 told = files.lstat(self.path)
             if not stat.S_ISDIR(told.st_mode):
                 raise Unusable("the path is no directory")
@@ -169,6 +174,7 @@ class Directory:
         if str(name) in self._owned:
             self._owned.discard(str(name))
             self.own_bytes -= size
+            self._room += size
 
     def refusal(self, size: int) -> str | None:
         """
@@ -176,13 +182,17 @@ class Directory:
 
         Other processes' files and the free space are looked at once a second at most.
         """
+        room = self._room - size
+        if room >= 0 and self._until_look > 0:
+            self._until_look -= 1
+            self._room = room
+            return None
         if self._monotonic() - self._looked > _STALE_S:
             self._look()
-        if self.own_bytes + self._others + size > self.most_bytes:
-            return SPOOL_FULL
-        if self._free - size < self._floor_bytes:
-            return LOW_SPACE
-        self._free -= size
+        self._until_look = _WRITES
+        if self._room < size:
+            return self._short
+        self._room -= size
         return None
 
     def used_bytes(self) -> int:
@@ -198,9 +208,12 @@ class Directory:
                 if text not in self._owned and name_of(text) is not None:
                     total += self._size(text)
             self._others = total
-            self._free = self.files.free_bytes(self.path)
+            spare = self.files.free_bytes(self.path) - self._floor_bytes
         except OSError:
-            self._free = self.most_bytes + self._floor_bytes  # the write itself will tell
+            spare = self.most_bytes  # the write itself will tell
+        left = self.most_bytes - self.own_bytes - self._others
+        self._room = min(left, spare)
+        self._short = SPOOL_FULL if left <= spare else LOW_SPACE
 
     def _size(self, text: str) -> int:
         try:

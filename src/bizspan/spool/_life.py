@@ -4,8 +4,8 @@ The state of a sender's loop in one process.
 
 from __future__ import annotations
 
+import queue
 import threading
-from queue import SimpleQueue
 from typing import Final
 
 MOST_BYTES: Final = 1 << 20
@@ -50,7 +50,7 @@ class Life:
         self.most_bytes = MOST_BYTES
         self.settled = 0
         # Takes a put from a signal handler or a finalizer that came between any two steps: no lock of ours is in it.
-        self.signal: SimpleQueue[None] = SimpleQueue()
+        self.signal: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.starting = threading.Lock()
         self.thread: threading.Thread | None = None
         self.turn = threading.Lock()

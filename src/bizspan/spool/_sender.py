@@ -5,13 +5,13 @@ Brings what the spool holds to the collector, for as long as it takes: at least 
 from __future__ import annotations
 
 import os
+import queue
 import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
-from queue import Empty
 from typing import Final
 
 from bizspan import _guard
@@ -195,11 +195,11 @@ class Sender:
             if self._step(life) is Outcome.NOTHING:
                 try:
                     life.signal.get(timeout=self._idle_s)
-                except Empty:
+                except queue.Empty:
                     continue
                 life.awake = True
                 if not life.flushes:
-                    with suppress(Empty):
+                    with suppress(queue.Empty):
                         life.signal.get(timeout=self._linger_s)
             life.awake = True
 
@@ -212,7 +212,7 @@ class Sender:
             for flush in list(life.flushes):
                 if flush.deadline <= life.due:
                     flush.done.set()  # in vain: nothing is tried before its time is over
-            with suppress(Empty):
+            with suppress(queue.Empty):
                 life.signal.get(timeout=left)
 
     def _hurry(self, life: Life) -> None:

@@ -23,6 +23,7 @@ from bizspan.spool._writer import Writer
 _WINDOW_MOST: Final = 2 * (_frame.EVENT_MOST + HEAD_SIZE)  # always holds one whole frame, wherever it starts
 _SEAL_BYTES: Final = 1 << 20  # a current segment of this size that was taken is replaced, so that it can go
 _HEAD_BYTES: Final = 1 << 16
+_UNFINISHED_S: Final = 60.0  # a file of this age without its final name is nobody's any more
 NO_SCOPE: Final = bytes(4)  # see `pack_scope`
 
 # (scope, schema URL, entries)
@@ -359,6 +360,9 @@ class Store:
 
     def _clear(self, name: Name) -> None:
         """Remove a file whose process ended before it was published."""
+        # Its lock alone would not tell: there is a moment between making a file and locking it.
+        if self._clock() - name.created_ns / 1e9 < _UNFINISHED_S:
+            return
         try:
             segment = _segment.adopt(self._directory, name)
         except OSError:
