@@ -21,7 +21,6 @@ from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-from _collector import Rotel
 from bizspan._clock import Ids
 from bizspan._record import Record
 from bizspan._types import Attributes
@@ -177,13 +176,16 @@ class _Quiet(DiskBook):
 
 def _quiet_book(directory: str, writer_id: str = "0" * 20) -> DiskBook:
     book = _Quiet(Spool(directory), _NOWHERE, writer_id, dict, pack_scope(b"", b""))
-    book._wake = _nothing
+    book._life.awake = True
     return book
 
 
 @contextmanager
 def _collector() -> Generator[str]:
     """A real collector in a process of its own, so that its CPU is not counted."""
+    sys.path.append(str(_ROOT / "examples"))  # where pytest finds it by itself
+    from _collector import Rotel
+
     command = [sys.executable, "-m", "tests.bench.sink"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=_ROOT, text=True) as behind:
         try:

@@ -277,7 +277,7 @@ def test_the_thread_starts_at_the_first_wake_and_delivers(senders: list[Sender])
         for _ in range(100):
             sender.wake()
         assert server.wait(1)
-        thread = sender._life.thread
+        thread = sender.life.thread
         assert thread is not None
         assert thread.daemon
         assert before + 2 == threading.active_count()  # and the server's for its connection
@@ -403,7 +403,7 @@ def test_a_flush_with_nothing_to_do_starts_nothing() -> None:
     with FarEnd(OK) as server:
         sender = sender_to(server, Memory())
         assert sender.flush(0)
-        assert None is sender._life.thread
+        assert None is sender.life.thread
 
 
 def test_stop_is_bounded_even_in_a_black_hole() -> None:
@@ -419,14 +419,14 @@ def test_stop_is_bounded_even_in_a_black_hole() -> None:
         flushed: list[bool] = []
         flushing = threading.Thread(target=lambda: flushed.append(sender.flush(20)))
         flushing.start()
-        assert until(lambda: bool(sender._life.flushes))
+        assert until(lambda: bool(sender.life.flushes))
         began = time.monotonic()
         sender.stop(5)
         flushing.join(5)
         took = time.monotonic() - began
         sender.wake()
 
-        thread = sender._life.thread
+        thread = sender.life.thread
         assert thread is not None
         assert not thread.is_alive()
         assert ([False], 1, 1) == (flushed, source.waiting(), len(server.requests))

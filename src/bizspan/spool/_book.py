@@ -97,6 +97,7 @@ class DiskBook:
         )
         self._sender = Sender(self, Poster(target), _wire.export_request, idle_s=SCAN_S)
         self._wake = self._sender.wake
+        self._life = self._sender.life  # of this process; a child has a book of its own
         self._scanned = self._synced = float("-inf")
         _books.add(self)
 
@@ -105,7 +106,7 @@ class DiskBook:
     def append(self, record: Record) -> str | None:
         """Take one event. See `bizspan._book.Book`."""
         reason = self._append(self._prefix(record))
-        if reason is None:
+        if not self._life.awake:
             self._wake()
         return reason
 

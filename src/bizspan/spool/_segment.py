@@ -15,6 +15,7 @@ from bizspan.spool._ack import Ack
 from bizspan.spool._directory import ACK, BAD, SEGMENT, UNFINISHED, Directory, Name
 from bizspan.spool._frame import Frame
 
+_CURRENT: Final = os.SEEK_CUR
 _SIGNED: Final = 1 << 40  # no file that somebody else opens has its position there
 
 
@@ -37,13 +38,14 @@ class Segment:
     """
 
     __slots__ = (
-        "_signature", "ack", "damaged", "descriptor", "directory", "is_own", "is_sealed", "name", "path", "resource",
-        "scopes", "size",
+        "_lseek", "_pwrite", "_signature", "ack", "damaged", "descriptor", "directory", "is_own", "is_sealed", "name",
+        "path", "resource", "salt", "scopes", "size",
     )  # fmt: skip
 
     def __init__(self, directory: Directory, name: Name, descriptor: int, size: int, head: bytes = b"") -> None:
         self.directory = directory
         self.name = name
+        self.salt = name.salt
         self.path = directory.file(name)
         self.descriptor = descriptor
         self.size = size
@@ -53,6 +55,8 @@ class Segment:
         self.resource = b""
         self.scopes: dict[int, bytes] = {}
         self.ack = Ack(directory.files, directory.file(name.other(ACK)), name.salt, head)
+        # On the way of every event.
+        self._lseek, self._pwrite = directory.files.lseek, directory.files.pwrite
         self._signature = _SIGNED + int.from_bytes(os.urandom(4), "little")
         directory.files.lseek(descriptor, self._signature, os.SEEK_SET)
 
@@ -80,12 +84,12 @@ class Segment:
             Gone: When the descriptor is another file's.
             OSError: When it can't be written.
         """
-        files, descriptor, size = self.directory.files, self.descriptor, self.size
-        if files.lseek(descriptor, 0, os.SEEK_CUR) != self._signature:
+        descriptor, size = self.descriptor, self.size
+        if self._lseek(descriptor, 0, _CURRENT) != self._signature:
             raise Gone(errno.EBADF, "closed by somebody else")
-        written = files.pwrite(descriptor, data, size)
-        if written != len(data):
-            files.ftruncate(descriptor, size)  # the next frame would overwrite it, but a reader may come first
+        if self._pwrite(descriptor, data, size) != len(data):
+            # The next frame would overwrite it, but a reader may come first.
+            self.directory.files.ftruncate(descriptor, size)
             raise OSError(errno.ENOSPC, "cut short")
 
     def read(self, offset: int, most: int) -> bytes:

@@ -83,7 +83,7 @@ class Sender:
         self.holds = _guard.Tallies()
 
     @property
-    def _life(self) -> Life:
+    def life(self) -> Life:
         pid = os.getpid()
         # One step of the interpreter, so that two threads of a child don't begin two lives.
         return self._lives.get(pid) or self._lives.setdefault(pid, Life())
@@ -92,7 +92,7 @@ class Sender:
 
     def wake(self) -> None:
         """Say that something waits. Never blocks, never raises; nothing is sent earlier than a back-off allows."""
-        life = self._life
+        life = self.life
         if life.awake or life.closing.is_set():
             return
         life.awake = True
@@ -111,7 +111,7 @@ class Sender:
             timeout_s: How long to wait, at most: where the next attempt comes later than that, it gives up sooner.
         """
         deadline = self._clock() + timeout_s
-        life = self._life
+        life = self.life
         waiting = (
             self._source.waiting()
         )  # before `settled`: too late a goal is met in the end, too early a one is wrong
@@ -136,7 +136,7 @@ class Sender:
         Args:
             timeout_s: How long to wait for the thread.
         """
-        life = self._life
+        life = self.life
         life.closing.set()
         self._poster.interrupt()
         life.signal.put(None)
@@ -152,7 +152,7 @@ class Sender:
     @property
     def due_in_s(self) -> float:
         """Seconds until the next attempt may be made; 0 without a back-off."""
-        return max(0.0, self._life.due - self._clock())
+        return max(0.0, self.life.due - self._clock())
 
     def _has_thread(self, life: Life) -> bool:
         """Whether a thread runs, or another frame is about to start it."""
@@ -241,7 +241,7 @@ class Sender:
         Args:
             deadline: On `clock`, when to give a request up; the target's time-out applies in any case.
         """
-        life = self._life
+        life = self.life
         if not life.turn.acquire(blocking=False):
             return Outcome.BUSY
         try:

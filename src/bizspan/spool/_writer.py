@@ -19,13 +19,14 @@ from bizspan._accounts import DISK_FULL, LOW_SPACE, SHUT_DOWN, SPOOL_ERROR, SPOO
 from bizspan._book import ASIDE
 from bizspan.spool import _frame, _segment
 from bizspan.spool._directory import Directory, reason_of
-from bizspan.spool._frame import HEAD_SIZE, frame_at, pack
+from bizspan.spool._frame import HEAD_SIZE, frame_at, pack, pack_event
 from bizspan.spool._segment import Gone, Segment
 
 _FULL: Final = frozenset({SPOOL_FULL, LOW_SPACE, DISK_FULL})
 _ASIDE_MOST: Final = 1000
 _RETRY_S: Final = 0.2  # between two attempts to begin a segment on a disk that refuses
 _POLL_S: Final = 0.02
+_time: Final = time.time
 
 # Adds the sequence number to what was encoded outside the lock.
 Finish = Callable[[bytes, int], bytes]
@@ -70,6 +71,7 @@ class Writer:
         self.room = threading.Event()  # set where a segment was deleted
         self._directory = directory
         self._finish = finish
+        self._refusal = directory.refusal
         self._head = head
         self._segment_bytes = segment_bytes
         self._is_synced = is_synced
@@ -153,13 +155,15 @@ class Writer:
         size = HEAD_SIZE + len(payload)
         if len(payload) > _frame.EVENT_MOST:
             return TOO_LARGE
-        refusal = self._directory.refusal(size)
+        refusal = self._refusal(size)
         if refusal is not None:
             return refusal
         try:
-            segment = self._segment_for(size)
-            if segment is None:
-                return SPOOL_ERROR
+            segment = self.segment
+            if segment is None or segment.size + size > self._segment_bytes or self._looks != self._directory.looks:
+                segment = self._segment_for(size)
+                if segment is None:
+                    return SPOOL_ERROR
             try:
                 self._write_frame(segment, payload, scope, sequence, size)
             except Gone:
@@ -176,18 +180,12 @@ class Writer:
         return None
 
     def _write_frame(self, segment: Segment, payload: bytes, scope: int, sequence: int, size: int) -> None:
-        data = pack(
-            segment.name.salt, _frame.EVENT, payload, scope=scope, sequence=sequence, seconds=int(time.time())
-        )  # fmt: skip
+        data = pack_event(segment.salt, scope, payload, sequence, int(_time()))
         # An exception of a signal handler, such as KeyboardInterrupt, may come between any two of these lines.
         self._under_way = (segment, segment.size, size, sequence)
         segment.write(data)
-        self._commit(segment, segment.size, size, sequence)
-
-    def _commit(self, segment: Segment, start: int, size: int, sequence: int) -> None:
-        if segment.size == start:
-            segment.size = start + size
-            self._directory.own_bytes += size
+        segment.size += size
+        self._directory.own_bytes += size
         self.sequence = sequence
         self._under_way = None
 
@@ -201,7 +199,10 @@ class Writer:
         except OSError:
             data = b""
         if frame_at(data, segment.name.salt) is not None:
-            self._commit(segment, start, size, sequence)
+            if segment.size == start:
+                segment.size = start + size
+                self._directory.own_bytes += size
+            self.sequence = sequence
         self._under_way = None
 
     # --- segments -------------------------------------------------------------------------------------------------
