@@ -101,14 +101,15 @@ class Writer:
             None where it is acknowledged, else why it is refused; `ASIDE` inside a signal handler or finalizer.
         """
         reason = self._append(prefix, scope)
-        if reason in _FULL and self._block_s > 0:
+        if reason is None:
+            if self._is_synced:
+                self._sync()
+        elif self._block_s > 0 and reason in _FULL:
             deadline = self._monotonic() + self._block_s
             while reason in _FULL and (left := deadline - self._monotonic()) > 0:
                 self.room.clear()
                 self.room.wait(min(left, _POLL_S))
                 reason = self._append(prefix, scope)
-        if reason is None and self._is_synced:
-            self._sync()
         return reason
 
     def _append(self, prefix: bytes, scope: int) -> str | None:
@@ -164,12 +165,18 @@ class Writer:
                 segment = self._segment_for(size)
                 if segment is None:
                     return SPOOL_ERROR
-            try:
-                self._write_frame(segment, payload, scope, sequence, size)
-            except Gone:
-                self.abandon()
-                segment = self._begin()
-                self._write_frame(segment, payload, scope, sequence, size)
+            data = pack_event(segment.salt, scope, payload, sequence, int(_time()))
+            # An exception of a signal handler, such as KeyboardInterrupt, may come between any two of these lines.
+            self._under_way = (segment, segment.size, size, sequence)
+            segment.write(data)
+            segment.size += size
+            self._directory.own_bytes += size
+            self.sequence = sequence
+            self._under_way = None
+        except Gone:
+            self._under_way = None
+            self.abandon()
+            return self._write(prefix, scope)
         except OSError as error:
             self._under_way = None
             self._retry_at = self._monotonic() + _RETRY_S
@@ -178,16 +185,6 @@ class Writer:
                 self.seal()  # what is behind its last frame is unknown
             return reason
         return None
-
-    def _write_frame(self, segment: Segment, payload: bytes, scope: int, sequence: int, size: int) -> None:
-        data = pack_event(segment.salt, scope, payload, sequence, int(_time()))
-        # An exception of a signal handler, such as KeyboardInterrupt, may come between any two of these lines.
-        self._under_way = (segment, segment.size, size, sequence)
-        segment.write(data)
-        segment.size += size
-        self._directory.own_bytes += size
-        self.sequence = sequence
-        self._under_way = None
 
     def _recover(self) -> None:
         """A write was interrupted by an exception that was not its own: was it whole?"""
