@@ -28,7 +28,9 @@ Recipe = Callable[[int], "Pipeline"]
 current: Pipeline | None = None
 _recipe: Recipe | None = None
 _generations = count()
-_starting = threading.RLock()
+# Its one lock is made when it is first needed: gevent may patch threads after a fork, and a lock from before lets all
+# greenlets of a thread in.
+_starting: dict[str, threading.RLock] = {}
 _is_starting = False
 # The semantic conventions' key, and the one that it replaced.
 _ENVIRONMENT_KEYS: Final = ("deployment.environment.name", "deployment.environment")
@@ -47,7 +49,7 @@ def pipeline() -> Pipeline | None:
         return current
     if _recipe is None and not _signals.any_provider_is_set():
         return None
-    with _starting:
+    with _starting.get("") or _starting.setdefault("", threading.RLock()):
         if _is_starting:  # told by a signal handler or a finalizer in the middle of the start
             return None
         try:
@@ -153,7 +155,7 @@ def _forget_in_child() -> None:
     # Starts nothing: the child builds its own at first use, with its own writer, totals, locks and thread.
     global current, _starting, _is_starting
     current = None
-    _starting, _is_starting = threading.RLock(), False
+    _starting, _is_starting = {}, False
     idle.refused = Tallies()
     _inherited.drop_inherited()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from tests.child import BOUND_S, environment
-from tests.spool.collector import ROOT, Arrived, Behaviour, Collector
+from tests.spool.collector_process import ROOT, Arrived, Behaviour, Collector
 
 Kind = Literal["bizspan", "stock"]
 

@@ -56,7 +56,7 @@ def test_an_exit_is_bounded_and_the_next_start_delivers(how: str, export: str, t
         receiver.behaviour = "accept"
         with started(NEXT, receiver, **variables):
             assert receiver.wait_for(lambda receiver: len(receiver.events()) >= 50)
-        orders = {event["attributes"][names.ORDER] for event in receiver.events(names.EVENT_OPERATION)}
+        orders = {str(event["attributes"][names.ORDER]) for event in receiver.events(names.EVENT_OPERATION)}
 
     print(f"{how}, export={export}: {took_s:.2f} s")
     assert took_s < EXIT_BOUND_S + SLACK_S

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.spool.collector import Arrived
+from tests.spool.collector_process import Arrived
 from tests.spool.killing import SCENARIOS, Scenario, gaps, run
 from tests.spool.shopper import THREADS
 from tests.spool.untold import committed_but_untold

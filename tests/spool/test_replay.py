@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from tests.child import BOUND_S, environment
-from tests.spool.collector import ROOT, Collector
+from tests.spool.collector_process import ROOT, Collector
 from tests.spool.killing import drain, gaps
 
 pytestmark = pytest.mark.server

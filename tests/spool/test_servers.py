@@ -31,7 +31,7 @@ import bizspan
 from bizspan.integrations.flask import Bizspan
 from flask import Flask, request
 
-bizspan.configure(service_name="shop", export="none")
+bizspan.configure(service_name="shop")
 app = Flask(__name__)
 Bizspan(app, routes={"POST /checkout": "checkout"})
 
@@ -49,7 +49,7 @@ from bizspan.integrations.asgi import Bizspan
 from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse
 
-bizspan.configure(service_name="shop", export="none")
+bizspan.configure(service_name="shop")
 app = FastAPI()
 app.add_middleware(Bizspan, routes={"POST /checkout": "checkout"})
 

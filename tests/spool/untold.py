@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.child import environment
-from tests.spool.collector import Collector
+from tests.spool.collector_process import Collector
 from tests.spool.killing import Program, drain
 from tests.spool.shopper import SALES_UNTIL_KILLED
 

@@ -1,7 +1,7 @@
 """
 A collector in a process of its own, for tests that kill it: what it acknowledged stands in a file.
 
-    python -m tests.spool.collector FILE PORT
+    python -m tests.spool.collector_process FILE PORT
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Collector:
     def start(self) -> None:
         """Start it, on the same port as before; it answers as it was told last."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.spool.collector", str(self.file), str(self.port)],
+            [sys.executable, "-m", "tests.spool.collector_process", str(self.file), str(self.port)],
             cwd=ROOT,
             env=environment(),
             stdin=subprocess.PIPE,
