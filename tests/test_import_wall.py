@@ -59,6 +59,7 @@ HOUSE: Final = (
     ("SECOND", "context"),
     ("SECOND", "_active"),
     ("SECOND", "_signals"),
+    ("SECOND", "_self_metrics"),
     ("SECOND", "_inherited"),
     ("SECOND", "_pipeline"),
     ("FIRST", "_codes _departed"),

@@ -6,18 +6,15 @@ Needs the API only. Which providers stand behind it (the application's, ours, no
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.context import Context
-from opentelemetry.metrics import Observation
 
-from bizspan import _inherited, names
-from bizspan._accounts import idle
+from bizspan import _inherited, _self_metrics, names
 from bizspan._clock import Clock, Ids
 from bizspan._facts import Hasher
 from bizspan._pipeline import CAPACITY, Pipeline, Sink, Write, set_attributes
@@ -26,7 +23,7 @@ from bizspan.vocabulary import Attribute
 
 if TYPE_CHECKING:
     from opentelemetry._logs import Logger, LoggerProvider
-    from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider
+    from opentelemetry.metrics import Meter, MeterProvider
     from opentelemetry.trace import TracerProvider
 
     from bizspan._book import Book
@@ -243,9 +240,9 @@ def build(settings: Settings, providers: Providers, generation: int = 0) -> Pipe
         book=book,
         **replays,
     )
-    _register(meter, pipeline)
+    _self_metrics.register(meter, pipeline)
     if settings.book is not None:
-        _register_book(meter, pipeline)
+        _self_metrics.register_book(meter, pipeline)
     _inherited.meters.add(meter)
     return pipeline
 
@@ -264,106 +261,6 @@ def _histograms(meter: Meter) -> tuple[metrics.Histogram, metrics.Histogram]:
         explicit_bucket_boundaries_advisory=names.FEEDBACK_BOUNDARIES,
     )
     return duration, score
-
-
-Points = Callable[[], list[tuple[float, Any]]]
-
-
-def _register(meter: Meter, pipeline: Pipeline) -> None:
-    totals, accounts = pipeline.totals, pipeline.accounts
-
-    def money(kind: str) -> Points:
-        return lambda: totals.counted_money(kind)
-
-    def all_refused() -> dict[str, int]:
-        # With what was told before anything could take it, as in diagnostics().
-        counts = accounts.refused.values()
-        for reason, count in ({} if pipeline.isolated else idle.refused.values()).items():
-            counts[reason] = counts.get(reason, 0) + count
-        return counts
-
-    def refused() -> list[tuple[float, Any]]:
-        return [(count, {names.REASON: reason}) for reason, count in all_refused().items()]
-
-    def values_refused() -> list[tuple[float, Any]]:
-        return [(count, {names.REASON: reason}) for reason, count in accounts.values_refused.values().items()]
-
-    def offered() -> list[tuple[float, Any]]:
-        return [(accounts.acknowledged.value + sum(all_refused().values()), {})]
-
-    counters: list[tuple[str, str, str, Points]] = [
-        (names.REVENUE, names.UNIT_CURRENCY, "Revenue of successful operations.", money(names.REVENUE)),
-        (names.REFUND, names.UNIT_CURRENCY, "Money given back.", money(names.REFUND)),
-        (names.COST, names.UNIT_CURRENCY, "What operations cost.", money(names.COST)),
-        (names.METRIC_EVENTS, names.UNIT_EVENT, "Business events.", lambda: list(totals.counted_events())),
-        (names.METRIC_OFFERED, names.UNIT_EVENT, "Events that were told.", offered),
-        (
-            names.METRIC_ACKNOWLEDGED,
-            names.UNIT_EVENT,
-            "Events that were taken on.",
-            lambda: [(accounts.acknowledged.value, {})],
-        ),
-        (names.METRIC_REFUSED, names.UNIT_EVENT, "Events that were not taken on, by reason.", refused),
-        (
-            names.METRIC_HANDED_OVER,
-            names.UNIT_EVENT,
-            "Events that a provider took over.",
-            lambda: [(accounts.handed_over.value, {})],
-        ),
-        (names.METRIC_VALUES_REFUSED, names.UNIT_VALUE, "Values dropped or changed, by reason.", values_refused),
-    ]
-    for name, unit, description, points in counters:
-        callback = _callback(pipeline, points)
-        meter.create_observable_counter(name, callbacks=[callback], unit=unit, description=description)
-    meter.create_observable_gauge(
-        names.METRIC_PENDING,
-        callbacks=[_callback(pipeline, lambda: [(pipeline.pending, {})])],
-        unit=names.UNIT_EVENT,
-        description="Events that were taken on and still wait.",
-    )
-
-
-def _register_book(meter: Meter, pipeline: Pipeline) -> None:
-    def reading(name: str) -> Points:
-        def read() -> list[tuple[float, Any]]:
-            return [] if pipeline.book is None else [(getattr(pipeline.book.account(), name), {})]
-
-        return read
-
-    counters = [
-        (names.METRIC_ADOPTED, "adopted", "Events of processes that are gone, taken over."),
-        (names.METRIC_DELIVERED, "delivered", "Events that a collector has verifiably taken."),
-        (names.METRIC_REJECTED, "rejected_by_collector", "Events that a collector took the batch without."),
-        (names.METRIC_DEAD_LETTERED, "dead_lettered", "Events that a collector refused one by one."),
-        (names.METRIC_EXPIRED, "expired", "Events that waited longer than the age that was set."),
-    ]
-    for name, field, description in counters:
-        callback = _callback(pipeline, reading(field))
-        meter.create_observable_counter(name, callbacks=[callback], unit=names.UNIT_EVENT, description=description)
-    meter.create_observable_gauge(
-        names.METRIC_SPOOL_SIZE,
-        callbacks=[_callback(pipeline, reading("bytes"))],
-        unit=names.UNIT_BYTES,
-        description="What lies in the spool's directory.",
-    )
-    meter.create_observable_gauge(
-        names.METRIC_SPOOL_DURABLE,
-        callbacks=[_callback(pipeline, lambda: [(0 if pipeline.book is None else 1, {})])],
-        unit=names.UNIT_NONE,
-        description="Whether events are on disk before they count as acknowledged.",
-    )
-
-
-def _callback(pipeline: Pipeline, points: Points) -> Callable[[CallbackOptions], Iterable[Observation]]:
-    def observe(options: CallbackOptions) -> Iterable[Observation]:
-        # A forked child inherits the callback; what the parent counted is the parent's to report. A closed pipeline
-        # still answers: the last collection of a provider comes after it.
-        if pipeline.pid != os.getpid():
-            return []
-        pipeline.count_now()
-        return [Observation(value, attributes) for value, attributes in pipeline.locked(points)]
-
-    return observe
 
 
 def logger_provider_is_set() -> bool:
