@@ -291,8 +291,8 @@ def test_an_interrupt_in_the_middle_of_a_write_leaves_no_gap_and_no_double(tmp_p
     interrupts = 0
     try:
         while interrupts < 200:
-            signal.setitimer(signal.ITIMER_REAL, 0.0003)
             try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0003)
                 while True:
                     shelf.writer.append(b"x")
             except KeyboardInterrupt:
