@@ -43,6 +43,18 @@ def test_a_grpc_set_up_needs_an_endpoint_of_the_spool_s_own() -> None:
     assert own["BIZSPAN_SPOOL_ENDPOINT"] == from_environment({f"{OTLP}ENDPOINT": "http://x"} | own).url
 
 
+def test_an_endpoint_in_code_is_enough_for_a_grpc_set_up() -> None:
+    """
+    It is the whole URL, so the variables are asked for everything but where to; headers still come from them.
+    """
+    variables = {f"{OTLP}PROTOCOL": "grpc", f"{OTLP}ENDPOINT": "collector:4317", f"{OTLP}HEADERS": "api-key=k"}
+    target = from_environment(variables, url="http://collector:4318/v1/logs")
+
+    assert ("http://collector:4318/v1/logs", (("api-key", "k"),)) == (target.url, target.headers)
+    with pytest.raises(SetupError, match="endpoint"):
+        from_environment({}, url="collector:4318")
+
+
 def test_headers_timeout_compression_and_files_are_taken() -> None:
     """
     Those of logs first; header values are percent-decoded; gzip unless told otherwise.

@@ -63,10 +63,20 @@ def test_the_directory_and_its_files_are_for_their_owner_alone(tmp_path: Path) -
     shelf.end()
 
 
-@pytest.mark.parametrize("kind", ["file", "link", "shared"])
-def test_a_path_that_others_could_use_is_refused(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("file", "is no directory"),
+        ("link", "is no directory"),
+        ("shared", "others may enter"),
+        ("theirs", "another user"),
+    ],
+)
+def test_a_path_that_others_could_use_is_refused(
+    tmp_path: Path, kind: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
-    A file, a link, and a directory that others may enter and that holds other things.
+    A file, a link, a directory that others may enter and that holds other things, and another user's; each says so.
     """
     path = tmp_path / "spool"
     if kind == "file":
@@ -74,11 +84,14 @@ def test_a_path_that_others_could_use_is_refused(tmp_path: Path, kind: str) -> N
     elif kind == "link":
         (tmp_path / "elsewhere").mkdir()
         path.symlink_to(tmp_path / "elsewhere")
+    elif kind == "theirs":
+        path.mkdir(0o700)
+        monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
     else:
         path.mkdir(0o755)
         (path / "notes.txt").write_text("x")
 
-    with pytest.raises(Unusable):
+    with pytest.raises(Unusable, match=says):
         Directory(str(path), most_bytes=1, floor_bytes=0, files=Files())
 
 

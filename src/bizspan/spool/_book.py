@@ -259,7 +259,7 @@ def opens_for(options: Spool) -> Callable[[Ids, ReadResource, bytes], DiskBook |
     Raises:
         SetupError: When a variable about the endpoint is wrong.
     """
-    target = from_environment() if options.endpoint is None else from_environment().to(options.endpoint)
+    target = from_environment(url=options.endpoint)
     set_up_in = os.getpid()
 
     def open_book(ids: Ids, resource: ReadResource, scope: bytes) -> DiskBook | None:

@@ -139,6 +139,8 @@ class Directory:
                     raise Unusable("others may enter it, and it holds more than a spool; name a directory of its own")
                 files.chmod(self.path, 0o700)
             self._try_to_write()
+        except Unusable:  # an OSError too, and it says more
+            raise
         except OSError as error:
             raise Unusable(f"it can't be used ({errno.errorcode.get(error.errno or 0, 'OSError')})") from None
 

@@ -8,7 +8,7 @@ import os
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -58,15 +58,6 @@ class Target:
         if self.compression not in COMPRESSIONS:
             raise SetupError("compression is unknown; use gzip or none.")
 
-    def to(self, url: str) -> Target:
-        """
-        The same, to another URL.
-
-        Raises:
-            SetupError: When the URL cannot work.
-        """
-        return replace(self, url=url)
-
     def __repr__(self) -> str:
         return f"Target({self.shown!r}, timeout_s={self.timeout_s}, compression={self.compression!r})"
 
@@ -114,21 +105,26 @@ class Target:
         return context
 
 
-def from_environment(environment: Mapping[str, str] | None = None) -> Target:
+def from_environment(environment: Mapping[str, str] | None = None, *, url: str | None = None) -> Target:
     """
     The target that the ``OTEL_EXPORTER_OTLP_*`` variables name for logs: HTTP on this machine where they are silent.
 
     ``BIZSPAN_SPOOL_ENDPOINT`` is the whole URL for the spool alone. It is needed where the protocol is gRPC, because
     the spool always sends over HTTP.
 
+    Args:
+        environment: The variables; by default the process's.
+        url: Where to, from code: it wins over all variables, which then tell the rest alone.
+
     Raises:
-        SetupError: When a variable is wrong. Values are not repeated: they may hold secrets.
+        SetupError: When the URL or a variable is wrong. Values are not repeated: they may hold secrets.
     """
     variables = os.environ if environment is None else environment
     over_http = _is_http(variables)
     check(variables, "logs", over_http=over_http)
-    variable, url = _url(variables, over_http)
-    _check_url(variable, url)
+    if url is None:
+        variable, url = _url(variables, over_http)
+        _check_url(variable, url)
     headers = told(variables, "logs", "HEADERS")
     pairs = parsed_headers(headers.value)
     _check_pairs(headers.variable, pairs)
