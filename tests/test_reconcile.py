@@ -400,7 +400,7 @@ def test_a_full_disk_is_an_error_and_no_difference(tmp_path: Path, monkeypatch: 
         ({"backfill": True, "selection": Selection()}, "needs the one name"),
         ({"backfill": True, "selection": Selection(frozenset({"a", "b"}))}, "needs the one name"),
     ],
-    ids=str,
+    ids=["time zone", "ledger's time zone", "since", "until", "no name", "two names"],
 )
 def test_what_cannot_be_compared_is_refused(tmp_path: Path, options: dict[str, Any], said: str) -> None:
     """

@@ -53,6 +53,12 @@ class Memory:
     def waiting(self) -> int:
         return len(self.entries) - self.acked
 
+    def settled(self) -> int:
+        return self.acked
+
+    def tick(self) -> None:
+        """Nothing to look after."""
+
     def batch(self, most_bytes: int, most_events: int) -> Batch | None:
         self.asked.append((most_bytes, most_events))
         start, stop, size = self.acked, self.acked, 0

@@ -5,6 +5,8 @@ A spool under `configure()`: events are on disk before they count as acknowledge
 from __future__ import annotations
 
 import logging
+import os
+import threading
 from collections.abc import Generator
 from pathlib import Path
 
@@ -70,6 +72,43 @@ def test_what_the_collector_does_not_take_waits_for_the_next_process(running: Co
     running.status = 200
     with bizspan.configure(service_name="shop", export="none", spool=tmp_path / "spool"):
         assert 5 == len(running.wait_for(5))
+
+
+def test_a_flush_waits_for_its_own_events_although_others_are_adopted(running: Collector, tmp_path: Path) -> None:
+    """
+    Orphans that are taken over meanwhile do not count for it.
+    """
+    running.status = 503
+    for _ in range(2):
+        with bizspan.configure(export="none", spool=tmp_path / "spool") as telemetry:
+            tell(3)
+            telemetry.shutdown(0.05)
+    running.status = 200
+    with bizspan.configure(export="none", spool=tmp_path / "spool") as telemetry:
+        for number in range(20):
+            bizspan.event("own", order=f"own-{number}")
+            assert telemetry.force_flush()
+            assert f"own-{number}" in {facts(record)["business.order.id"] for record in running.records()}
+
+
+def test_the_disk_is_synchronised_while_the_collector_is_away(
+    running: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Once a second, whatever the back-off: a power cut takes no more than that.
+    """
+    synced = threading.Semaphore(0)
+
+    def sync(descriptor: int) -> None:
+        synced.release()
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    running.status = 503
+    with bizspan.configure(export="none", spool=tmp_path / "spool") as telemetry:
+        for _ in range(3):
+            bizspan.event("a")
+            assert synced.acquire(timeout=20)
+        telemetry.shutdown(0.05)
 
 
 def test_metrics_of_the_spool_are_exported(running: Collector, tmp_path: Path) -> None:

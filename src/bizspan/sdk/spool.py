@@ -5,6 +5,7 @@ A spool for every log record of a logger provider, not only for bizspan's own ev
 from __future__ import annotations
 
 import os
+import threading
 from typing import Any
 
 from opentelemetry.sdk._logs import LogRecordProcessor
@@ -37,6 +38,7 @@ class SpoolLogRecordProcessor(LogRecordProcessor):
         self._open = opens_for(self._options)
         self._book: Any = None
         self._pid = 0
+        self._locks: dict[int, threading.RLock] = {}
         self._ids = Ids()
         self.refused = Tallies()  # by reason
 
@@ -61,12 +63,14 @@ class SpoolLogRecordProcessor(LogRecordProcessor):
 
     def _book_of(self, log_record: Any) -> Any:
         if self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._ids = Ids()
-            resource = log_record.resource
-            self._book = self._open(self._ids, lambda: resource.attributes, packed_scope(None))
-            if self._book is not None:
-                self._book.refused = self.refused.add
+            with self._locks.setdefault(os.getpid(), threading.RLock()):  # a forked child's is its own
+                if self._pid != os.getpid():
+                    self._ids = Ids()
+                    resource = log_record.resource
+                    self._book = self._open(self._ids, lambda: resource.attributes, packed_scope(None))
+                    if self._book is not None:
+                        self._book.refused = self.refused.add
+                    self._pid = os.getpid()
         return self._book
 
     def account(self) -> BookAccount | None:

@@ -185,6 +185,11 @@ class DiskBook:
 
     def batch(self, most_bytes: int, most_events: int) -> StoredBatch | None:
         """The oldest events that wait; now and then, those of processes that are gone among them."""
+        self.tick()
+        return self._store.batch(most_bytes, most_events)
+
+    def tick(self) -> None:
+        """Once a second, have what was written survive a power cut; every five seconds, look for orphans."""
         now = time.monotonic()
         if now - self._synced >= SYNC_S:
             self._synced = now
@@ -192,17 +197,20 @@ class DiskBook:
         if now - self._scanned >= SCAN_S:
             self._scanned = now
             self._store.adopt()
-        return self._store.batch(most_bytes, most_events)
 
     def waiting(self) -> int:
-        """How many events wait."""
-        return self.account().pending
+        """How many events of this process wait."""
+        settled = self._store.own_settled  # first: what is settled was acknowledged before
+        return self._writer.sequence - settled
+
+    def settled(self) -> int:
+        """How many of this process wait no longer."""
+        return self._store.own_settled
 
     def _sync(self) -> None:
-        segment = self._writer.segment
-        if segment is not None:
+        for segment in list(self._store.own):  # those that are full among them
             try:
-                segment.sync()
+                segment.sync_new()
             except OSError as error:
                 _guard.say_once("spool:sync", f"bizspan: the spool could not be synchronised ({error.errno}).")
 
@@ -268,7 +276,8 @@ def opens_for(options: Spool) -> Callable[[Ids, ReadResource, bytes], DiskBook |
         except Unusable as why:
             _guard.say_once(
                 "spool:unusable",
-                f"bizspan: there is no spool: {why}. Events wait in memory and can be lost; name another directory.",
+                f"bizspan: there is no spool: {why}. Events wait in memory at most, and can be lost; name another"
+                " directory.",
             )
             return None
         if os.getpid() == set_up_in:

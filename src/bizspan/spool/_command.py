@@ -136,6 +136,13 @@ class _Orphans:
         """As it was counted at the start."""
         return max(0, self.total - self.store.counts.settled)
 
+    def settled(self) -> int:
+        """Of all that was left."""
+        return self.store.counts.settled
+
+    def tick(self) -> None:
+        """Nothing comes while it is drained."""
+
 
 class _Bar:
     """A progress bar on a terminal; nothing elsewhere."""

@@ -34,7 +34,6 @@ class Life:
         "due",
         "flushes",
         "most_bytes",
-        "settled",
         "signal",
         "starting",
         "thread",
@@ -48,7 +47,6 @@ class Life:
         self.asked_s: float | None = None
         self.flushes: dict[Flush, None] = {}
         self.most_bytes = MOST_BYTES
-        self.settled = 0
         # Takes a put from a signal handler or a finalizer that came between any two steps: no lock of ours is in it.
         self.signal: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.starting = threading.Lock()

@@ -38,8 +38,8 @@ class Segment:
     """
 
     __slots__ = (
-        "_lseek", "_pwrite", "_signature", "ack", "damaged", "descriptor", "directory", "is_own", "is_sealed", "name",
-        "path", "resource", "salt", "scopes", "size",
+        "_lseek", "_pwrite", "_signature", "_synced_size", "ack", "damaged", "descriptor", "directory", "is_own",
+        "is_sealed", "name", "path", "resource", "salt", "scopes", "size",
     )  # fmt: skip
 
     def __init__(self, directory: Directory, name: Name, descriptor: int, size: int, head: bytes = b"") -> None:
@@ -50,6 +50,7 @@ class Segment:
         self.descriptor = descriptor
         self.size = size
         self.is_own = False
+        self._synced_size = 0
         self.damaged = 0  # bytes that hold no frame, as far as it was read
         self.is_sealed = True  # nothing more comes
         self.resource = b""
@@ -120,6 +121,18 @@ class Segment:
         """
         if self.is_intact:
             self.directory.files.fdatasync(self.descriptor)
+
+    def sync_new(self) -> None:
+        """
+        The same, where something was written since the last time.
+
+        Raises:
+            OSError: When that fails.
+        """
+        size = self.size
+        if self._synced_size < size:
+            self.sync()
+            self._synced_size = size
 
     def release(self) -> None:
         """Give up the lock; the file stays, for another process."""

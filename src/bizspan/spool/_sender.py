@@ -22,6 +22,7 @@ from bizspan.spool._source import Batch, Groups, Post, Source
 MOST_EVENTS: Final = 512
 LINGER_S: Final = 0.5
 STOP_S: Final = 0.5
+TICK_S: Final = 1.0  # how often the source is called while nothing can be sent
 _LEAST_BYTES: Final = 16 << 10
 _MOST_REQUEST: Final = 2 * MOST_BYTES  # with the resource and the scopes, which a batch does not count
 _GROWTH: Final = 1 << 10
@@ -112,12 +113,11 @@ class Sender:
         """
         deadline = self._clock() + timeout_s
         life = self.life
-        waiting = (
-            self._source.waiting()
-        )  # before `settled`: too late a goal is met in the end, too early a one is wrong
+        # Before `settled`: too late a goal is met when nothing waits any more, too early a one is wrong.
+        waiting = self._source.waiting()
         if not waiting or life.closing.is_set() or threading.current_thread() is life.thread:
             return not waiting
-        flush = Flush(life.settled + waiting, deadline)
+        flush = Flush(self._source.settled() + waiting, deadline)
         life.flushes[flush] = None
         try:
             if not self._has_thread(life):
@@ -213,7 +213,14 @@ class Sender:
                 if flush.deadline <= life.due:
                     flush.done.set()  # in vain: nothing is tried before its time is over
             with suppress(queue.Empty):
-                life.signal.get(timeout=left)
+                life.signal.get(timeout=min(left, TICK_S))
+            self._tick()
+
+    def _tick(self) -> None:
+        try:
+            self._source.tick()
+        except Exception as error:
+            _guard.swallowed("looking after the spool", error)
 
     def _hurry(self, life: Life) -> None:
         """Bring the next attempt forward for a flush that has not had one, where it is only our own back-off."""
@@ -227,7 +234,7 @@ class Sender:
         flushes = list(life.flushes)
         outcome = self.run_once(deadline)
         for flush in flushes:
-            if outcome is Outcome.NOTHING or life.settled >= flush.goal:
+            if outcome is Outcome.NOTHING or self._source.settled() >= flush.goal:
                 flush.is_over = True
                 flush.done.set()
         return outcome
@@ -287,12 +294,10 @@ class Sender:
                 parts += reversed(part.halves())
             else:
                 part.dead(0, verdict.reason)
-                life.settled += part.events
         return Outcome.MOVED
 
     def _take(self, life: Life, batch: Batch, verdict: Verdict) -> None:
         batch.delivered(min(verdict.rejected, batch.events))
-        life.settled += batch.events
         life.due = float("-inf")
         life.asked_s = None
         # So slowly that few requests are sent in vain where the limit is the server's.

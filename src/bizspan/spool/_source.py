@@ -61,7 +61,15 @@ class Source(Protocol):
         ...
 
     def waiting(self) -> int:
-        """How many events wait, those of a batch that is under way among them."""
+        """How many events of this process wait, those of a batch that is under way among them."""
+        ...
+
+    def settled(self) -> int:
+        """How many of this process wait no longer."""
+        ...
+
+    def tick(self) -> None:
+        """Called now and then, also while nothing can be sent."""
         ...
 
 

@@ -156,6 +156,7 @@ class Store:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.counts = Counts()
+        self.own_settled = 0  # events of this process that wait no longer
         self.dead_letters = DeadLetters(directory, writer_id)
         self.unknown_resource = unknown_resource
         self.own: list[Segment] = []  # the writer appends, in another thread
@@ -244,8 +245,15 @@ class Store:
         segment.damaged += size
         self.counts.damaged_bytes += size
 
+    def _is_own(self, segment: Segment) -> bool:
+        return segment.is_own or segment.name.writer == self._writer_id  # it may have been lost and adopted again
+
+    def _settle_own(self, segment: Segment, events: int) -> None:
+        if self._is_own(segment):
+            self.own_settled += events
+
     def _count_adopted(self, segment: Segment, start: int, entries: Sequence[Frame]) -> None:
-        if segment.is_own or segment.name.writer == self._writer_id:
+        if self._is_own(segment):
             return  # those were acknowledged here
         counted = self._counted.get(segment.name, 0)
         self.counts.adopted += sum(start + frame.end > counted for frame in entries)
@@ -260,6 +268,7 @@ class Store:
         if not late:
             return False
         self.counts.expired += late
+        self._settle_own(batch.segment, late)
         ack = batch.segment.ack
         ack.move(batch.end if late == batch.events else batch.base + batch.entries[late - 1].end, ack.events + late)
         return True
@@ -268,6 +277,7 @@ class Store:
         """Everything up to the end of this batch is settled."""
         ack = batch.segment.ack
         ack.move(batch.end, ack.events + batch.events)
+        self._settle_own(batch.segment, batch.events)
         self._put_away(batch.segment)
 
     def _put_away(self, segment: Segment) -> None:

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from bizspan import _guard
 from bizspan._accounts import DISK_FULL, LOW_SPACE, SHUT_DOWN, SPOOL_ERROR, SPOOL_FULL, TOO_LARGE
 from bizspan._book import ASIDE
 from bizspan.spool import _frame, _segment
@@ -286,7 +287,12 @@ class Writer:
     def _sync_one(self, segment: Segment) -> bool:
         try:
             segment.sync()
-        except OSError:
+        except OSError as error:
             self.sync_failures += 1
+            _guard.say_once(
+                "spool:power",
+                f"bizspan: the disk could not be synchronised ({error.errno}); events are on it, and may not survive a"
+                " power cut.",
+            )
             return False
         return True
