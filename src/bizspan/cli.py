@@ -213,7 +213,10 @@ def _tolerance(text: str) -> float:
 
 def _reconcile_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--events", nargs="+", required=True, metavar="PATH", help="OTLP JSON lines: files, or directories of them")
+    add(
+        "--events", nargs="+", required=True, metavar="PATH",
+        help="OTLP JSON lines: files, or directories of them; directories of spools",
+    )  # fmt: skip
     add("--ledger", required=True, metavar="FILE", help="the system of record: a CSV file or a SQLite database")
     add("--ledger-query", default="", metavar="SQL", help="one SELECT, for SQLite")
     add(
@@ -250,7 +253,7 @@ def _reconcile(options: argparse.Namespace, command: Sequence[str]) -> int:
     try:
         report = room.reconcile(
             room.Request(
-                source=room.OtlpJsonLines(options.events),
+                source=room.source_of(options.events),
                 ledger=room.Ledger(
                     options.ledger, options.ledger_query, options.columns, options.currency, options.minor_units
                 ),

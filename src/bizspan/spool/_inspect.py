@@ -5,7 +5,7 @@ A spool from outside, as the command line looks at it: what waits, whose it is, 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -100,9 +100,16 @@ def status_of(path: str) -> Status:
     )
 
 
-def events_in(path: str, *, dead: bool = False) -> Iterator[tuple[dict[str, Any], StoredEvent]]:
+def events_in(
+    path: str, *, dead: bool = False, damaged: Callable[[str, int], object] = lambda name, size: None
+) -> Iterator[tuple[dict[str, Any], StoredEvent]]:
     """
     Each event that waits, or each dead letter, with the attributes of its Resource. Takes nothing.
+
+    Args:
+        path: The directory.
+        dead: Dead letters, instead of what waits.
+        damaged: Called with a file's name and a number of bytes that hold no whole frame.
 
     Raises:
         SetupError: As `opened`.
@@ -115,6 +122,8 @@ def events_in(path: str, *, dead: bool = False) -> Iterator[tuple[dict[str, Any]
         taken = 0 if dead else _ack(directory, name).offset
         for frame in _all(directory, name):
             if isinstance(frame, Damage):
+                if frame.end > taken:
+                    damaged(str(name), frame.end - frame.start)
                 continue
             try:
                 if frame.kind == _frame.RESOURCE:
