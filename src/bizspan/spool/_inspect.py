@@ -70,7 +70,7 @@ class Status:
 
 def opened(path: str) -> Directory:
     """
-    The directory.
+    The directory, for a command.
 
     Raises:
         SetupError: When it is none, or not of this user.
@@ -91,7 +91,7 @@ def status_of(path: str) -> Status:
         SetupError: As `opened`.
     """
     directory = opened(path)
-    found = _names(directory)
+    found = names_in(directory)
     return Status(
         segments=tuple(_segment_status(directory, name) for name in found if name.kind == SEGMENT),
         dead_letters=sum(1 for name in found if name.kind == DEAD for _ in _frames(directory, name)),
@@ -115,7 +115,7 @@ def events_in(
         SetupError: As `opened`.
     """
     directory = opened(path)
-    for name in _names(directory):
+    for name in names_in(directory):
         if name.kind != (DEAD if dead else SEGMENT):
             continue
         resource: dict[str, Any] = {}
@@ -150,7 +150,7 @@ def purge(path: str, *, waiting: bool = False) -> tuple[int, int]:
     """
     directory = opened(path)
     files = events = 0
-    for name in _names(directory):
+    for name in names_in(directory):
         if name.kind in (DEAD, BAD):
             os.unlink(directory.file(name))
             files += 1
@@ -167,7 +167,13 @@ def purge(path: str, *, waiting: bool = False) -> tuple[int, int]:
     return files, events
 
 
-def _names(directory: Directory) -> list[Name]:
+def names_in(directory: Directory) -> list[Name]:
+    """
+    Its files, oldest first.
+
+    Raises:
+        SetupError: When it can't be read.
+    """
     try:
         return directory.names()
     except OSError as error:
