@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import csv
-import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import json_format
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from _collector import Behaviour, Receiver
 from _receiver import Request
 from bizspan.testing import Capture
+from tests.otlp_lines import otlp_json
 
 HEAD = ("order", "amount", "currency", "time")
 
@@ -46,20 +43,6 @@ class FileReceiver(Receiver):
                 file.write(otlp_json(message) + "\n")
             return super().take(request, lambda: message)
         return super().take(request, decode)
-
-
-def otlp_json(request: ExportLogsServiceRequest) -> str:
-    """
-    One request in OTLP's JSON: protobuf's own, but for ids, which are hex, and enums, which are numbers.
-    """
-    told = json_format.MessageToDict(request, use_integers_for_enums=True)
-    for by_resource in told.get("resourceLogs", ()):
-        for by_scope in by_resource.get("scopeLogs", ()):
-            for record in by_scope.get("logRecords", ()):
-                for key in ("traceId", "spanId"):
-                    if key in record:
-                        record[key] = base64.b64decode(record[key]).hex()
-    return json.dumps(told, separators=(",", ":"))
 
 
 def write_events(path: Path, *captured: Capture) -> Path:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from opentelemetry.sdk._logs import LoggerProvider
@@ -16,7 +17,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import bizspan
 from bizspan import Attribute, SetupError, Vocabulary, _guard
+from bizspan._facts import Hasher
 from bizspan.sdk import _memory
+from bizspan.spool._inspect import events_in
 from bizspan.testing import Capture
 
 KEY = b"0123456789abcdef0123456789abcdef"
@@ -216,3 +219,71 @@ def test_a_refused_value_is_not_repeated_in_what_is_said(capbiz: Capture, caplog
     assert "refused" in said
     assert secret not in said
     assert secret not in repr([event.attributes for event in capbiz.events()])
+
+
+class HashError(Exception):
+    """Of a hash."""
+
+
+def test_a_hash_that_fails_drops_the_fact_and_nothing_else(
+    far: Far, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, production_guard: None
+) -> None:
+    """
+    Redaction fails closed, on a guard of its own: spans and events are kept with their other facts, and say what is
+    missing; the value is nowhere, nor in what is said.
+    """
+
+    def broken(self: Hasher, text: str) -> str:
+        raise HashError(text)
+
+    monkeypatch.setattr(Hasher, "__call__", broken)
+    with caplog.at_level("DEBUG"), far.configure(hash_key=KEY) as configured:
+        with bizspan.context(customer="c-17"), bizspan.operation("checkout", order="o-1", customer="c-17") as op:
+            op.annotate(customer="c-17", plan="pro")
+            bizspan.event("told", customer="c-17", order="o-1")
+        configured.force_flush()
+        found = bizspan.diagnostics()
+
+    told: list[Any] = [span.attributes or {} for span in far.spans_seen.get_finished_spans()]
+    told += [item.log_record.attributes for item in far.logs_seen.get_finished_logs()]
+    assert [None] * 3 == [attributes.get(CUSTOMER) for attributes in told]
+    assert ["o-1"] * 3 == [attributes["business.order.id"] for attributes in told]
+    assert ["pro"] * 2 == [attributes["business.plan"] for attributes in told if "business.plan" in attributes]
+    assert all("customer:not_hashed" in attributes["bizspan.notes"] for attributes in told), told
+    assert ({}, found.values_refused) == (found.refused, {"not_hashed": found.swallowed["hashing a personal fact"]})
+    assert "c-17" not in caplog.text + repr(told)
+
+
+@pytest.mark.parametrize(("place", "value"), [("country", "DE"), ("region", "DE-BY"), ("continent", "EU")])
+def test_a_personal_place_is_hashed_too(far: Far, place: Literal["country", "region", "continent"], value: str) -> None:
+    """
+    Its format is checked before.
+    """
+    home = Vocabulary("people", [Attribute(name="home", personal=True, format=place)])
+    with far.configure(hash_key=KEY, vocabulary=home) as configured:
+        bizspan.event("told", home=value.lower())
+        bizspan.event("told", home="nowhere")
+        configured.force_flush()
+
+    expected = f"k1:{hmac.new(KEY, value.encode(), hashlib.sha256).hexdigest()}"
+    assert [expected, None] == [
+        item.log_record.attributes.get("people.home") for item in far.logs_seen.get_finished_logs()
+    ]
+
+
+def test_a_rotation_of_the_key_shows_in_a_spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What was stored before it has the old key's id, what comes after the new one's.
+    """
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    for key_id, key in (("2026a", KEY), ("2026b", KEY[::-1])):
+        monkeypatch.setenv("BIZSPAN_HASH_KEY", key.decode())
+        monkeypatch.setenv("BIZSPAN_HASH_KEY_ID", key_id)
+        with bizspan.configure(export="none", spool=tmp_path / "spool") as configured:
+            bizspan.event("told", customer="c-17")
+            configured.shutdown(0.1)
+
+    assert [f"{key_id}:{hmac.new(key, b'c-17', hashlib.sha256).hexdigest()}"
+            for key_id, key in (("2026a", KEY), ("2026b", KEY[::-1]))] == [
+        event.attributes[CUSTOMER] for _, event in events_in(str(tmp_path / "spool"))
+    ]  # fmt: skip

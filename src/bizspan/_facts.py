@@ -8,8 +8,8 @@ dictionary look-up, plain text is one check.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, cast
 
 from bizspan import _guard, names
 from bizspan._accounts import Accounts
@@ -36,6 +36,12 @@ _NO_FACTS = frozenset(
     }
 )
 _KEPT = ("truncated", "control", "surrogate")
+# By format: whether it is one, and the reason where it is none.
+_PLACES: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
+    "country": (COUNTRIES.__contains__, "iso_3166_1"),
+    "region": (is_region, "iso_3166_2"),
+    "continent": (CONTINENTS.__contains__, "continent"),
+}
 # Why a value is missing, where a function gives it.
 EXTRACTOR_FAILED = "extractor_failed"
 
@@ -203,22 +209,24 @@ class FactTable:
             value = str(value)
         if not isinstance(value, str):
             return None, "type"
-        if attribute.format == "country":
+        if attribute.format != "text":
             value = value.upper()
-            return (value, note) if value in COUNTRIES else (None, "iso_3166_1")
-        if attribute.format == "region":
-            value = value.upper()
-            return (value, note) if is_region(value) else (None, "iso_3166_2")
-        if attribute.format == "continent":
-            value = value.upper()
-            return (value, note) if value in CONTINENTS else (None, "continent")
-        if attribute.allowed is not None and value not in attribute.allowed:
+            is_known, reason = _PLACES[attribute.format]
+            if not is_known(value):
+                return None, reason
+        elif attribute.allowed is not None and value not in attribute.allowed:
             return None, "not_allowed"
-        if not attribute.personal:
-            return value, note
+        return self._hashed(value, note) if attribute.personal else (value, note)
+
+    def _hashed(self, value: str, note: str | None) -> tuple[str | None, str | None]:
+        """What may be stored of a personal fact: its hash, or nothing."""
         if self._hasher is None:
             return None, "no_key"
-        return self._hasher(value), note
+        try:
+            return self._hasher(value), note
+        except Exception as error:  # a guard of its own: one further out would take the record, or less than the fact
+            _guard.swallowed("hashing a personal fact", error)
+            return None, "not_hashed"
 
     def _undeclared(self, name: object, value: object, attributes: Attributes) -> None:
         slot = self.slots_by_key.get(name) if type(name) is str else None
@@ -257,6 +265,8 @@ def add_note(attributes: Attributes, note: str) -> None:
 def _hint(attribute: Attribute, note: str) -> str:
     if note == "no_key":
         return "Production drops personal facts without a key; pass hash_key= to configure()."
+    if note == "not_hashed":
+        return "The hash failed, and a personal fact is never stored as it was told."
     if note == "iso_3166_1":
         return "Tell a country as ISO 3166-1 alpha-2, for example 'DE'."
     if note == "iso_3166_2":

@@ -147,10 +147,11 @@ def _spool_arguments(parser: argparse.ArgumentParser) -> None:
     status = actions.add_parser("status", help="what waits, whose it is, and since when")
     drain = actions.add_parser("drain", help="send what processes that are gone have left")
     inspect = actions.add_parser("inspect", help="print waiting events, a line of JSON each")
+    retry = actions.add_parser("retry", help="have dead letters wait again, to be sent once more")
     purge = actions.add_parser("purge", help="delete dead letters and unreadable files")
-    for action in (status, drain, inspect, purge):
+    for action in (status, drain, inspect, retry, purge):
         action.add_argument("directory", metavar="DIR", help="the spool's directory")
-    for action in (status, drain, purge):
+    for action in (status, drain, retry, purge):
         action.add_argument("--format", choices=("text", "json"), default="text", help="how to print (default: text)")
     drain.add_argument("--timeout-s", type=_positive, metavar="N", help="how long to try (default: until it is done)")
     inspect.add_argument("--dead", action="store_true", help="dead letters instead")
@@ -169,6 +170,8 @@ def _spool(options: argparse.Namespace, command: Sequence[str]) -> int:
         as_json = options.format == "json"
         if options.action == "status":
             return _command.status(options.directory, as_json, _print)
+        if options.action == "retry":
+            return _command.retried(options.directory, as_json, _print)
         if options.action == "purge":
             return _command.purged(options.directory, options.waiting, as_json, _print)
         return _command.drain(options.directory, options.timeout_s, as_json, _print, _command.terminal())
@@ -213,7 +216,10 @@ def _tolerance(text: str) -> float:
 
 def _reconcile_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--events", nargs="+", required=True, metavar="PATH", help="OTLP JSON lines: files, or directories of them")
+    add(
+        "--events", nargs="+", required=True, metavar="PATH",
+        help="OTLP JSON lines: files, or directories of them; directories of spools",
+    )  # fmt: skip
     add("--ledger", required=True, metavar="FILE", help="the system of record: a CSV file or a SQLite database")
     add("--ledger-query", default="", metavar="SQL", help="one SELECT, for SQLite")
     add(
@@ -250,7 +256,7 @@ def _reconcile(options: argparse.Namespace, command: Sequence[str]) -> int:
     try:
         report = room.reconcile(
             room.Request(
-                source=room.OtlpJsonLines(options.events),
+                source=room.source_of(options.events),
                 ledger=room.Ledger(
                     options.ledger, options.ledger_query, options.columns, options.currency, options.minor_units
                 ),

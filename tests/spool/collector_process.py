@@ -1,7 +1,9 @@
 """
 A collector in a process of its own, for tests that kill it: what it acknowledged stands in a file.
 
-    python -m tests.spool.collector_process FILE PORT
+    python -m tests.spool.collector_process FILE PORT [LINES]
+
+With LINES, a file, it also writes there what it takes, as the Collector's file exporter does.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 
 from bizspan import names
 from tests.child import BOUND_S, environment
+from tests.otlp_lines import otlp_json
 
 ROOT: Final = Path(__file__).parents[2]
 _BELOW_EPHEMERAL: Final = (20_000, 32_000)  # or a client that tries in vain is given the very port that it tries
@@ -63,10 +66,12 @@ class Collector:
 
     Args:
         folder: Where its file lies.
+        lines: Where OTLP JSON lines are written; None nowhere.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, lines: Path | None = None) -> None:
         self.file = folder / "arrived.jsonl"
+        self._lines = lines
         self.port = _free_port()
         self._process: subprocess.Popen[str] | None = None
         self._behaviour: Behaviour = "accept"
@@ -91,7 +96,14 @@ class Collector:
     def start(self) -> None:
         """Start it, on the same port as before; it answers as it was told last."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.spool.collector_process", str(self.file), str(self.port)],
+            [
+                sys.executable,
+                "-m",
+                "tests.spool.collector_process",
+                str(self.file),
+                str(self.port),
+                *([str(self._lines)] if self._lines else []),
+            ],
             cwd=ROOT,
             env=environment(),
             stdin=subprocess.PIPE,
@@ -142,9 +154,10 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int, descriptor: int) -> None:
+    def __init__(self, port: int, descriptor: int, lines: int | None) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.descriptor = descriptor
+        self.lines = lines
         self.behaviour: str = "accept"
         self.changed = threading.Condition()
         self._turn = 0
@@ -184,7 +197,10 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 if self.path == "/v1/logs":
                     plain = gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
-                    _write(self.server.descriptor, told(ExportLogsServiceRequest.FromString(plain)))
+                    request = ExportLogsServiceRequest.FromString(plain)
+                    _write(self.server.descriptor, json.dumps(told(request)))
+                    if self.server.lines is not None:
+                        _write(self.server.lines, otlp_json(request))
                 if turn == 2:
                     self._reset()
                 else:
@@ -217,17 +233,21 @@ def told(request: ExportLogsServiceRequest) -> Sequence[tuple[object, ...]]:
     return found
 
 
-def _write(descriptor: int, events: Sequence[tuple[object, ...]]) -> None:
-    data = json.dumps(events).encode() + b"\n"
+def _write(descriptor: int, line: str) -> None:
+    data = line.encode() + b"\n"
     if os.write(descriptor, data) != len(data):
         raise OSError("cut short")
 
 
-def main(file: str, port: str) -> None:
+def _appended(file: str) -> int:
+    return os.open(file, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+
+
+def main(file: str, port: str, lines: str = "") -> None:
     """Serve until standard input ends; each line there says how to answer."""
-    descriptor = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    descriptor = _appended(file)
     os.write(descriptor, b"\n")  # a line that a kill cut ends here
-    server = _Server(int(port), descriptor)
+    server = _Server(int(port), descriptor, _appended(lines) if lines else None)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     print("ready", flush=True)
     for line in sys.stdin:

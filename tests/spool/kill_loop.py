@@ -73,8 +73,9 @@ def main() -> int:
         untold = committed_but_untold(max(1, options.kills // 8), folder)
     print(
         f"Committed to a database, and killed before it was told: {untold.kills} of {untold.committed:,} sales,"
-        f" {untold.missing_cents / 100:,.2f} EUR. The comparison finds {untold.found},"
-        f" {'exactly these' if untold.is_exact else 'NOT THESE'}; told again: {untold.after_backfill} missing."
+        f" {untold.missing_cents / 100:,.2f} EUR. bizspan reconcile finds {untold.found},"
+        f" {'exactly these' if untold.is_exact else 'NOT THESE'}; after its backfill,"
+        f" {untold.after_backfill} differ."
     )
     return 0 if is_good and untold.is_exact and not untold.after_backfill else 1
 

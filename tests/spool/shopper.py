@@ -110,7 +110,7 @@ def sell_committed(tell: Tell, name: str, descriptor: int, ledger: str) -> None:
     for number in range(1, SALES_UNTIL_KILLED + 1):
         order, cents = f"{name}-0-{number}", cents_of(0, number)
         with database:
-            database.execute("INSERT INTO sales VALUES (?, ?)", (order, cents))
+            database.execute("INSERT INTO sales (order_id, cents) VALUES (?, ?)", (order, cents))
         if number == SALES_UNTIL_KILLED:
             os.kill(os.getpid(), signal.SIGKILL)
         uid = tell(order, cents, True)

@@ -137,7 +137,7 @@ def test_purge_leaves_what_waits_unless_told(left: str, capsys: pytest.CaptureFi
     assert 0 == main(["spool", "status", left])
 
 
-@pytest.mark.parametrize("action", ["status", "drain", "inspect", "purge"])
+@pytest.mark.parametrize("action", ["status", "drain", "inspect", "retry", "purge"])
 def test_what_is_no_directory_is_refused(tmp_path: Path, action: str, capsys: pytest.CaptureFixture[str]) -> None:
     """
     2, and nothing is made.

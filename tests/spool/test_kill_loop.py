@@ -8,7 +8,7 @@ import pytest
 
 from tests.spool.collector_process import Arrived
 from tests.spool.killing import SCENARIOS, Scenario, gaps, run
-from tests.spool.shopper import THREADS
+from tests.spool.shopper import SALES_UNTIL_KILLED, THREADS
 from tests.spool.untold import committed_but_untold
 
 pytestmark = pytest.mark.server
@@ -33,16 +33,18 @@ def test_what_was_acknowledged_survives_every_kill(scenario: Scenario, tmp_path:
     assert told.beyond <= THREADS * told.kills
 
 
-def test_a_sale_that_nobody_told_is_found_by_comparison_alone(tmp_path: Path) -> None:
+def test_a_sale_that_nobody_told_is_found_by_reconciliation_alone(tmp_path: Path, long: bool) -> None:
     """
-    Committed to the application's database, killed before the call: no spool can know of it. Comparing the database
-    with the events finds exactly these sales, and telling them again, each with its key, closes the gap.
+    Committed to the application's database, killed before the call: no spool can know of it. `bizspan reconcile` names
+    exactly these sales beside what still waits in the spool, and `--backfill` closes the gap, with the uids that the
+    programs would have given.
     """
-    untold = committed_but_untold(2, tmp_path)
+    kills = 25 if long else 2
+    untold = committed_but_untold(kills, tmp_path)
 
-    assert (2, 60) == (untold.found, untold.committed)
+    assert (kills, kills * SALES_UNTIL_KILLED) == (untold.found, untold.committed)
     assert untold.is_exact
-    assert 0 == untold.after_backfill
+    assert (kills, 0, True) == (untold.backfilled, untold.after_backfill, untold.is_same_fact)
 
 
 def test_the_checker_sees_gaps() -> None:

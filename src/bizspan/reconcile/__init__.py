@@ -24,6 +24,7 @@ from bizspan.reconcile._ledger import Ledger
 from bizspan.reconcile._otlp_json import OtlpJsonLines
 from bizspan.reconcile._report import Found, Report
 from bizspan.reconcile._store import Period, Store
+from bizspan.reconcile._stored import Stored, source_of
 from bizspan.reconcile._times import Clock, day_of, moment_ns, zone
 
 __all__ = [
@@ -35,7 +36,9 @@ __all__ = [
     "Request",
     "Selection",
     "Source",
+    "Stored",
     "reconcile",
+    "source_of",
 ]
 
 _NANOS = 1_000_000_000

@@ -6,6 +6,7 @@ Only events are sent: a metric has no past, and the application may have counted
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _FLUSH_EVERY: Final = 500
 _FLUSH_S: Final = 30.0
 _NAMED: Final = 20
+_SPOOL_VARIABLE: Final = "BIZSPAN_SPOOL_DIR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +169,18 @@ def _configured(exporter: Watched) -> Configuration:
     from bizspan.sdk._providers import build_logger_provider
     from bizspan.sdk._resource import build_resource
 
-    # Those of spans and metrics export nothing: events alone leave.
-    return configure(
-        tracer_provider=TracerProvider(shutdown_on_exit=False),
-        meter_provider=MeterProvider(shutdown_on_exit=False),
-        logger_provider=build_logger_provider(build_resource(None, None, {}), exporter),
-    )
+    # The application's spool would take the events, and give none of the answers that are counted here.
+    directory = os.environ.pop(_SPOOL_VARIABLE, None)
+    try:
+        # Those of spans and metrics export nothing: events alone leave.
+        return configure(
+            tracer_provider=TracerProvider(shutdown_on_exit=False),
+            meter_provider=MeterProvider(shutdown_on_exit=False),
+            logger_provider=build_logger_provider(build_resource(None, None, {}), exporter),
+        )
+    finally:
+        if directory is not None:
+            os.environ[_SPOOL_VARIABLE] = directory
 
 
 def _tell(pipeline: Pipeline, line: LedgerLine, sale: Name) -> None:

@@ -4,11 +4,12 @@ Events as the comparison needs them, and where they may come from.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from bizspan import names
+from bizspan.money import INT64_MAX, INT64_MIN
 
 if TYPE_CHECKING:
     from bizspan._record import AmountLine
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 CUSTOMER_TRAFFIC: Final = "customer"
 _NAMED_PROBLEMS: Final = 20
 _TOOK_PLACE: Final = ("", names.SUCCESS)
+_MONEY: Final = tuple(
+    (kind, names.MINOR_UNITS_KEYS[kind], names.CURRENCY_KEYS[kind]) for kind in (names.REVENUE, names.REFUND)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,60 @@ class Reading:
         self.bad_lines += 1
         if len(self.problems) < _NAMED_PROBLEMS:
             self.problems.append(f"{where}: {why}")
+
+    def no_event(self, *, has_uid: bool, is_ours: bool) -> None:
+        """Count one log record without a uid, or without an event's name."""
+        if not is_ours:
+            self.other_records += 1
+        elif has_uid:
+            self.without_name += 1
+        else:
+            self.without_uid += 1
+
+
+def event_of(event_name: str, time_ns: object, told: Mapping[str, Any]) -> Event:
+    """
+    The event that a log record is.
+
+    Args:
+        event_name: Its name.
+        time_ns: When it happened.
+        told: Its attributes by key.
+
+    Raises:
+        KeyError: When the uid, or an amount's currency, is missing.
+        ValueError: When a number is none, or does not fit 64 bits.
+    """
+    amounts = tuple(
+        (kind, _int64(told[units]), _text(told[currency]))
+        for kind, units, currency in _MONEY
+        if told.get(units) is not None
+    )
+    kind = names.REFUND if event_name == names.EVENT_REFUND else names.REVENUE
+    return Event(
+        uid=_text(told[names.RECORD_UID]),
+        event_name=_text(event_name),
+        operation=_text(told.get(names.OPERATION_NAME, "")),
+        outcome=_text(told.get(names.OPERATION_OUTCOME, "")),
+        time_ns=_int64(time_ns),
+        order=_text(told.get(names.ORDER, "")),
+        amounts=amounts,
+        invalid=_text(told.get(names.AMOUNT_INVALID_KEYS[kind], "")),
+        traffic=_text(told.get(names.TRAFFIC, "")),
+    )
+
+
+def _text(value: object) -> str:
+    text = str(value)
+    # JSON can write half of a pair; no database takes it.
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _int64(value: Any) -> int:
+    number = int(value)
+    if not INT64_MIN <= number <= INT64_MAX:
+        raise ValueError
+    return number
 
 
 class Source(Protocol):

@@ -15,8 +15,7 @@ from typing import IO, Any, Final, cast
 
 from bizspan import names
 from bizspan.errors import SetupError
-from bizspan.money import INT64_MAX, INT64_MIN
-from bizspan.reconcile._events import Event, Reading
+from bizspan.reconcile._events import Event, Reading, event_of
 
 _SUFFIXES: Final = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
 _LINE_LIMIT: Final = 64 * 1024 * 1024  # a collector's batch is seldom above 10 MB; without a newline a file is one line
@@ -30,9 +29,6 @@ _WANTED: Final = frozenset(
           for keys in (names.MINOR_UNITS_KEYS, names.CURRENCY_KEYS, names.AMOUNT_INVALID_KEYS)),
     }
 )  # fmt: skip
-_MONEY: Final = tuple(
-    (kind, names.MINOR_UNITS_KEYS[kind], names.CURRENCY_KEYS[kind]) for kind in (names.REVENUE, names.REFUND)
-)
 
 
 class OtlpJsonLines:
@@ -127,43 +123,11 @@ def _event(record: Mapping[str, Any], is_ours: bool, reading: Reading) -> Event 
     event_name = record.get("eventName") or ""
     uid = said.get(names.RECORD_UID)
     if not uid or not event_name:
-        if not is_ours:
-            reading.other_records += 1
-        elif uid:
-            reading.without_name += 1
-        else:
-            reading.without_uid += 1
+        reading.no_event(has_uid=bool(uid), is_ours=is_ours)
         return None
-    amounts = tuple(
-        (kind, _int64(said[units]), _text(said[currency]))
-        for kind, units, currency in _MONEY
-        if said.get(units) is not None
-    )
-    kind = names.REFUND if event_name == names.EVENT_REFUND else names.REVENUE
-    return Event(
-        uid=_text(uid),
-        event_name=_text(event_name),
-        operation=_text(said.get(names.OPERATION_NAME, "")),
-        outcome=_text(said.get(names.OPERATION_OUTCOME, "")),
-        time_ns=_int64(record.get("timeUnixNano") or 0) or _int64(record.get("observedTimeUnixNano") or 0),
-        order=_text(said.get(names.ORDER, "")),
-        amounts=amounts,
-        invalid=_text(said.get(names.AMOUNT_INVALID_KEYS[kind], "")),
-        traffic=_text(said.get(names.TRAFFIC, "")),
-    )
-
-
-def _text(value: object) -> str:
-    text = str(value)
-    # JSON can write half of a pair; no database takes it.
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _int64(value: Any) -> int:
-    number = int(value)
-    if not INT64_MIN <= number <= INT64_MAX:
-        raise ValueError
-    return number
+    # A number in JSON may be text.
+    time_ns = int(record.get("timeUnixNano") or 0) or int(record.get("observedTimeUnixNano") or 0)
+    return event_of(event_name, time_ns, said)
 
 
 def _plain(value: Mapping[str, Any]) -> Any:

@@ -1,5 +1,6 @@
 """
-``bizspan spool status|drain|inspect|purge DIR``. Exit codes: 0 nothing waits, 1 something does, 2 wrong arguments.
+``bizspan spool status|drain|inspect|retry|purge DIR``. Exit codes: 0 nothing waits, 1 something does, 2 wrong
+arguments.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TextIO
 from bizspan.spool import _wire
 from bizspan.spool._inspect import Status, events_in, opened, purge, status_of
 from bizspan.spool._post import Poster
+from bizspan.spool._retry import retry
 from bizspan.spool._sender import Outcome, Sender
 from bizspan.spool._store import Store, StoredBatch
 from bizspan.spool._target import from_environment
@@ -40,7 +42,7 @@ def _as_text(path: str, found: Status) -> str:
         damaged = f", {segment.damaged_bytes:,} bytes damaged" if segment.damaged_bytes else ""
         lines.append(f"  {segment.name}  {segment.waiting:,} events, {segment.bytes:,} bytes, {held}{oldest}{damaged}")
     if found.dead_letters:
-        lines.append(f"  {found.dead_letters:,} dead letters: a collector refused them; see inspect --dead")
+        lines.append(f"  {found.dead_letters:,} dead letters: a collector refused them; see inspect --dead, and retry")
     if found.unreadable:
         lines.append(f"  {found.unreadable:,} unreadable files, put aside; see purge")
     return "\n".join(lines)
@@ -77,6 +79,20 @@ def purged(path: str, waiting: bool, as_json: bool, show: Print) -> int:
     else:
         show(f"{files:,} files deleted" + (f", {events:,} events with them" if waiting else ""))
     return 0
+
+
+def retried(path: str, as_json: bool, show: Print) -> int:
+    """Have dead letters wait again, and print how many; 1 where some of them could not be moved."""
+    result = retry(path)
+    if as_json:
+        show(json.dumps(asdict(result)))
+    else:
+        put_aside = f"; {result.files_put_aside:,} damaged files put aside" if result.files_put_aside else ""
+        left = (
+            f"; {result.files_left:,} files left: in use, or the disk is full; try again" if result.files_left else ""
+        )
+        show(f"{result.events:,} events wait again; the next process, or a drain, sends them{put_aside}{left}")
+    return 1 if result.files_left else 0
 
 
 def drain(path: str, timeout_s: float | None, as_json: bool, show: Print, progress: TextIO | None) -> int:

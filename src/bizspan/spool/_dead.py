@@ -43,27 +43,80 @@ class DeadLetters:
         Returns:
             Whether it is kept.
         """
-        if self._name is None:
-            salt = int.from_bytes(os.urandom(4), "little")
-            self._name = Name(time.time_ns(), self._writer_id, salt, DEAD)
-        salt = self._name.salt
-        data = pack(salt, _frame.EVENT, entry, seconds=int(time.time()))
+        name, descriptor = self._opened()
+        if name is None:
+            return False
+        data = pack(name.salt, _frame.EVENT, entry, seconds=int(time.time()))
         if (resource, scope) != self._about:
-            data = pack(salt, _frame.RESOURCE, resource) + pack(salt, _frame.SCOPE, scope) + data
-        if self._size + len(data) > MOST_BYTES:
-            return False
-        files, path = self._directory.files, self._directory.file(self._name)
-        try:
-            descriptor = files.open(path) if self._size else files.create(path)
-            try:
-                written = files.pwrite(descriptor, data, self._size)
-            finally:
-                files.close(descriptor)
-        except OSError:
-            return False
-        if written != len(data):
+            data = pack(name.salt, _frame.RESOURCE, resource) + pack(name.salt, _frame.SCOPE, scope) + data
+        if not self._write(name, descriptor, data):
             return False
         self._about = (resource, scope)
-        self._size += written
-        self._directory.own(self._name, written)
+        self._size += len(data)
+        self._directory.own(name, len(data))
         return True
+
+    def _write(self, name: Name, descriptor: int, data: bytes) -> bool:
+        files = self._directory.files
+        try:
+            if self._size + len(data) <= MOST_BYTES and files.pwrite(descriptor, data, self._size) == len(data):
+                return True
+            if not self._size:  # or a full disk would fill with empty files
+                files.unlink(self._directory.file(name))
+        except OSError:
+            return False
+        finally:
+            files.close(descriptor)
+        return False
+
+    def _opened(self) -> tuple[Name | None, int]:
+        """The file, under its lock, or a new one where a command has it, or took it away."""
+        files = self._directory.files
+        if self._name is not None and self._size:
+            try:
+                descriptor = hold(self._directory, self._name)
+            except OSError:
+                return None, -1
+            if descriptor is not None:
+                return self._name, descriptor
+            self._directory.disown(self._name, self._size)
+        salt = int.from_bytes(os.urandom(4), "little")
+        name = Name(time.time_ns(), self._writer_id, salt, DEAD)
+        self._name, self._size, self._about = name, 0, (b"", b"")
+        try:
+            descriptor = files.create(self._directory.file(name))
+        except OSError:
+            return None, -1
+        if not files.lock(descriptor):  # a command was quicker: it finds nothing, and leaves it
+            files.close(descriptor)
+            return None, -1
+        return name, descriptor
+
+
+def hold(directory: Directory, name: Name) -> int | None:
+    """
+    The open descriptor of a dead-letter file under its lock: who writes to it and who takes it away take turns.
+
+    Returns:
+        None where somebody else holds it, or it is gone.
+
+    Raises:
+        OSError: When it can't be opened or locked.
+    """
+    files, path = directory.files, directory.file(name)
+    try:
+        descriptor = files.open(path)
+    except FileNotFoundError:
+        return None
+    try:
+        if files.lock(descriptor):
+            told, current = files.fstat(descriptor), files.lstat(path)
+            if (told.st_ino, told.st_dev) == (current.st_ino, current.st_dev) and told.st_uid == files.owner():
+                return descriptor
+    except FileNotFoundError:
+        pass
+    except OSError:
+        files.close(descriptor)
+        raise
+    files.close(descriptor)
+    return None

@@ -5,7 +5,7 @@ A spool from outside, as the command line looks at it: what waits, whose it is, 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -70,7 +70,7 @@ class Status:
 
 def opened(path: str) -> Directory:
     """
-    The directory.
+    The directory, for a command.
 
     Raises:
         SetupError: When it is none, or not of this user.
@@ -91,7 +91,7 @@ def status_of(path: str) -> Status:
         SetupError: As `opened`.
     """
     directory = opened(path)
-    found = _names(directory)
+    found = names_in(directory)
     return Status(
         segments=tuple(_segment_status(directory, name) for name in found if name.kind == SEGMENT),
         dead_letters=sum(1 for name in found if name.kind == DEAD for _ in _frames(directory, name)),
@@ -100,21 +100,30 @@ def status_of(path: str) -> Status:
     )
 
 
-def events_in(path: str, *, dead: bool = False) -> Iterator[tuple[dict[str, Any], StoredEvent]]:
+def events_in(
+    path: str, *, dead: bool = False, damaged: Callable[[str, int], object] = lambda name, size: None
+) -> Iterator[tuple[dict[str, Any], StoredEvent]]:
     """
     Each event that waits, or each dead letter, with the attributes of its Resource. Takes nothing.
+
+    Args:
+        path: The directory.
+        dead: Dead letters, instead of what waits.
+        damaged: Called with a file's name and a number of bytes that hold no whole frame.
 
     Raises:
         SetupError: As `opened`.
     """
     directory = opened(path)
-    for name in _names(directory):
+    for name in names_in(directory):
         if name.kind != (DEAD if dead else SEGMENT):
             continue
         resource: dict[str, Any] = {}
         taken = 0 if dead else _ack(directory, name).offset
         for frame in _all(directory, name):
             if isinstance(frame, Damage):
+                if frame.end > taken:
+                    damaged(str(name), frame.end - frame.start)
                 continue
             try:
                 if frame.kind == _frame.RESOURCE:
@@ -141,7 +150,7 @@ def purge(path: str, *, waiting: bool = False) -> tuple[int, int]:
     """
     directory = opened(path)
     files = events = 0
-    for name in _names(directory):
+    for name in names_in(directory):
         if name.kind in (DEAD, BAD):
             os.unlink(directory.file(name))
             files += 1
@@ -158,7 +167,13 @@ def purge(path: str, *, waiting: bool = False) -> tuple[int, int]:
     return files, events
 
 
-def _names(directory: Directory) -> list[Name]:
+def names_in(directory: Directory) -> list[Name]:
+    """
+    Its files, oldest first.
+
+    Raises:
+        SetupError: When it can't be read.
+    """
     try:
         return directory.names()
     except OSError as error:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from bizspan.errors import SetupError
@@ -42,7 +42,7 @@ class Spool:
     max_age_s: float | None = None
     durability: Literal["process", "power"] = "process"
     block_s: float = 0.0
-    endpoint: str | None = None
+    endpoint: str | None = field(default=None, repr=False)  # some servers take a token in the path
 
     def __post_init__(self) -> None:
         if not os.fspath(self.directory):
