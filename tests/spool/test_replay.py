@@ -57,6 +57,8 @@ def test_a_replay_that_is_killed_twenty_times_agrees_to_the_cent(tmp_path: Path)
     assert (PURCHASES, CENTS) == (len(once), sum(event.cents for event in once.values()))
     assert {f"o-{number}" for number in range(1, PURCHASES + 1)} == {event.order for event in once.values()}
     assert 0 == gaps(arrived)
+    total = sum(event.cents for event in once.values()) / 100
+    print(f"{KILLS} kills: {len(arrived):,} events came, {len(once):,} purchases, {total:,.2f} USD")
 
 
 def _written(acks: Path) -> int:
