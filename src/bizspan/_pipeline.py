@@ -128,7 +128,6 @@ class Pipeline:
         self.pid = os.getpid()
         self.accounts = Accounts()
         self.book = book
-        self.accept: Callable[[Record], None] = self._accept if book is None else self._accept_into_book
         if book is not None:
             book.refused = self.accounts.refuse
             self.accounts.acknowledged = Reading(lambda: book.acknowledged)
@@ -176,9 +175,13 @@ class Pipeline:
 
     # --- on the application's thread ------------------------------------------------------------------------------
 
-    # `accept` takes on one record, or refuses its event and counts why. Never waits, never raises.
-
-    def _accept(self, record: Record) -> None:
+    def accept(self, record: Record) -> None:
+        """
+        Take on one record, or refuse its event and count why. Never waits, never raises.
+        """
+        if self.book is not None:
+            self._accept_into_book(record, self.book)
+            return
         intake = self._intake
         waiting = len(intake) + len(self._events)
         if waiting < self._capacity and self.sinks and not self.closed and self.pid == os.getpid():
@@ -191,12 +194,11 @@ class Pipeline:
         if not self._awake:
             self._wake()
 
-    def _accept_into_book(self, record: Record) -> None:
+    def _accept_into_book(self, record: Record, book: Book) -> None:
         if self.closed or self.pid != os.getpid():
             self._refuse(record, 0)
             return
-        assert self.book is not None
-        reason = self.book.append(record)
+        reason = book.append(record)
         if reason is not None and reason is not ASIDE:
             self.accounts.refuse(reason)
         record.kept = reason is None and bool(self.sinks)
