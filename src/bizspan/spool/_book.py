@@ -186,6 +186,7 @@ class DiskBook:
         for segment in [*self._store.own, *self._store.adopted]:
             if segment.is_intact:
                 segment.directory.files.close(segment.descriptor)
+        self._directory.close_inherited()
 
 
 # Strong would keep the parent's for the whole life of a child.
@@ -193,9 +194,11 @@ _books: weakref.WeakSet[DiskBook] = weakref.WeakSet()
 
 
 def _forget_inherited() -> None:
+    """Forget the books of other processes: after a fork, or at the first event after one that ran no hooks."""
     for book in list(_books):
-        book.forget()
-    _books.clear()
+        if book.pid != os.getpid():
+            _books.discard(book)
+            book.forget()
 
 
 if hasattr(os, "register_at_fork"):
@@ -220,6 +223,7 @@ def opens(options: Spool, resource: ReadResource, schema_url: str) -> Callable[[
     def open_book(ids: Ids) -> DiskBook | None:
         from bizspan._signals import library_version
 
+        _forget_inherited()
         scope = pack_scope(_wire.scope(names.SCOPE, library_version()), schema_url.encode())
         try:
             book = DiskBook(options, target, ids.writer_id, resource, scope)

@@ -28,7 +28,8 @@ class DeadLetters:
         self._directory = directory
         self._writer_id = writer_id
         self._name: Name | None = None
-        self._size = 0
+        self._size = 0  # of all its files
+        self._end = 0  # of the current one
         self._about: tuple[bytes, bytes] = (b"", b"")
 
     def add(self, resource: bytes, scope: bytes, entry: bytes) -> bool:
@@ -46,24 +47,30 @@ class DeadLetters:
         if self._name is None:
             salt = int.from_bytes(os.urandom(4), "little")
             self._name = Name(time.time_ns(), self._writer_id, salt, DEAD)
-        salt = self._name.salt
+            self._end = 0
+            self._about = (b"", b"")
+        name, salt = self._name, self._name.salt
         data = pack(salt, _frame.EVENT, entry, seconds=int(time.time()))
         if (resource, scope) != self._about:
             data = pack(salt, _frame.RESOURCE, resource) + pack(salt, _frame.SCOPE, scope) + data
         if self._size + len(data) > MOST_BYTES:
             return False
-        files, path = self._directory.files, self._directory.file(self._name)
+        files, path = self._directory.files, self._directory.file(name)
         try:
-            descriptor = files.open(path) if self._size else files.create(path)
+            descriptor = files.open(path) if self._end else files.create(path)
             try:
-                written = files.pwrite(descriptor, data, self._size)
+                written = files.pwrite(descriptor, data, self._end)
             finally:
                 files.close(descriptor)
         except OSError:
-            return False
+            written = 0
         if written != len(data):
+            self._name = (
+                None  # what became of this file is unknown, or somebody removed it: the next letter begins another
+            )
             return False
         self._about = (resource, scope)
+        self._end += written
         self._size += written
-        self._directory.own(self._name, written)
+        self._directory.own(name, written)
         return True
