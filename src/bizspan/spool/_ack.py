@@ -110,7 +110,11 @@ class Ack:
             return self._files.open(self._path)
         except FileNotFoundError:
             descriptor = self._files.create(self._path)
-            self._files.pwrite(descriptor, _MAGIC + bytes(2 * _SLOT_SIZE) + self._head, 0)
+            try:
+                self._files.pwrite(descriptor, _MAGIC + bytes(2 * _SLOT_SIZE) + self._head, 0)
+            except OSError:
+                self._files.close(descriptor)
+                raise
             return descriptor
 
     def __repr__(self) -> str:

@@ -221,6 +221,7 @@ class DiskBook:
         for segment in [*self._store.own, *self._store.adopted]:
             if segment.is_intact:
                 segment.directory.files.close(segment.descriptor)
+        self._directory.close_inherited()
 
 
 # Strong would keep the parent's for the whole life of a child.
@@ -228,9 +229,11 @@ _books: weakref.WeakSet[DiskBook] = weakref.WeakSet()
 
 
 def _forget_inherited() -> None:
+    """Forget the books of other processes: after a fork, or at the first event after one that ran no hooks."""
     for book in list(_books):
-        book.forget()
-    _books.clear()
+        if book.pid != os.getpid():
+            _books.discard(book)
+            book.forget()
 
 
 if hasattr(os, "register_at_fork"):
@@ -271,6 +274,7 @@ def opens_for(options: Spool) -> Callable[[Ids, ReadResource, bytes], DiskBook |
     set_up_in = os.getpid()
 
     def open_book(ids: Ids, resource: ReadResource, scope: bytes) -> DiskBook | None:
+        _forget_inherited()
         try:
             book = DiskBook(options, target, ids.writer_id, resource, scope)
         except Unusable as why:

@@ -28,7 +28,8 @@ class DeadLetters:
         self._directory = directory
         self._writer_id = writer_id
         self._name: Name | None = None
-        self._size = 0
+        self._size = 0  # of all its files
+        self._end = 0  # of the current one
         self._about: tuple[bytes, bytes] = (b"", b"")
 
     def add(self, resource: bytes, scope: bytes, entry: bytes) -> bool:

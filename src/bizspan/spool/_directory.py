@@ -22,6 +22,8 @@ _STALE_S: Final = 1.0  # how old what is known of other processes' files, and of
 _WRITES: Final = 64  # between two looks at the clock
 
 SEGMENT, ACK, DEAD, UNFINISHED, BAD = ".seg", ".ack", ".dead", ".tmp", ".bad"
+_OPEN_FILES: Final = "/proc/self/fd"  # of Linux
+_DELETED: Final = " (deleted)"
 _NAME: Final = re.compile(r"([0-9a-f]{16})-([0-9a-f]{20})-([0-9a-f]{8})(\.seg|\.ack|\.dead|\.tmp|\.bad)")
 
 
@@ -99,6 +101,7 @@ class Directory:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.path = os.path.abspath(path)
+        self._real_path = os.path.realpath(path)
         self.files = files
         self.most_bytes = most_bytes
         self._floor_bytes = floor_bytes
@@ -146,7 +149,12 @@ class Directory:
 
     def _try_to_write(self) -> None:
         trial = Name(time.time_ns(), os.urandom(10).hex(), 0, UNFINISHED)
-        descriptor = self.files.create(self.file(trial))
+        try:
+            descriptor = self.files.create(self.file(trial))
+        except OSError as error:
+            if error.errno in _FULL_ERRORS:
+                return  # what waits here still has to be sent, which is what makes room
+            raise
         self.files.close(descriptor)
         self.files.unlink(self.file(trial))
 
@@ -163,6 +171,21 @@ class Directory:
         """
         found = (name_of(text) for text in self.files.listdir(self.path))
         return sorted((name for name in found if name is not None), key=lambda name: (name.created_ns, str(name)))
+
+    def close_inherited(self) -> None:
+        """
+        In a forked child: close what another thread of the parent was just opening, and nobody else knows of. Where the
+        system can't tell what is open, such a lock holds until the child ends.
+        """
+        try:
+            numbers = [int(text) for text in os.listdir(_OPEN_FILES)]
+        except OSError:
+            return
+        for number in numbers:
+            with suppress(OSError):
+                where, _, text = os.readlink(f"{_OPEN_FILES}/{number}").removesuffix(_DELETED).rpartition("/")
+                if where == self._real_path and name_of(text) is not None:
+                    os.close(number)
 
     # --- room -----------------------------------------------------------------------------------------------------
 

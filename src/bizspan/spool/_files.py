@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from types import ModuleType
 from typing import Any, Final
 
@@ -56,6 +57,8 @@ class Files:
         if parent:
             os.makedirs(parent, exist_ok=True)
         os.mkdir(path, 0o700)
+        with suppress(OSError):  # some file systems refuse it
+            self.sync_directory(parent)
 
     def sync_directory(self, path: str) -> None:
         """Make names in it survive a power cut."""

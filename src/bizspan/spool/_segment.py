@@ -86,12 +86,20 @@ class Segment:
             OSError: When it can't be written.
         """
         descriptor, size = self.descriptor, self.size
-        if self._lseek(descriptor, 0, _CURRENT) != self._signature:
+        try:
+            is_intact = self._lseek(descriptor, 0, _CURRENT) == self._signature
+        except OSError:  # closed, and its number not taken
+            is_intact = False
+        if not is_intact:
             raise Gone(errno.EBADF, "closed by somebody else")
-        if self._pwrite(descriptor, data, size) != len(data):
-            # The next frame would overwrite it, but a reader may come first.
-            self.directory.files.ftruncate(descriptor, size)
-            raise OSError(errno.ENOSPC, "cut short")
+        try:
+            if self._pwrite(descriptor, data, size) != len(data):
+                raise OSError(errno.ENOSPC, "cut short")
+        except OSError:
+            # The next frame would overwrite it, but a reader may come first, to whom a refused event could look whole.
+            with suppress(OSError):
+                self.directory.files.ftruncate(descriptor, size)
+            raise
 
     def read(self, offset: int, most: int) -> bytes:
         """
@@ -137,7 +145,8 @@ class Segment:
     def release(self) -> None:
         """Give up the lock; the file stays, for another process."""
         if self.is_intact:
-            self.directory.files.close(self.descriptor)
+            with suppress(OSError):  # it is closed all the same
+                self.directory.files.close(self.descriptor)
         self.directory.disown(self.name, self.size)
 
     def quarantine(self) -> None:
@@ -149,11 +158,12 @@ class Segment:
     def delete(self) -> None:
         """Everything in it was taken: remove it with its sidecar, still under the lock."""
         files = self.directory.files
-        for path in (self.path, self.directory.file(self.name.other(ACK))):
-            try:
-                files.unlink(path)
-            except OSError:
-                continue  # it is not there, or will be found as delivered by a later process
+        try:
+            with suppress(FileNotFoundError):
+                files.unlink(self.path)
+            files.unlink(self.directory.file(self.name.other(ACK)))
+        except OSError:
+            pass  # a later process finds it as delivered, by the sidecar that is still there
         self.release()
 
 
@@ -174,35 +184,42 @@ def create(directory: Directory, writer: str, head: bytes, after_ns: int, salt: 
     """
     files = directory.files
     name = Name(max(time.time_ns(), after_ns + 1), writer, salt, SEGMENT)
-    unfinished = directory.file(name.other(UNFINISHED))
+    unfinished, path = directory.file(name.other(UNFINISHED)), directory.file(name)
     descriptor = files.create(unfinished)
     try:
         # The lock before the name: whoever sees the name must find it locked.
         if not files.lock(descriptor):
-            raise OSError(errno.EWOULDBLOCK, "locked by another process")
+            raise FileNotFoundError(errno.ENOENT, "another process clears it away")
         if files.pwrite(descriptor, head, 0) != len(head):
             raise OSError(errno.ENOSPC, "cut short")
         if synced:
             files.fdatasync(descriptor)
-        files.rename(unfinished, directory.file(name))
-    except OSError:
-        try:
-            files.unlink(unfinished)
-        finally:
+        files.rename(unfinished, path)
+        if synced:
+            files.sync_directory(directory.path)
+        segment = Segment(directory, name, descriptor, len(head), head)
+    except BaseException:  # an interrupt too: the lock would hold until the process ends
+        # Under either name: an error does not say how far a call came.
+        for each in (unfinished, path):
+            with suppress(OSError):
+                files.unlink(each)
+        with suppress(OSError):
             files.close(descriptor)
         raise
-    segment = Segment(directory, name, descriptor, len(head), head)
     segment.is_own, segment.is_sealed = True, False
     directory.own(name, len(head))
     segment.ack.write_head()
-    if synced:
-        files.sync_directory(directory.path)
     return segment
 
 
-def adopt(directory: Directory, name: Name) -> Segment | None:
+def adopt(directory: Directory, name: Name, most: int | None = None) -> Segment | None:
     """
     A segment whose process is gone, or None where it lives, or the file is not what its name says.
+
+    Args:
+        directory: Where it lies.
+        name: Its name.
+        most: How many bytes of it hold frames, where this process wrote it; None for all.
 
     Raises:
         OSError: When it can't be opened or read.
@@ -221,10 +238,12 @@ def adopt(directory: Directory, name: Name) -> Segment | None:
             files.close(descriptor)
             return None
         size = files.fstat(descriptor).st_size
+        size = size if most is None else min(size, most)
         segment = Segment(directory, name, descriptor, size)
         directory.own(name, size)
         segment.ack.load(size)
         return segment
     except OSError:
-        files.close(descriptor)
+        with suppress(OSError):
+            files.close(descriptor)
         raise

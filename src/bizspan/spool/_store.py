@@ -167,6 +167,7 @@ class Store:
         self._max_age_s = max_age_s
         self._clock = clock
         self._counted: dict[Name, int] = {}  # up to where an adopted segment's events were counted
+        self._dropped: dict[Name, int] = {}  # sizes of own segments that could not be read for a while
         self._passed_over: set[Name] = set()
 
     # --- what waits -------------------------------------------------------------------------------------------------
@@ -287,6 +288,8 @@ class Store:
         if not (segment.is_sealed or self._seal(segment)):
             return
         self._remove(segment)
+        self._counted.pop(segment.name, None)
+        self._dropped.pop(segment.name, None)
         if segment.damaged and not segment.ack.events:
             segment.quarantine()
         else:
@@ -303,13 +306,14 @@ class Store:
         self._remove(segment)
         if self._writer is not None and self._writer.segment is segment:
             self._writer.abandon()
+        if segment.name.writer == self._writer_id:
+            self._dropped[segment.name] = segment.size
         segment.release()
 
     def _remove(self, segment: Segment) -> None:
         for shelf in (self.own, self.adopted):
             if segment in shelf:
                 shelf.remove(segment)
-        self._counted.pop(segment.name, None)
 
     # --- recovery ---------------------------------------------------------------------------------------------------
 
@@ -341,14 +345,20 @@ class Store:
 
     def _adopt(self, name: Name) -> bool:
         try:
-            segment = _segment.adopt(self._directory, name)
-            if segment is None:
-                return False
-            if not self._learn_head(segment):
-                self._passed_over.add(name)
-                segment.release()
-                return False
+            # What lies behind the last event that was acknowledged was refused.
+            segment = _segment.adopt(self._directory, name, self._dropped.get(name))
         except OSError:  # gone meanwhile, or unreadable: looked at again the next time
+            return False
+        if segment is None:
+            return False
+        try:
+            is_known = self._learn_head(segment)
+        except OSError:
+            segment.release()
+            return False
+        if not is_known:
+            self._passed_over.add(name)
+            segment.release()
             return False
         self.adopted.append(segment)
         return True

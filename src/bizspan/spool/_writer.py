@@ -87,7 +87,7 @@ class Writer:
         self._last_ns = 0
         self._looks = 0
         self._retry_at = float("-inf")
-        self._syncing = threading.Lock()
+        self._syncing = threading.RLock()  # a signal handler may tell an event while this very thread synchronises
         self._synced: tuple[Segment | None, int] = (None, 0)
 
     def append(self, prefix: bytes, scope: int = 0) -> str | None:

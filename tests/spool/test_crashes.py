@@ -1,0 +1,387 @@
+"""
+A model of the whole spool on a disk that fails: processes tell, send, adopt, and end at any system call, in the middle
+of one, or with the power. What was acknowledged comes, and nothing comes that was not told.
+"""
+
+from __future__ import annotations
+
+import errno
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from bizspan.spool._directory import Directory, name_of
+from bizspan.spool._segment import Segment
+from bizspan.spool._store import Store, StoredBatch, pack_scope
+from bizspan.spool._writer import Writer
+from tests.spool.disk import PATH, Clock, Crash, Disk, DiskFiles, Fate
+
+_ROOMY = 1 << 30
+_CLOCK = Clock()
+_CHANCE = random.Random()  # in place of the system's: the same sequence always makes the same names
+_FAILURES: tuple[str | int, ...] = ("short", "late", errno.EIO, errno.ENOSPC, errno.EROFS, errno.ENOENT)
+_KINDS: tuple[str | int, ...] = ("before", "after", "middle", "visit", *_FAILURES)
+_AFTER = (0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8, 10, 12, 15)  # most steps take few calls
+
+fates = st.one_of(
+    st.none(),
+    st.builds(Fate, st.sampled_from(_AFTER), st.sampled_from(_KINDS), st.integers(0, 1000)),
+)
+which = st.integers(0, 2)
+
+
+class Watched(Store):
+    """A store that says what it lets expire."""
+
+    expiring: Callable[[list[bytes]], object]
+
+    def _expire(self, batch: StoredBatch) -> bool:
+        if self._max_age_s is not None:
+            oldest = self._clock() - self._max_age_s
+            self.expiring([frame.payload for frame in batch.entries if frame.seconds < oldest])
+        return super()._expire(batch)
+
+
+class Process:
+    """One process's spool."""
+
+    def __init__(self, number: int, disk: Disk, model: SpoolModel, max_age_s: float | None) -> None:
+        self.files = DiskFiles(disk)
+        self.acknowledged: set[int] = set()
+        self._written: dict[bytes, tuple[int, bytes]] = {}
+        self.has_failed = False
+        self.is_alone = True  # nobody else can have taken over what it gave up
+        self._model = model
+        writer_id = f"{number:020x}"
+        self.directory = Directory(
+            PATH, most_bytes=4000, floor_bytes=0, files=self.files, monotonic=_CLOCK.monotonic
+        )  # fmt: skip
+        self.writer = Writer(
+            self.directory,
+            writer_id,
+            self._finish,
+            lambda: (b"resource", {0: pack_scope(b"scope", b"")}),
+            segment_bytes=400,
+            is_synced=model.is_power,
+            opened=self._opened,
+            refused=lambda reason: None,
+            monotonic=_CLOCK.monotonic,
+        )
+        self.store = Watched(self.directory, self.writer, writer_id, max_age_s=max_age_s, clock=_CLOCK.time)
+        self.store.expiring = model.settling
+
+    def _finish(self, prefix: bytes, sequence: int) -> bytes:
+        payload = b"%b #%d" % (prefix, sequence)
+        self._written[prefix] = sequence, payload
+        self._model.told.add(payload)
+        return payload
+
+    def _opened(self, segment: Segment) -> None:
+        self.store.own.append(segment)
+
+    @property
+    def pending(self) -> int:
+        return self.writer.sequence + self.store.counts.adopted - self.store.counts.settled
+
+    def tell(self, *texts: bytes) -> None:
+        """One event each; the answers go into the model's books."""
+        for text in texts:
+            self._tell(text)
+
+    def _tell(self, text: bytes) -> None:
+        before = self.writer.sync_failures
+        if self.writer.append(text) is not None:
+            return
+        sequence, payload = self._written[text]
+        self.acknowledged.add(sequence)
+        self._model.waiting.add(payload)
+        if self.writer.sync_failures > before:
+            self._model.unsure.add(payload)
+
+    def drain(self) -> None:
+        """Have everything taken."""
+        for _ in range(1000):
+            batch = self.store.batch(500, 4)
+            if batch is None:
+                return
+            self._model.seen(batch)
+            self._model.settling([frame.payload for frame in batch.entries])
+            batch.delivered()
+        raise AssertionError("it never ends")
+
+
+class SpoolModel(RuleBasedStateMachine):
+    """
+    Three processes at most, at one directory.
+
+    Attributes:
+        told: What the spool was given to write, exactly.
+        waiting: What was acknowledged, and nobody has begun to settle.
+        settled: What was settled without a failure on the way: it must not come again.
+        unsure: Acknowledged, but the power's durability was refused and counted.
+    """
+
+    sequences = 0
+    steps = 0
+    fired: dict[str, int] = {}  # noqa: RUF012 - of the whole run, for its figures
+
+    def __init__(self) -> None:
+        super().__init__()
+        SpoolModel.sequences += 1
+        _CLOCK.__init__()  # type: ignore[misc]
+        _CHANCE.seed(0)
+        self.disk = Disk()
+        self.processes: list[Process] = []
+        self.is_power = False
+        self.told: set[bytes] = set()
+        self.waiting: set[bytes] = set()
+        self.settled: set[bytes] = set()
+        self.unsure: set[bytes] = set()
+        self.is_harsh = False
+        self.may_repeat = False
+        self.max_age_s: float | None = None
+        self._texts = 0
+        self._processes = 0
+
+    @initialize(is_power=st.booleans(), ages=st.booleans(), is_harsh=st.booleans())
+    def begin(self, is_power: bool, ages: bool, is_harsh: bool) -> None:
+        """Half of the sequences end processes only, so that what was settled there must not come again."""
+        self.is_power = is_power
+        self.is_harsh = is_harsh
+        self.max_age_s = 100.0 if ages else None
+        self.start()
+
+    # --- the books ----------------------------------------------------------------------------------------------------
+
+    def seen(self, batch: StoredBatch) -> None:
+        """What was taken out must have been told, byte by byte, and must not have been settled before."""
+        for frame in batch.entries:
+            assert frame.payload in self.told, frame
+            assert frame.payload not in self.settled, frame
+
+    def settling(self, payloads: list[bytes]) -> None:
+        """From here on they may be gone, or come again."""
+        self.waiting.difference_update(payloads)
+
+    def _of(self, number: int) -> Process:
+        return self.processes[number % len(self.processes)]
+
+    def _under(self, process: Process, fate: Fate | None, act: Callable[[], object], other: int = 0) -> bool:
+        """Do this while fate strikes; whether it came to its end without."""
+        SpoolModel.steps += 1
+        _CLOCK.elapsed += 2.0
+        files = process.files
+        before = len(files.fired)
+        files.expect(fate if fate is None or self.is_harsh or fate.kind not in _FAILURES else None)
+        files.visitor = lambda: self._visit(process, other)
+        try:
+            act()
+        except Crash:
+            self.processes.remove(process)
+        files.expect(None)
+        fired = files.fired[before:]
+        for kind in fired:
+            SpoolModel.fired[str(kind)] = SpoolModel.fired.get(str(kind), 0) + 1
+        if any(kind in _FAILURES for kind in fired):
+            self._failed(process)
+        if not files.is_dead:
+            assert process.pending >= 0
+            assert process.acknowledged == set(range(1, process.writer.sequence + 1))
+            held = [*process.store.own, *process.store.adopted]
+            assert files.open_count == sum(segment.is_intact for segment in held)
+        return not fired
+
+    def _failed(self, process: Process) -> None:
+        """What it gives up now, others may take over; and what was settled may come once more."""
+        process.has_failed = True
+        process.is_alone = process.is_alone and len(self.processes) == 1
+        self.settled.clear()
+
+    def _visit(self, process: Process, other: int) -> None:
+        """Between two system calls of a process, another one runs, or another thread of its own tells an event."""
+        visitor = self.processes[other % len(self.processes)]
+        if visitor is not process:
+            visitor.store.adopt()
+            visitor.drain()
+        elif not process.writer._lock._is_owned():  # type: ignore[attr-defined]
+            process.tell(self._text(0))
+
+    def _text(self, padding: int) -> bytes:
+        self._texts += 1
+        return b"event %d %b" % (self._texts, b"." * padding)
+
+    # --- rules --------------------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: len(self.processes) < 3)
+    @rule()
+    def start(self) -> None:
+        self._processes += 1
+        for other in self.processes:
+            other.is_alone = other.is_alone and not other.has_failed
+        self.processes.append(Process(self._processes, self.disk, self, self.max_age_s))
+
+    @precondition(lambda self: self.processes)
+    @rule(number=which, count=st.integers(1, 6), padding=st.integers(0, 60), fate=fates, other=which)
+    def tell(self, number: int, count: int, padding: int, fate: Fate | None, other: int) -> None:
+        process = self._of(number)
+        texts = [self._text(padding) for _ in range(count)]
+        self._under(process, fate, lambda: process.tell(*texts), other)
+
+    @precondition(lambda self: self.processes)
+    @rule(
+        number=which,
+        most=st.integers(1, 5),
+        how=st.sampled_from(["delivered", "delivered", "rejected", "not", "halves", "dead"]),
+        fate=fates,
+        other=which,
+    )
+    def take(self, number: int, most: int, how: str, fate: Fate | None, other: int) -> None:
+        process = self._of(number)
+        if most > 3:
+            process.store.adopt()
+        taken: list[bytes] = []
+        if not self._under(process, fate, lambda: self._take(process, most, how, taken), other):
+            return
+        if not self.may_repeat:
+            self.settled.update(taken)
+        if how == "dead" and self.disk.room == _ROOMY:
+            letters = b"".join(inode.data for name, inode in self.disk.names.items() if name.endswith(".dead"))
+            assert all(payload in letters for payload in taken)
+
+    def _take(self, process: Process, most: int, how: str, taken: list[bytes]) -> None:
+        batch = process.store.batch(500, 1 if how == "dead" else most)
+        if batch is None:
+            return
+        self.seen(batch)
+        parts: list[Any] = [batch]
+        if how == "halves" and batch.events > 1:
+            parts = list(batch.halves())
+            assert batch.entries == [*parts[0].entries, *parts[1].entries]
+        for part in parts[: 0 if how == "not" else 2]:
+            payloads = [frame.payload for frame in part.entries]
+            self.settling(payloads)
+            if how == "dead":
+                part.dead(0, "http_400")
+            else:
+                part.delivered(1 if how == "rejected" else 0)
+            taken += payloads
+
+    @precondition(lambda self: self.processes)
+    @rule(number=which, fate=fates, other=which)
+    def drain(self, number: int, fate: Fate | None, other: int) -> None:
+        process = self._of(number)
+        if self._under(process, fate, process.drain, other) and not process.has_failed:
+            assert 0 == process.pending
+
+    @precondition(lambda self: self.processes)
+    @rule(number=which, fate=fates, other=which)
+    def adopt(self, number: int, fate: Fate | None, other: int) -> None:
+        process = self._of(number)
+        self._under(process, fate, process.store.adopt, other)
+
+    @precondition(lambda self: self.processes)
+    @rule(number=which, fate=fates)
+    def seal(self, number: int, fate: Fate | None) -> None:
+        process = self._of(number)
+        self._under(process, fate, process.writer.seal)
+
+    @precondition(lambda self: self.processes)
+    @rule(number=which, fate=fates, other=which)
+    def close(self, number: int, fate: Fate | None, other: int) -> None:
+        process = self._of(number)
+
+        def end() -> None:
+            process.writer.close()
+            process.store.release()
+            assert process.files.open_count == 0 or process.has_failed
+
+        self._under(process, fate, end, other)
+        if process in self.processes:
+            process.files.die()
+            self.processes.remove(process)
+
+    @precondition(lambda self: self.processes)
+    @rule(number=which, kind=st.sampled_from(["kill", "closerange"]))
+    def strike(self, number: int, kind: str) -> None:
+        """SIGKILL; or the application closes all descriptors: the locks go too, so two processes may send the same."""
+        process = self._of(number)
+        if kind == "kill" or not self.is_harsh:
+            process.files.die()
+            self.processes.remove(process)
+            return
+        process.files.close_all()
+        self._failed(process)
+        self.may_repeat = True
+
+    @rule(room=st.sampled_from([0, 10, 100, 300, _ROOMY, _ROOMY]), seconds=st.sampled_from([-3600.0, 0.0, 150.0]))
+    def change(self, room: int, seconds: float) -> None:
+        """The disk fills up, or is emptied; the clock is set."""
+        self.disk.room = room if self.is_harsh else _ROOMY
+        self.may_repeat = self.may_repeat or self.disk.room < _ROOMY  # a sidecar that can't be made
+        _CLOCK.now += seconds
+
+    @rule(data=st.data(), page=st.sampled_from([16, 64, 512]))
+    def cut_the_power(self, data: st.DataObject, page: int) -> None:
+        for process in self.processes:
+            process.files.die()
+        self.processes.clear()
+        seed = data.draw(st.randoms(use_true_random=False))
+        self.disk.power_cut(seed.randrange, page)
+        self.settled.clear()
+        if self.is_power:
+            self.waiting -= self.unsure
+        else:
+            self.waiting.clear()
+
+    def teardown(self) -> None:
+        """
+        The disk works again: who still lives goes on by itself. Or nobody does: everything comes at the next start.
+        """
+        self.disk.room = _ROOMY
+        _CLOCK.elapsed += 10.0
+        for process in self.processes[1:]:
+            process.files.die()
+        last = self.processes[0] if self.processes else Process(0, self.disk, self, None)
+        for _ in range(2):  # what it can no longer read, it gives up, and finds in its next scan
+            last.store.adopt()
+            last.drain()
+        assert set() == self.waiting
+        assert not last.is_alone or 0 == last.pending
+        _CLOCK.elapsed += 10.0
+        assert last.writer.append(b"the last") is None
+        last.writer.close()
+        last.store.release()
+        assert 0 == last.files.open_count
+        next_one = Process(99, self.disk, self, None)
+        next_one.store.adopt()
+        next_one.drain()
+        counts = next_one.store.counts
+        assert (0, counts.adopted) == (next_one.pending, counts.delivered)
+        left = {name.kind for path in self.disk.names if (name := name_of(path.rpartition("/")[2]))}
+        assert left <= {".dead", ".bad"}
+
+
+@pytest.mark.fuzz
+def test_what_was_acknowledged_comes_whatever_ends_a_process(long: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    2,000 sequences of up to 40 steps, 50,000 with --long.
+    """
+    for module in ("_segment", "_writer", "_dead"):
+        monkeypatch.setattr(f"bizspan.spool.{module}.time", _CLOCK.as_module())
+    monkeypatch.setattr("os.urandom", _CHANCE.randbytes)
+    SpoolModel.sequences = SpoolModel.steps = 0
+    SpoolModel.fired = {}
+    run_state_machine_as_test(
+        SpoolModel,
+        settings=settings(
+            max_examples=50_000 if long else 2_000,
+            stateful_step_count=40,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+        ),
+    )
+    print(f"{SpoolModel.sequences} sequences, {SpoolModel.steps} steps, fates: {SpoolModel.fired}")
