@@ -84,6 +84,7 @@ class Writer:
         self._last_ns = 0
         self._looks = 0
         self._retry_at = float("-inf")
+        self._retry_reason = SPOOL_ERROR
         self._syncing = threading.RLock()  # a signal handler may tell an event while this very thread synchronises
         self._synced: tuple[Segment | None, int] = (None, 0)
 
@@ -159,7 +160,7 @@ class Writer:
         try:
             segment = self._segment_for(size)
             if segment is None:
-                return SPOOL_ERROR
+                return self._retry_reason
             try:
                 self._write_frame(segment, payload, scope, sequence, size)
             except Gone:
@@ -169,7 +170,7 @@ class Writer:
         except OSError as error:
             self._under_way = None
             self._retry_at = self._monotonic() + _RETRY_S
-            reason = reason_of(error)
+            self._retry_reason = reason = reason_of(error)
             if reason != DISK_FULL:
                 self.seal()  # what is behind its last frame is unknown
             return reason
