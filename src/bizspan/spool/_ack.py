@@ -98,6 +98,11 @@ class Ack:
             return False
         return written == _SLOT_SIZE
 
+    def catch_up(self, before: Ack) -> None:
+        """Take what an earlier one of the same segment knew, although it could not be written."""
+        if before.offset > self.offset:
+            self.offset, self.events = before.offset, before.events
+
     def write_head(self) -> None:
         """Keep the copy of the first frames. Errors are passed over: it is a second copy."""
         try:

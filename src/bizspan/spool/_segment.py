@@ -149,22 +149,34 @@ class Segment:
                 self.directory.files.close(self.descriptor)
         self.directory.disown(self.name, self.size)
 
-    def quarantine(self) -> None:
-        """Nothing in it could be read: keep it under another name, for a person to look at."""
-        with suppress(OSError):
+    def quarantine(self) -> bool:
+        """Nothing in it could be read: keep it under another name, for a person to look at; see `delete`."""
+        try:
             self.directory.files.rename(self.path, self.directory.file(self.name.other(BAD)))
-        self.delete()
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return False
+        return self.delete()
 
-    def delete(self) -> None:
-        """Everything in it was taken: remove it with its sidecar, still under the lock."""
+    def delete(self) -> bool:
+        """
+        Everything in it was taken: remove it with its sidecar, still under the lock.
+
+        Returns:
+            Whether it is gone, and released. If not, the lock stays: whoever took it over would send it again.
+        """
         files = self.directory.files
         try:
-            with suppress(FileNotFoundError):
-                files.unlink(self.path)
-            files.unlink(self.directory.file(self.name.other(ACK)))
+            files.unlink(self.path)
+        except FileNotFoundError:
+            pass
         except OSError:
-            pass  # a later process finds it as delivered, by the sidecar that is still there
+            return False
+        with suppress(OSError):  # a sidecar without a segment is cleared by a later scan
+            files.unlink(self.directory.file(self.name.other(ACK)))
         self.release()
+        return True
 
 
 def create(directory: Directory, writer: str, head: bytes, after_ns: int, salt: int, synced: bool) -> Segment:

@@ -167,7 +167,7 @@ class Store:
         self._max_age_s = max_age_s
         self._clock = clock
         self._counted: dict[Name, int] = {}  # up to where an adopted segment's events were counted
-        self._dropped: dict[Name, int] = {}  # sizes of own segments that could not be read for a while
+        self._dropped: dict[Name, Segment] = {}  # those that could not be read for a while
         self._passed_over: set[Name] = set()
 
     # --- what waits -------------------------------------------------------------------------------------------------
@@ -287,13 +287,11 @@ class Store:
             return
         if not (segment.is_sealed or self._seal(segment)):
             return
+        is_gone = segment.quarantine() if segment.damaged and not segment.ack.events else segment.delete()
+        if not is_gone:
+            return  # tried again each time that somebody asks for a batch
         self._remove(segment)
         self._counted.pop(segment.name, None)
-        self._dropped.pop(segment.name, None)
-        if segment.damaged and not segment.ack.events:
-            segment.quarantine()
-        else:
-            segment.delete()
         if self._writer is not None:
             self._writer.room.set()
 
@@ -306,8 +304,7 @@ class Store:
         self._remove(segment)
         if self._writer is not None and self._writer.segment is segment:
             self._writer.abandon()
-        if segment.name.writer == self._writer_id:
-            self._dropped[segment.name] = segment.size
+        self._dropped[segment.name] = segment
         segment.release()
 
     def _remove(self, segment: Segment) -> None:
@@ -331,6 +328,9 @@ class Store:
         mine = {segment.name for segment in chain(list(self.own), self.adopted)}
         there = {*names}
         found = 0
+        for known in (self._counted, self._dropped):
+            for gone in known.keys() - there:
+                del known[gone]
         for name in names:
             if name in mine or name in self._passed_over:
                 continue
@@ -344,9 +344,11 @@ class Store:
         return found
 
     def _adopt(self, name: Name) -> bool:
+        before = self._dropped.get(name)
         try:
             # What lies behind the last event that was acknowledged was refused.
-            segment = _segment.adopt(self._directory, name, self._dropped.get(name))
+            most = before.size if before is not None and name.writer == self._writer_id else None
+            segment = _segment.adopt(self._directory, name, most)
         except OSError:  # gone meanwhile, or unreadable: looked at again the next time
             return False
         if segment is None:
@@ -361,6 +363,9 @@ class Store:
             segment.release()
             return False
         self.adopted.append(segment)
+        if before is not None:
+            segment.ack.catch_up(before.ack)
+            del self._dropped[name]
         return True
 
     def _learn_head(self, segment: Segment) -> bool:
@@ -394,7 +399,5 @@ class Store:
         """Give everything up: what waits is for other processes, and for the next start."""
         for segment in [*self.own, *self.adopted]:
             self._remove(segment)
-            if segment.ack.offset >= segment.size:
-                segment.delete()
-            else:
+            if segment.ack.offset < segment.size or not segment.delete():
                 segment.release()

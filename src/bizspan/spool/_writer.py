@@ -87,6 +87,7 @@ class Writer:
         self._last_ns = 0
         self._looks = 0
         self._retry_at = float("-inf")
+        self._retry_reason = SPOOL_ERROR
         self._syncing = threading.RLock()  # a signal handler may tell an event while this very thread synchronises
         self._synced: tuple[Segment | None, int] = (None, 0)
 
@@ -165,7 +166,7 @@ class Writer:
             if segment is None or segment.size + size > self._segment_bytes or self._looks != self._directory.looks:
                 segment = self._segment_for(size)
                 if segment is None:
-                    return SPOOL_ERROR
+                    return self._retry_reason
             data = pack_event(segment.salt, scope, payload, sequence, int(_time()))
             # An exception of a signal handler, such as KeyboardInterrupt, may come between any two of these lines.
             self._under_way = (segment, segment.size, size, sequence)
@@ -181,7 +182,7 @@ class Writer:
         except OSError as error:
             self._under_way = None
             self._retry_at = self._monotonic() + _RETRY_S
-            reason = reason_of(error)
+            self._retry_reason = reason = reason_of(error)
             if reason != DISK_FULL:
                 self.seal()  # what is behind its last frame is unknown
             return reason
