@@ -34,6 +34,7 @@ HOUSE: Final = (
     ),
     ("DOORS", "doctor._functions doctor._variables"),
     ("DOORS", "doctor._settings doctor._outcome doctor._probe doctor._specifiers doctor._command doctor._report"),
+    ("DOORS", "doctor._spool"),
     ("DOORS", "doctor._finding doctor._children"),
     ("DOORS", "reconcile"),
     ("DOORS", "reconcile._report"),

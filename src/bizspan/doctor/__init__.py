@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Final
 
-from bizspan.doctor import _command, _config, _endpoints, _environment, _packages, _zero_code
+from bizspan.doctor import _command, _config, _endpoints, _environment, _packages, _spool, _zero_code
 from bizspan.doctor._answers import clock, explain
 from bizspan.doctor._children import ask
 from bizspan.doctor._config import Settings
@@ -20,7 +20,7 @@ from bizspan.doctor._functions import check_functions
 from bizspan.doctor._inside import check_inside, is_installed
 from bizspan.doctor._outcome import Outcome, outcome
 from bizspan.doctor._report import Report
-from bizspan.doctor._settings import Target, targets
+from bizspan.doctor._settings import SPOOL_VARIABLE, Target, targets
 
 __all__ = ["Finding", "Level", "Report", "Request", "examine"]
 
@@ -95,8 +95,10 @@ def examine(request: Request) -> Report:
     run("versions", lambda: _packages.check_versions(packages))
     run("instrumented", lambda: _packages.check_instrumented(packages))
     run("config", read_config)
+    # Where the application is imported, it may configure itself, and would send what waits in its spool.
+    without_spool = {name: value for name, value in environment.items() if name != SPOOL_VARIABLE}
     if settings.names_functions:
-        run("function", lambda: check_functions(request.config, environment))
+        run("function", lambda: check_functions(request.config, without_spool))
     run("sdk-disabled", lambda: _environment.check_disabled(environment))
     run("exporter", lambda: _environment.check_exporters(environment, told.is_zero_code))
     run("otlp", lambda: _environment.check_otlp_values(environment))
@@ -104,7 +106,7 @@ def examine(request: Request) -> Report:
     run("double-export", lambda: _environment.check_double_export(environment, packages))
     run("zero-code", lambda: _zero_code.check_zero_code(told.environment, packages, told.is_zero_code))
     if told.is_zero_code and is_installed():
-        run("providers", lambda: check_inside(told.environment, _START_S))
+        run("providers", lambda: check_inside(told.environment, _START_S, settings.spool is not None))
     run("variable", lambda: _environment.check_variables(environment))
     run("endpoint", read_targets)
     run("extra", lambda: _packages.check_extras(packages, over_the_wire))
@@ -113,7 +115,11 @@ def examine(request: Request) -> Report:
     far = FarEnd(request, environment, settings, told.is_zero_code)
     # Without its exporter a signal has a red line already, and nothing to be sent with.
     run("endpoint", lambda: far.check([each for each in over_the_wire if _packages.can_export(packages, each)]))
-    run("django", lambda: check_django(environment, _DJANGO_S, told.is_zero_code))
+    spool = settings.spool
+    if spool is not None:
+        bound_s = request.timeout_s if request.canary else None
+        run("spool", lambda: _spool.check_spool(spool, environment, bound_s))
+    run("django", lambda: check_django(without_spool, _DJANGO_S, told.is_zero_code))
     return Report(metadata.version("bizspan"), tuple(findings))
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 from bizspan.doctor._children import ask
 from bizspan.doctor._finding import Finding, green, red, yellow
+from bizspan.doctor._spool import SpoolSettings, told_of
 from bizspan.errors import SetupError
 
 _BOUND_S: Final = 30.0
@@ -32,12 +33,14 @@ class Settings:
         environment: ``deployment.environment.name``.
         exports: As `configure()` takes them.
         names_functions: Whether it names functions of the application.
+        spool: Where events are kept; None keeps them in memory.
     """
 
     service_name: str | None = None
     environment: str | None = None
     exports: tuple[str, ...] = ("otlp",)
     names_functions: bool = False
+    spool: SpoolSettings | None = None
 
 
 class _Loaded(Protocol):
@@ -75,8 +78,13 @@ def _settings(told: Mapping[str, Any]) -> Settings:
     configure: Mapping[str, Any] = told.get("configure", {})
     export: Any = configure.get("export") or "otlp"
     exports: Sequence[str] = (export,) if isinstance(export, str) else export
+    spool = told.get("spool")
     return Settings(
-        configure.get("service_name"), configure.get("environment"), tuple(exports), bool(told.get("names_functions"))
+        configure.get("service_name"),
+        configure.get("environment"),
+        tuple(exports),
+        bool(told.get("names_functions")),
+        None if spool is None else SpoolSettings(**spool),
     )
 
 
@@ -111,6 +119,7 @@ def main() -> None:
             "path": str(loaded.path or ""),
             "configure": kept,
             "names_functions": bool(loaded.operations or loaded.requests),
+            "spool": told_of(loaded.configure.get("spool")),
         }
     except SetupError as error:
         told = {"refused": str(error)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
@@ -17,7 +18,7 @@ from typing import Any, Final, cast
 
 from bizspan.doctor._children import ask
 from bizspan.doctor._finding import Finding, green, one_line, red, shown_url, yellow
-from bizspan.doctor._settings import is_switched_off
+from bizspan.doctor._settings import SPOOL_VARIABLE, is_switched_off
 
 _MODULE: Final = "bizspan.doctor._inside"
 _STAMP: Final = "StampLogs"
@@ -29,9 +30,12 @@ _LISTS: Final = {
 }
 
 
-def check_inside(environment: Mapping[str, str], bound_s: float) -> Iterator[Finding]:
+def check_inside(environment: Mapping[str, str], bound_s: float, has_spool: bool) -> Iterator[Finding]:
     """Providers, double export, order, and bizspan itself, in a process that starts without code."""
-    answered = ask(_MODULE, {}, environment, bound_s, instrumented=True)
+    with tempfile.TemporaryDirectory() as place:
+        # A process adopts what others left in its spool, and sends it: this one gets a spool of its own.
+        apart = {SPOOL_VARIABLE: os.path.join(place, "spool")} if has_spool else {}
+        answered = ask(_MODULE, {}, {**environment, **apart}, bound_s, instrumented=True)
     if not answered.lines:
         why = f"exit code {answered.code}" if answered.in_time else f"nothing within {bound_s:g} s"
         yield red(

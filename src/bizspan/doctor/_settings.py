@@ -15,6 +15,7 @@ SIGNALS: Final[tuple[Signal, ...]] = ("traces", "metrics", "logs")
 HTTP: Final = "http/protobuf"
 GRPC: Final = "grpc"
 _DEFAULT_PORTS: Final = {HTTP: 4318, GRPC: 4317}
+SPOOL_VARIABLE: Final = "BIZSPAN_SPOOL_DIR"
 ENVIRONMENT_KEYS: Final = ("deployment.environment.name", "deployment.environment")
 
 
