@@ -258,7 +258,7 @@ def test_without_a_writable_directory_events_wait_in_memory(
         (tmp_path / "spool").write_text("x")
     elif why == "unsupported":
         monkeypatch.setattr(Broken, "is_supported", False)
-        monkeypatch.setattr(Broken, "__init__", lambda self: None)
+        monkeypatch.setattr(Broken, "__init__", object.__init__)
     else:
         Broken.errors = dict.fromkeys(("create", "make_directory"), getattr(errno, why))
     logs, metrics, kept = LoggerProvider(), reader(), log_exporter()
