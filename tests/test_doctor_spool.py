@@ -15,7 +15,7 @@ from bizspan.doctor._spool import SpoolSettings, check_spool, file_system_of
 from bizspan.spool._files import Files
 from tests.child import environment
 from tests.doctor_set_up import look
-from tests.spool.receiving import collector
+from tests.spool.receiving import collector, until
 
 if not Files.is_supported:
     pytest.skip("no spool on this system", allow_module_level=True)
@@ -206,9 +206,8 @@ def test_what_waits_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         left = levels(path)["spool.waiting"]
         running.status = 400
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", running.endpoint)
-        with bizspan.configure(export="none", spool=path) as telemetry:
-            telemetry.force_flush()
-            assert telemetry.force_flush()
+        with bizspan.configure(export="none", spool=path):
+            assert until(lambda: (spool := bizspan.diagnostics().spool) is not None and spool.dead_lettered == 1)
     settings = SpoolSettings(str(path), 1 << 20, 0)
     dead = [each for each in check_spool(settings, {}, None) if each.check == "spool.waiting"]
 

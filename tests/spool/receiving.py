@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import os
 import threading
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -83,3 +85,11 @@ def collector() -> Generator[Collector]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def until(true: Callable[[], bool], timeout_s: float = 5.0) -> bool:
+    """Whether it comes true in time."""
+    end = time.monotonic() + timeout_s
+    while not true() and time.monotonic() < end:
+        os.sched_yield()
+    return true()

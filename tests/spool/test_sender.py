@@ -8,7 +8,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from bizspan.spool._sender import Outcome, Sender
 from bizspan.spool._target import Target
 from tests.spool.far_end import OK, PROTOBUF, FarEnd, Request, http
 from tests.spool.memory import Memory, Slice, encode, names
+from tests.spool.receiving import until
 
 REJECTED_2 = b"\x0a\x02\x08\x02"
 
@@ -305,14 +306,6 @@ def test_no_wake_is_missed(senders: list[Sender]) -> None:
         assert until(lambda: not source.waiting())
 
         assert numbered(300) == all_names(server)
-
-
-def until(true: Callable[[], bool], timeout_s: float = 5.0) -> bool:
-    """Whether it comes true in time."""
-    end = time.monotonic() + timeout_s
-    while not true() and time.monotonic() < end:
-        os.sched_yield()
-    return true()
 
 
 def test_a_wake_does_not_cut_a_back_off_short(senders: list[Sender]) -> None:
