@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import Final
 
 from bizspan.spool import _frame
@@ -28,8 +29,7 @@ class DeadLetters:
         self._directory = directory
         self._writer_id = writer_id
         self._name: Name | None = None
-        self._size = 0  # of all its files
-        self._end = 0  # of the current one
+        self._size = 0
         self._about: tuple[bytes, bytes] = (b"", b"")
 
     def add(self, resource: bytes, scope: bytes, entry: bytes) -> bool:
@@ -88,10 +88,11 @@ class DeadLetters:
             descriptor = files.create(self._directory.file(name))
         except OSError:
             return None, -1
-        if not files.lock(descriptor):  # a command was quicker: it finds nothing, and leaves it
-            files.close(descriptor)
-            return None, -1
-        return name, descriptor
+        with suppress(OSError):
+            if files.lock(descriptor):  # or a command was quicker: it finds nothing, and leaves it
+                return name, descriptor
+        files.close(descriptor)
+        return None, -1
 
 
 def hold(directory: Directory, name: Name) -> int | None:
