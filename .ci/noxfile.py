@@ -62,6 +62,7 @@ show_pyenv_versions()
 PRESENT = [version for version in SUPPORTED if present(version)]
 # The interpreter of nox itself stands in on a machine that has only a newer one than we name.
 FIRST, *OTHERS = PRESENT or [f"{sys.version_info.major}.{sys.version_info.minor}"]
+BETWEEN = OTHERS[:-1]
 for absent in sorted({*SUPPORTED} - {*PRESENT}):
     print(f"gate: Python {absent} is not on this machine, its sessions are skipped", file=sys.stderr)
 
@@ -150,11 +151,11 @@ def bench(session: nox.Session) -> None:
     session.run("pytest", "-m", "bench", *session.posargs, success_codes=[0, NO_TESTS_COLLECTED])
 
 
-@nox.session(python=OTHERS or False)
+@nox.session(python=BETWEEN or False)
 def others(session: nox.Session) -> None:
-    """The suite on the other Pythons, pinned versions."""
-    if not OTHERS:
-        session.skip(f"Python {FIRST} is the only supported one here")
+    """The suite on the Pythons between, pinned versions. The newest one has `newest`."""
+    if not BETWEEN:
+        session.skip(f"there is no Python between {FIRST} and the newest one here")
     session.chdir(ROOT)
     session.install(*PINNED, "-e", ".[grpc]", "--group", "test")
     session.run("pytest", *AGAIN, *session.posargs)
