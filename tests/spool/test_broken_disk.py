@@ -55,6 +55,12 @@ class Broken(Files):
         return called
 
 
+class Unsupported(Files):
+    """A system without advisory locks."""
+
+    is_supported = False
+
+
 @pytest.fixture(autouse=True)
 def broken(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A disk that can be told to fail, and that is looked at each time."""
@@ -257,8 +263,7 @@ def test_without_a_writable_directory_events_wait_in_memory(
     if why == "a file":
         (tmp_path / "spool").write_text("x")
     elif why == "unsupported":
-        monkeypatch.setattr(Broken, "is_supported", False)
-        monkeypatch.setattr(Broken, "__init__", object.__init__)
+        monkeypatch.setattr("bizspan.spool._book.Files", Unsupported)
     else:
         Broken.errors = dict.fromkeys(("create", "make_directory"), getattr(errno, why))
     logs, metrics, kept = LoggerProvider(), reader(), log_exporter()

@@ -24,7 +24,7 @@ from tests.spool.disk import PATH, Clock, Crash, Disk, DiskFiles, Fate
 _ROOMY = 1 << 30
 _CLOCK = Clock()
 _CHANCE = random.Random()  # in place of the system's: the same sequence always makes the same names
-_FAILURES: tuple[str | int, ...] = ("short", "late", errno.EIO, errno.ENOSPC, errno.EROFS, errno.ENOENT)
+_FAILURES: tuple[str | int, ...] = ("short", "late", errno.EIO, errno.ENOSPC, errno.EROFS)
 _KINDS: tuple[str | int, ...] = ("before", "after", "middle", "visit", *_FAILURES)
 _AFTER = (0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8, 10, 12, 15)  # most steps take few calls
 

@@ -208,6 +208,65 @@ def test_a_failing_disk_refuses_and_recovers(
     shelf.end()
 
 
+def test_a_scan_that_clears_the_trial_file_away_does_not_stop_a_start(tmp_path: Path) -> None:
+    """
+    Another process finds it without a lock, as if its own process were gone.
+    """
+    scanner = Shelf(tmp_path)
+
+    class Scanned(Files):
+        def __init__(self) -> None:
+            super().__init__()
+            self.close = self._close
+
+        def _close(self, descriptor: int) -> None:
+            os.close(descriptor)
+            scanner.store.adopt()
+
+    assert [None] == Shelf(tmp_path, files=Scanned()).tell(["x"])
+    scanner.end()
+
+
+def test_power_durability_takes_what_a_signal_handler_tells_while_it_synchronises(tmp_path: Path) -> None:
+    """
+    On the very thread that waits for the disk.
+    """
+
+    class Interrupted(Files):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fdatasync = self._fdatasync
+
+        def _fdatasync(self, descriptor: int) -> None:
+            if not told:
+                told.append(None)
+                told[0] = shelf.writer.append(b"handler")
+            os.fsync(descriptor)
+
+    told: list[str | None] = [None]
+    shelf = Shelf(tmp_path, files=Interrupted(), is_synced=True)
+    shelf.tell(["first"])
+    told.clear()
+
+    assert [None] == shelf.tell(["main"])
+    assert [None] == told
+    shelf.end()
+
+
+def test_a_descriptor_that_somebody_closed_costs_no_event(tmp_path: Path) -> None:
+    """
+    Also where its number is nobody's now: the next segment is begun at once.
+    """
+    shelf = Shelf(tmp_path)
+    shelf.tell(["before"])
+    assert shelf.writer.segment is not None
+    os.close(shelf.writer.segment.descriptor)
+
+    assert [None] == shelf.tell(["after"])
+    assert [(1, "before #1"), (2, "after #2")] == stored(tmp_path)
+    shelf.end()
+
+
 def test_a_write_that_was_cut_short_leaves_nothing(tmp_path: Path) -> None:
     """
     The half frame is taken back.

@@ -156,7 +156,8 @@ class Directory:
                 return  # what waits here still has to be sent, which is what makes room
             raise
         self.files.close(descriptor)
-        self.files.unlink(self.file(trial))
+        with suppress(FileNotFoundError):  # another process's scan has just cleared it away
+            self.files.unlink(self.file(trial))
 
     def file(self, name: Name | str) -> str:
         """The path of a file in it."""

@@ -13,6 +13,7 @@ from typing import Final
 from bizspan.spool import _frame
 from bizspan.spool._ack import Ack
 from bizspan.spool._directory import ACK, BAD, SEGMENT, UNFINISHED, Directory, Name
+from bizspan.spool._files import Files
 from bizspan.spool._frame import Frame
 
 _CURRENT: Final = os.SEEK_CUR
@@ -27,14 +28,13 @@ class Segment:
     """
     An open segment whose lock is held.
 
-    The descriptor's own position is set to a random signature: where it reads differently, somebody closed the
-    descriptor and its number is another file's now. Reading and writing name their offsets, so they don't move it.
-
     Args:
         directory: Where it lies.
         name: Its name.
         descriptor: Open, locked.
+        signature: See `_sign`.
         size: How many bytes hold frames.
+        head: Its first frames, where they are known.
     """
 
     __slots__ = (
@@ -42,7 +42,9 @@ class Segment:
         "is_sealed", "name", "path", "resource", "salt", "scopes", "size",
     )  # fmt: skip
 
-    def __init__(self, directory: Directory, name: Name, descriptor: int, size: int, head: bytes = b"") -> None:
+    def __init__(
+        self, directory: Directory, name: Name, descriptor: int, signature: int, size: int, head: bytes = b""
+    ) -> None:
         self.directory = directory
         self.name = name
         self.salt = name.salt
@@ -58,16 +60,12 @@ class Segment:
         self.ack = Ack(directory.files, directory.file(name.other(ACK)), name.salt, head)
         # On the way of every event.
         self._lseek, self._pwrite = directory.files.lseek, directory.files.pwrite
-        self._signature = _SIGNED + int.from_bytes(os.urandom(4), "little")
-        directory.files.lseek(descriptor, self._signature, os.SEEK_SET)
+        self._signature = signature
 
     @property
     def is_intact(self) -> bool:
         """Whether the descriptor is still this file's."""
-        try:
-            return self.directory.files.lseek(self.descriptor, 0, os.SEEK_CUR) == self._signature
-        except OSError:
-            return False
+        return _is_signed(self.directory.files, self.descriptor, self._signature)
 
     @property
     def is_deleted(self) -> bool:
@@ -87,16 +85,17 @@ class Segment:
         """
         descriptor, size = self.descriptor, self.size
         try:
-            is_intact = self._lseek(descriptor, 0, _CURRENT) == self._signature
-        except OSError:  # closed, and its number not taken
-            is_intact = False
-        if not is_intact:
-            raise Gone(errno.EBADF, "closed by somebody else")
-        try:
+            if self._lseek(descriptor, 0, _CURRENT) != self._signature:
+                raise Gone(errno.EBADF, "closed by somebody else")
             if self._pwrite(descriptor, data, size) != len(data):
                 raise OSError(errno.ENOSPC, "cut short")
+            # Each call lets other threads run. What is still ours now was ours all the time.
+            if self._lseek(descriptor, 0, _CURRENT) != self._signature:
+                raise Gone(errno.EBADF, "closed by somebody else")
         except OSError:
             # The next frame would overwrite it, but a reader may come first, to whom a refused event could look whole.
+            if not self.is_intact:
+                raise Gone(errno.EBADF, "closed by somebody else") from None
             with suppress(OSError):
                 self.directory.files.ftruncate(descriptor, size)
             raise
@@ -109,9 +108,10 @@ class Segment:
             Gone: When the descriptor is another file's.
             OSError: When it can't be read.
         """
-        if not self.is_intact:
+        data = self.directory.files.pread(self.descriptor, min(most, self.size - offset), offset)
+        if not self.is_intact:  # of another file, perhaps
             raise Gone(errno.EBADF, "closed by somebody else")
-        return self.directory.files.pread(self.descriptor, min(most, self.size - offset), offset)
+        return data
 
     def learn(self, frame: Frame) -> None:
         """Take the resource or the scope that a frame holds."""
@@ -144,9 +144,7 @@ class Segment:
 
     def release(self) -> None:
         """Give up the lock; the file stays, for another process."""
-        if self.is_intact:
-            with suppress(OSError):  # it is closed all the same
-                self.directory.files.close(self.descriptor)
+        _close(self.directory.files, self.descriptor, self._signature)
         self.directory.disown(self.name, self.size)
 
     def quarantine(self) -> bool:
@@ -198,7 +196,9 @@ def create(directory: Directory, writer: str, head: bytes, after_ns: int, salt: 
     name = Name(max(time.time_ns(), after_ns + 1), writer, salt, SEGMENT)
     unfinished, path = directory.file(name.other(UNFINISHED)), directory.file(name)
     descriptor = files.create(unfinished)
+    signature = -1  # nothing is at that position
     try:
+        signature = _sign(files, descriptor)
         # The lock before the name: whoever sees the name must find it locked.
         if not files.lock(descriptor):
             raise FileNotFoundError(errno.ENOENT, "another process clears it away")
@@ -209,14 +209,17 @@ def create(directory: Directory, writer: str, head: bytes, after_ns: int, salt: 
         files.rename(unfinished, path)
         if synced:
             files.sync_directory(directory.path)
-        segment = Segment(directory, name, descriptor, len(head), head)
+        segment = Segment(directory, name, descriptor, signature, len(head), head)
+        if not segment.is_intact:
+            raise Gone(errno.EBADF, "closed by somebody else")
     except BaseException:  # an interrupt too: the lock would hold until the process ends
         # Under either name: an error does not say how far a call came.
         for each in (unfinished, path):
             with suppress(OSError):
                 files.unlink(each)
-        with suppress(OSError):
-            files.close(descriptor)
+        if not _is_signed(files, descriptor, signature):
+            raise Gone(errno.EBADF, "closed by somebody else") from None
+        _close(files, descriptor, signature)
         raise
     segment.is_own, segment.is_sealed = True, False
     directory.own(name, len(head))
@@ -239,23 +242,43 @@ def adopt(directory: Directory, name: Name, most: int | None = None) -> Segment 
     files = directory.files
     path = directory.file(name)
     descriptor = files.open(path)
+    signature = -1  # nothing is at that position
     try:
+        signature = _sign(files, descriptor)
         told = files.fstat(descriptor)
-        if not files.lock(descriptor):
-            files.close(descriptor)
-            return None
-        # Another process may have sent and deleted it between the two calls.
-        current = files.lstat(path)
-        if (current.st_ino, current.st_dev) != (told.st_ino, told.st_dev) or told.st_uid != files.owner():
-            files.close(descriptor)
-            return None
-        size = files.fstat(descriptor).st_size
-        size = size if most is None else min(size, most)
-        segment = Segment(directory, name, descriptor, size)
-        directory.own(name, size)
-        segment.ack.load(size)
-        return segment
+        # Another process may have sent and deleted it before it was locked here.
+        if files.lock(descriptor):
+            current = files.lstat(path)
+            if (current.st_ino, current.st_dev, current.st_uid) == (told.st_ino, told.st_dev, files.owner()):
+                size = files.fstat(descriptor).st_size
+                segment = Segment(directory, name, descriptor, signature, size if most is None else min(size, most))
+                if segment.is_intact:
+                    directory.own(name, segment.size)
+                    segment.ack.load(segment.size)
+                    return segment
     except OSError:
-        with suppress(OSError):
-            files.close(descriptor)
+        _close(files, descriptor, signature)
         raise
+    _close(files, descriptor, signature)
+    return None
+
+
+# The position of a segment's descriptor is set to a random signature: where it reads differently, somebody closed the
+# descriptor, and its number is another file's now. Reading and writing name their offsets, so they don't move it.
+
+
+def _sign(files: Files, descriptor: int) -> int:
+    return files.lseek(descriptor, _SIGNED + int.from_bytes(os.urandom(4), "little"), os.SEEK_SET)
+
+
+def _is_signed(files: Files, descriptor: int, signature: int) -> bool:
+    try:
+        return files.lseek(descriptor, 0, os.SEEK_CUR) == signature
+    except OSError:
+        return False
+
+
+def _close(files: Files, descriptor: int, signature: int) -> None:
+    if _is_signed(files, descriptor, signature):
+        with suppress(OSError):  # it is closed all the same
+            files.close(descriptor)

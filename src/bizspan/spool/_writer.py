@@ -8,6 +8,7 @@ right after.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -21,13 +22,14 @@ from bizspan._book import ASIDE
 from bizspan.spool import _frame, _segment
 from bizspan.spool._directory import Directory, reason_of
 from bizspan.spool._frame import HEAD_SIZE, frame_at, pack, pack_event
-from bizspan.spool._segment import Gone, Segment
+from bizspan.spool._segment import Segment
 
 _FULL: Final = frozenset({SPOOL_FULL, LOW_SPACE, DISK_FULL})
 _ASIDE_MOST: Final = 1000
 _RETRY_S: Final = 0.2  # between two attempts to begin a segment on a disk that refuses
 _POLL_S: Final = 0.02
 _time: Final = time.time
+_ATTEMPTS: Final = 3
 
 # Adds the sequence number to what was encoded outside the lock.
 Finish = Callable[[bytes, int], bytes]
@@ -161,32 +163,34 @@ class Writer:
         refusal = self._refusal(size)
         if refusal is not None:
             return refusal
-        try:
-            segment = self.segment
-            if segment is None or segment.size + size > self._segment_bytes or self._looks != self._directory.looks:
-                segment = self._segment_for(size)
-                if segment is None:
-                    return self._retry_reason
-            data = pack_event(segment.salt, scope, payload, sequence, int(_time()))
-            # An exception of a signal handler, such as KeyboardInterrupt, may come between any two of these lines.
-            self._under_way = (segment, segment.size, size, sequence)
-            segment.write(data)
-            segment.size += size
-            self._directory.own_bytes += size
-            self.sequence = sequence
-            self._under_way = None
-        except Gone:
-            self._under_way = None
-            self.abandon()
-            return self._write(prefix, scope)
-        except OSError as error:
-            self._under_way = None
-            self._retry_at = self._monotonic() + _RETRY_S
-            self._retry_reason = reason = reason_of(error)
-            if reason != DISK_FULL:
-                self.seal()  # what is behind its last frame is unknown
-            return reason
-        return None
+        reason = SPOOL_ERROR
+        for _ in range(_ATTEMPTS):
+            try:
+                segment = self.segment
+                if segment is None or segment.size + size > self._segment_bytes or self._looks != self._directory.looks:
+                    segment = self._segment_for(size)
+                    if segment is None:
+                        return self._retry_reason
+                data = pack_event(segment.salt, scope, payload, sequence, int(_time()))
+                # An exception of a signal handler, such as KeyboardInterrupt, may come between any two of these lines.
+                self._under_way = (segment, segment.size, size, sequence)
+                segment.write(data)
+                segment.size += size
+                self._directory.own_bytes += size
+                self.sequence = sequence
+                self._under_way = None
+                return None
+            except OSError as error:
+                self._under_way = None
+                if error.errno == errno.EBADF:  # the application closed it, and may be at it with the next one too
+                    self.abandon()
+                    continue
+                reason = reason_of(error)
+                if reason != DISK_FULL:
+                    self.seal()  # what is behind its last frame is unknown
+                break
+        self._retry_at, self._retry_reason = self._monotonic() + _RETRY_S, reason
+        return reason
 
     def _recover(self) -> None:
         """A write was interrupted by an exception that was not its own: was it whole?"""
