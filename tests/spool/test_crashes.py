@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from bizspan.spool._directory import Directory, name_of
+from bizspan.spool._directory import Directory, Unusable, name_of
 from bizspan.spool._segment import Segment
 from bizspan.spool._store import Store, StoredBatch, pack_scope
 from bizspan.spool._writer import Writer
@@ -50,8 +50,8 @@ class Watched(Store):
 class Process:
     """One process's spool."""
 
-    def __init__(self, number: int, disk: Disk, model: SpoolModel, max_age_s: float | None) -> None:
-        self.files = DiskFiles(disk)
+    def __init__(self, number: int, files: DiskFiles, model: SpoolModel, max_age_s: float | None) -> None:
+        self.files = files
         self.acknowledged: set[int] = set()
         self._written: dict[bytes, tuple[int, bytes]] = {}
         self.has_failed = False
@@ -154,7 +154,7 @@ class SpoolModel(RuleBasedStateMachine):
         self.is_power = is_power
         self.is_harsh = is_harsh
         self.max_age_s = 100.0 if ages else None
-        self.start()
+        self.start(None, 0)
 
     # --- the books ----------------------------------------------------------------------------------------------------
 
@@ -204,12 +204,15 @@ class SpoolModel(RuleBasedStateMachine):
 
     def _visit(self, process: Process, other: int) -> None:
         """Between two system calls of a process, another one runs, or another thread of its own tells an event."""
-        visitor = self.processes[other % len(self.processes)]
-        if visitor is not process:
-            visitor.store.adopt()
-            visitor.drain()
+        if self._of(other) is not process:
+            self._scan(other)
         elif not process.writer._lock._is_owned():  # type: ignore[attr-defined]
             process.tell(self._text(0))
+
+    def _scan(self, number: int) -> None:
+        if self.processes:
+            self._of(number).store.adopt()
+            self._of(number).drain()
 
     def _text(self, padding: int) -> bytes:
         self._texts += 1
@@ -218,12 +221,22 @@ class SpoolModel(RuleBasedStateMachine):
     # --- rules --------------------------------------------------------------------------------------------------------
 
     @precondition(lambda self: len(self.processes) < 3)
-    @rule()
-    def start(self) -> None:
+    @rule(fate=fates, other=which)
+    def start(self, fate: Fate | None, other: int) -> None:
         self._processes += 1
-        for other in self.processes:
-            other.is_alone = other.is_alone and not other.has_failed
-        self.processes.append(Process(self._processes, self.disk, self, self.max_age_s))
+        for each in self.processes:
+            each.is_alone = each.is_alone and not each.has_failed
+        files = DiskFiles(self.disk)
+        files.expect(fate if fate is None or fate.kind not in _FAILURES or self.is_harsh else None)
+        files.visitor = lambda: self._scan(other)
+        try:
+            self.processes.append(Process(self._processes, files, self, self.max_age_s))
+        except Crash:
+            return
+        except Unusable:
+            assert self.is_harsh and files.fired, files.fired  # its events wait in memory, which is another test's
+            assert errno.ENOSPC not in files.fired
+        files.expect(None)
 
     @precondition(lambda self: self.processes)
     @rule(number=which, count=st.integers(1, 6), padding=st.integers(0, 60), fate=fates, other=which)
@@ -346,7 +359,7 @@ class SpoolModel(RuleBasedStateMachine):
         _CLOCK.elapsed += 10.0
         for process in self.processes[1:]:
             process.files.die()
-        last = self.processes[0] if self.processes else Process(0, self.disk, self, None)
+        last = self.processes[0] if self.processes else Process(0, DiskFiles(self.disk), self, None)
         for _ in range(2):  # what it can no longer read, it gives up, and finds in its next scan
             last.store.adopt()
             last.drain()
@@ -358,7 +371,7 @@ class SpoolModel(RuleBasedStateMachine):
         last.store.release()
         assert 0 == last.files.open_count
         _CLOCK.now += 1e6  # however far it was set back: a file without its final name is left alone for a minute
-        next_one = Process(99, self.disk, self, None)
+        next_one = Process(99, DiskFiles(self.disk), self, None)
         next_one.store.adopt()
         next_one.drain()
         counts = next_one.store.counts

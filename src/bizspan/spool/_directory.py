@@ -150,14 +150,13 @@ class Directory:
     def _try_to_write(self) -> None:
         trial = Name(time.time_ns(), os.urandom(10).hex(), 0, UNFINISHED)
         try:
-            descriptor = self.files.create(self.file(trial))
-        except OSError as error:
-            if error.errno in _FULL_ERRORS:
-                return  # what waits here still has to be sent, which is what makes room
-            raise
-        self.files.close(descriptor)
-        with suppress(FileNotFoundError):  # another process's scan has just cleared it away
+            self.files.close(self.files.create(self.file(trial)))
             self.files.unlink(self.file(trial))
+        except OSError as error:
+            # On a full disk, what waits here still has to be sent, which is what makes room. And another process's scan
+            # may have just cleared the file away.
+            if error.errno not in _FULL_ERRORS and error.errno != errno.ENOENT:
+                raise
 
     def file(self, name: Name | str) -> str:
         """The path of a file in it."""

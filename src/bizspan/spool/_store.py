@@ -392,8 +392,8 @@ class Store:
             segment = _segment.adopt(self._directory, name)
         except OSError:
             return
-        if segment is not None:
-            segment.delete()
+        if segment is not None and not segment.delete():
+            segment.release()
 
     def release(self) -> None:
         """Give everything up: what waits is for other processes, and for the next start."""
