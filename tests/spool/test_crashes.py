@@ -385,7 +385,7 @@ def test_what_was_acknowledged_comes_whatever_ends_a_process(long: bool, monkeyp
     """
     2,000 sequences of up to 40 steps, 50,000 with --long.
     """
-    for module in ("_segment", "_writer", "_dead"):
+    for module in ("_directory", "_segment", "_writer", "_dead"):
         monkeypatch.setattr(f"bizspan.spool.{module}.time", _CLOCK.as_module())
     monkeypatch.setattr("os.urandom", _CHANCE.randbytes)
     SpoolModel.sequences = SpoolModel.steps = 0
