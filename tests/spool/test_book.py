@@ -238,12 +238,12 @@ def test_logging_goes_through_a_spool(running: Collector, tmp_path: Path) -> Non
     """
     The standard library's logging, by the SDK's handler.
     """
-    from opentelemetry.instrumentation.logging.handler import LoggingHandler
+    handlers = pytest.importorskip("opentelemetry.instrumentation.logging.handler")
 
     provider = LoggerProvider(shutdown_on_exit=False)
     provider.add_log_record_processor(SpoolLogRecordProcessor(tmp_path / "spool"))
     logger = logging.getLogger("shop.spooled")
-    handler = LoggingHandler(logger_provider=provider)
+    handler = handlers.LoggingHandler(logger_provider=provider)
     logger.addHandler(handler)
     try:
         logger.warning("paid %s", "o-1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, Final
 
 import pytest
@@ -16,6 +17,8 @@ from bizspan import names
 from tests import strategies
 from tests.spool.far import ENCODERS, FAR, OBSERVED, TIME, encoder, floats, ints, links, texts, times
 from tests.spool.messages import by_the_sdk, comparable, keys, parsed
+
+SDK: Final = tuple(int(part) for part in version("opentelemetry-sdk").split(".")[:2])
 
 any_values = st.recursive(
     st.one_of(st.none(), texts, st.booleans(), ints, floats, st.binary(max_size=40)),
@@ -36,6 +39,7 @@ fields_of_others = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.skipif(SDK < (1, 40), reason="the encoder of an older SDK leaves None in a mapping out")
 @given(fields_of_others, links)
 def test_a_record_of_others_is_the_message_that_the_sdk_makes_of_it(
     fields: dict[str, Any], link: SpanContext | None

@@ -66,7 +66,8 @@ class SpoolLogRecordProcessor(LogRecordProcessor):
             with self._locks.setdefault(os.getpid(), threading.RLock()):  # a forked child's is its own
                 if self._pid != os.getpid():
                     self._ids = Ids()
-                    resource = log_record.resource
+                    # Before 1.39 the SDK keeps it on the record itself.
+                    resource: Any = getattr(log_record, "resource", None) or log_record.log_record.resource
                     self._book = self._open(self._ids, lambda: resource.attributes, packed_scope(None))
                     if self._book is not None:
                         self._book.refused = self.refused.add
