@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,6 +44,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def long(request: pytest.FixtureRequest) -> bool:
     """Whether the run asked for the long form of a loop (`--long`)."""
     return bool(request.config.getoption("--long"))
+
+
+@pytest.fixture(autouse=True)
+def proxies_end_with_their_test() -> Iterator[None]:
+    """
+    Instruments that were made while no meter provider was set would come to life when a later test sets one, with the
+    totals of the test that made them.
+    """
+    yield
+    from opentelemetry.metrics import _internal
+
+    home: Any = _internal
+    if getattr(home, "_METER_PROVIDER", None) is None and hasattr(home, "_PROXY_METER_PROVIDER"):
+        home._PROXY_METER_PROVIDER = type(home._PROXY_METER_PROVIDER)()
 
 
 @pytest.fixture(autouse=True)
