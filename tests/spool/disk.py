@@ -9,8 +9,7 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from bizspan.spool._files import Files
 
@@ -363,24 +362,3 @@ class DiskFiles(Files):
 
     def owner(self) -> int:
         return 1
-
-
-class Clock:
-    """The one that all processes of a model share, in place of the `time` module."""
-
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-        self.elapsed = 0.0
-
-    def time(self) -> float:
-        return self.now
-
-    def time_ns(self) -> int:
-        return int(self.now * 1e9)
-
-    def monotonic(self) -> float:
-        return self.elapsed
-
-    def as_module(self) -> Any:
-        """With the names that modules look up."""
-        return SimpleNamespace(time=self.time, time_ns=self.time_ns, monotonic=self.monotonic)

@@ -15,14 +15,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from bizspan.spool._directory import Directory, Unusable, name_of
-from bizspan.spool._segment import Segment
-from bizspan.spool._store import Store, StoredBatch, pack_scope
-from bizspan.spool._writer import Writer
-from tests.spool.disk import PATH, Clock, Crash, Disk, DiskFiles, Fate
+from bizspan.spool._directory import Unusable, name_of
+from tests.spool.disk import Crash, Disk, DiskFiles, Fate
+from tests.spool.process import CLOCK, Books, Process
 
 _ROOMY = 1 << 30
-_CLOCK = Clock()
 _CHANCE = random.Random()  # in place of the system's: the same sequence always makes the same names
 _FAILURES: tuple[str | int, ...] = ("short", "late", errno.EIO, errno.ENOSPC, errno.EROFS)
 _KINDS: tuple[str | int, ...] = ("before", "after", "middle", "visit", *_FAILURES)
@@ -35,95 +32,13 @@ fates = st.one_of(
 which = st.integers(0, 2)
 
 
-class Watched(Store):
-    """A store that says what it lets expire."""
-
-    expiring: Callable[[list[bytes]], object]
-
-    def _expire(self, batch: StoredBatch) -> bool:
-        if self._max_age_s is not None:
-            oldest = self._clock() - self._max_age_s
-            self.expiring([frame.payload for frame in batch.entries if frame.seconds < oldest])
-        return super()._expire(batch)
-
-
-class Process:
-    """One process's spool."""
-
-    def __init__(self, number: int, files: DiskFiles, model: SpoolModel, max_age_s: float | None) -> None:
-        self.files = files
-        self.acknowledged: set[int] = set()
-        self._written: dict[bytes, tuple[int, bytes]] = {}
-        self.has_failed = False
-        self.is_alone = True  # nobody else can have taken over what it gave up
-        self._model = model
-        writer_id = f"{number:020x}"
-        self.directory = Directory(
-            PATH, most_bytes=4000, floor_bytes=0, files=self.files, monotonic=_CLOCK.monotonic
-        )  # fmt: skip
-        self.writer = Writer(
-            self.directory,
-            writer_id,
-            self._finish,
-            lambda: (b"resource", {0: pack_scope(b"scope", b"")}),
-            segment_bytes=400,
-            is_synced=model.is_power,
-            opened=self._opened,
-            refused=lambda reason: None,
-            monotonic=_CLOCK.monotonic,
-        )
-        self.store = Watched(self.directory, self.writer, writer_id, max_age_s=max_age_s, clock=_CLOCK.time)
-        self.store.expiring = model.settling
-
-    def _finish(self, prefix: bytes, sequence: int) -> bytes:
-        payload = b"%b #%d" % (prefix, sequence)
-        self._written[prefix] = sequence, payload
-        self._model.told.add(payload)
-        return payload
-
-    def _opened(self, segment: Segment) -> None:
-        self.store.own.append(segment)
-
-    @property
-    def pending(self) -> int:
-        return self.writer.sequence + self.store.counts.adopted - self.store.counts.settled
-
-    def tell(self, *texts: bytes) -> None:
-        """One event each; the answers go into the model's books."""
-        for text in texts:
-            self._tell(text)
-
-    def _tell(self, text: bytes) -> None:
-        before = self.writer.sync_failures
-        if self.writer.append(text) is not None:
-            return
-        sequence, payload = self._written[text]
-        self.acknowledged.add(sequence)
-        self._model.waiting.add(payload)
-        if self.writer.sync_failures > before:
-            self._model.unsure.add(payload)
-
-    def drain(self) -> None:
-        """Have everything taken."""
-        for _ in range(1000):
-            batch = self.store.batch(500, 4)
-            if batch is None:
-                return
-            self._model.seen(batch)
-            self._model.settling([frame.payload for frame in batch.entries])
-            batch.delivered()
-        raise AssertionError("it never ends")
-
-
 class SpoolModel(RuleBasedStateMachine):
     """
     Three processes at most, at one directory.
 
     Attributes:
-        told: What the spool was given to write, exactly.
-        waiting: What was acknowledged, and nobody has begun to settle.
-        settled: What was settled without a failure on the way: it must not come again.
-        unsure: Acknowledged, but the power's durability was refused and counted.
+        books: What they told, and what became of it.
+        is_harsh: Whether the disk fails too; else processes only end.
     """
 
     sequences = 0
@@ -133,15 +48,11 @@ class SpoolModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         SpoolModel.sequences += 1
-        _CLOCK.__init__()  # type: ignore[misc]
+        CLOCK.reset()
         _CHANCE.seed(0)
         self.disk = Disk()
         self.processes: list[Process] = []
-        self.is_power = False
-        self.told: set[bytes] = set()
-        self.waiting: set[bytes] = set()
-        self.settled: set[bytes] = set()
-        self.unsure: set[bytes] = set()
+        self.books = Books()
         self.is_harsh = False
         self.may_repeat = False
         self.max_age_s: float | None = None
@@ -151,22 +62,10 @@ class SpoolModel(RuleBasedStateMachine):
     @initialize(is_power=st.booleans(), ages=st.booleans(), is_harsh=st.booleans())
     def begin(self, is_power: bool, ages: bool, is_harsh: bool) -> None:
         """Half of the sequences end processes only, so that what was settled there must not come again."""
-        self.is_power = is_power
+        self.books.is_power = is_power
         self.is_harsh = is_harsh
         self.max_age_s = 100.0 if ages else None
         self.start(None, 0)
-
-    # --- the books ----------------------------------------------------------------------------------------------------
-
-    def seen(self, batch: StoredBatch) -> None:
-        """What was taken out must have been told, byte by byte, and must not have been settled before."""
-        for frame in batch.entries:
-            assert frame.payload in self.told, frame
-            assert frame.payload not in self.settled, frame
-
-    def settling(self, payloads: list[bytes]) -> None:
-        """From here on they may be gone, or come again."""
-        self.waiting.difference_update(payloads)
 
     def _of(self, number: int) -> Process:
         return self.processes[number % len(self.processes)]
@@ -174,7 +73,7 @@ class SpoolModel(RuleBasedStateMachine):
     def _under(self, process: Process, fate: Fate | None, act: Callable[[], object], other: int = 0) -> bool:
         """Do this while fate strikes; whether it came to its end without."""
         SpoolModel.steps += 1
-        _CLOCK.elapsed += 2.0
+        CLOCK.elapsed += 2.0
         files = process.files
         before = len(files.fired)
         files.expect(fate if fate is None or self.is_harsh or fate.kind not in _FAILURES else None)
@@ -200,7 +99,7 @@ class SpoolModel(RuleBasedStateMachine):
         """What it gives up now, others may take over; and what was settled may come once more."""
         process.has_failed = True
         process.is_alone = process.is_alone and len(self.processes) == 1
-        self.settled.clear()
+        self.books.settled.clear()
 
     def _visit(self, process: Process, other: int) -> None:
         """Between two system calls of a process, another one runs, or another thread of its own tells an event."""
@@ -230,7 +129,7 @@ class SpoolModel(RuleBasedStateMachine):
         files.expect(fate if fate is None or fate.kind not in _FAILURES or self.is_harsh else None)
         files.visitor = lambda: self._scan(other)
         try:
-            self.processes.append(Process(self._processes, files, self, self.max_age_s))
+            self.processes.append(Process(self._processes, files, self.books, self.max_age_s))
         except Crash:
             return
         except Unusable:
@@ -261,23 +160,27 @@ class SpoolModel(RuleBasedStateMachine):
         if not self._under(process, fate, lambda: self._take(process, most, how, taken), other):
             return
         if not self.may_repeat:
-            self.settled.update(taken)
+            self.books.settled.update(taken)
         if how == "dead" and self.disk.room == _ROOMY:
-            letters = b"".join(inode.data for name, inode in self.disk.names.items() if name.endswith(".dead"))
-            assert all(payload in letters for payload in taken)
+            assert all(payload in self.dead_letters for payload in taken)
+
+    @property
+    def dead_letters(self) -> bytes:
+        """What is in the files of them."""
+        return b"".join(inode.data for name, inode in self.disk.names.items() if name.endswith(".dead"))
 
     def _take(self, process: Process, most: int, how: str, taken: list[bytes]) -> None:
         batch = process.store.batch(500, 1 if how == "dead" else most)
         if batch is None:
             return
-        self.seen(batch)
+        self.books.seen(batch)
         parts: list[Any] = [batch]
         if how == "halves" and batch.events > 1:
             parts = list(batch.halves())
             assert batch.entries == [*parts[0].entries, *parts[1].entries]
         for part in parts[: 0 if how == "not" else 2]:
             payloads = [frame.payload for frame in part.entries]
-            self.settling(payloads)
+            self.books.settling(payloads)
             if how == "dead":
                 part.dead(0, "http_400")
             else:
@@ -336,7 +239,7 @@ class SpoolModel(RuleBasedStateMachine):
         """The disk fills up, or is emptied; the clock is set."""
         self.disk.room = room if self.is_harsh else _ROOMY
         self.may_repeat = self.may_repeat or self.disk.room < _ROOMY  # a sidecar that can't be made
-        _CLOCK.now += seconds
+        CLOCK.now += seconds
 
     @rule(data=st.data(), page=st.sampled_from([16, 64, 512]))
     def cut_the_power(self, data: st.DataObject, page: int) -> None:
@@ -345,33 +248,33 @@ class SpoolModel(RuleBasedStateMachine):
         self.processes.clear()
         seed = data.draw(st.randoms(use_true_random=False))
         self.disk.power_cut(seed.randrange, page)
-        self.settled.clear()
-        if self.is_power:
-            self.waiting -= self.unsure
+        self.books.settled.clear()
+        if self.books.is_power:
+            self.books.waiting -= self.books.unsure
         else:
-            self.waiting.clear()
+            self.books.waiting.clear()
 
     def teardown(self) -> None:
         """
         The disk works again: who still lives goes on by itself. Or nobody does: everything comes at the next start.
         """
         self.disk.room = _ROOMY
-        _CLOCK.elapsed += 10.0
+        CLOCK.elapsed += 10.0
         for process in self.processes[1:]:
             process.files.die()
-        last = self.processes[0] if self.processes else Process(0, DiskFiles(self.disk), self, None)
+        last = self.processes[0] if self.processes else Process(0, DiskFiles(self.disk), self.books, None)
         for _ in range(2):  # what it can no longer read, it gives up, and finds in its next scan
             last.store.adopt()
             last.drain()
-        assert set() == self.waiting
+        assert set() == self.books.waiting
         assert not last.is_alone or 0 == last.pending
-        _CLOCK.elapsed += 10.0
+        CLOCK.elapsed += 10.0
         assert last.writer.append(b"the last") is None
         last.writer.close()
         last.store.release()
         assert 0 == last.files.open_count
-        _CLOCK.now += 1e6  # however far it was set back: a file without its final name is left alone for a minute
-        next_one = Process(99, DiskFiles(self.disk), self, None)
+        CLOCK.now += 1e6  # however far it was set back: a file without its final name is left alone for a minute
+        next_one = Process(99, DiskFiles(self.disk), self.books, None)
         next_one.store.adopt()
         next_one.drain()
         counts = next_one.store.counts
@@ -380,22 +283,77 @@ class SpoolModel(RuleBasedStateMachine):
         assert left <= {".dead", ".bad"}
 
 
+@pytest.fixture(autouse=True)
+def same_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clocks and chance that the model turns."""
+    for module in ("_directory", "_segment", "_writer", "_dead"):
+        monkeypatch.setattr(f"bizspan.spool.{module}.time", CLOCK.as_module())
+    monkeypatch.setattr("os.urandom", _CHANCE.randbytes)
+
+
+def _whole_life(model: SpoolModel, fate: Fate) -> bool:
+    """A process tells, adopts, sends and ends, after another one that died on the way; whether fate struck."""
+    dead = model.processes[0]
+    dead.tell(*(b"of the dead %d" % number for number in range(12)))
+    model.take(0, 3, "delivered", None, 0)
+    model.strike(0, "kill")
+    model.start(None, 0)
+    living = model.processes[0]
+    if fate.kind in _FAILURES:
+        model.books.settled.clear()
+
+    def live() -> None:
+        living.tell(*(b"told %d" % number for number in range(7)))
+        living.store.adopt()
+        letters: list[bytes] = []
+        for how, taken in (("dead", letters), ("halves", []), ("dead", letters), ("delivered", [])):
+            model._take(living, 3, how, taken)
+        assert len(letters) - 1 <= sum(payload in model.dead_letters for payload in letters)  # one may have failed
+        living.tell(b"in between")
+        living.drain()
+        living.writer.seal()
+        living.tell(b"at the end")
+        living.drain()
+        living.store.adopt()
+        living.drain()
+
+    return not model._under(living, fate, live)
+
+
+@pytest.mark.parametrize("kind", _KINDS)
+@pytest.mark.parametrize("is_power", [False, True])
+def test_each_system_call_may_end_or_fail(kind: str | int, is_power: bool) -> None:
+    """
+    Each of a whole life's calls, in turn: what was acknowledged comes, and nothing stays locked or behind.
+    """
+    struck = 0
+    for cut in (0, 500, 1000) if kind in ("middle", "short", "late") else (0,):
+        for after in range(1000):
+            model = SpoolModel()
+            model.begin(is_power, False, True)
+            has_struck = _whole_life(model, Fate(after, kind, cut))
+            model.teardown()
+            if not has_struck:
+                break
+            struck += 1
+    assert struck > 100
+    print(f"{kind}: {struck} system calls")
+
+
 @pytest.mark.fuzz
-def test_what_was_acknowledged_comes_whatever_ends_a_process(long: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_acknowledged_comes_whatever_ends_a_process(long: bool) -> None:
     """
     2,000 sequences of up to 40 steps, 50,000 with --long.
     """
-    for module in ("_directory", "_segment", "_writer", "_dead"):
-        monkeypatch.setattr(f"bizspan.spool.{module}.time", _CLOCK.as_module())
-    monkeypatch.setattr("os.urandom", _CHANCE.randbytes)
     SpoolModel.sequences = SpoolModel.steps = 0
     SpoolModel.fired = {}
-    run_state_machine_as_test(
-        SpoolModel,
-        settings=settings(
-            max_examples=50_000 if long else 2_000,
-            stateful_step_count=40,
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-        ),
-    )
+    for _ in range(25 if long else 1):  # Hypothesis keeps each example of a run: 50,000 at once would take 7 GB
+        run_state_machine_as_test(
+            SpoolModel,
+            settings=settings(
+                max_examples=2_000,
+                stateful_step_count=40,
+                suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+            ),
+        )
     print(f"{SpoolModel.sequences} sequences, {SpoolModel.steps} steps, fates: {SpoolModel.fired}")

@@ -67,7 +67,7 @@ class DeadLetters:
         except OSError:
             return False
         finally:
-            files.close(descriptor)
+            files.put_away(descriptor)
         return False
 
     def _opened(self) -> tuple[Name | None, int]:
@@ -91,7 +91,7 @@ class DeadLetters:
         with suppress(OSError):
             if files.lock(descriptor):  # or a command was quicker: it finds nothing, and leaves it
                 return name, descriptor
-        files.close(descriptor)
+        files.put_away(descriptor)
         return None, -1
 
 
@@ -118,7 +118,7 @@ def hold(directory: Directory, name: Name) -> int | None:
     except FileNotFoundError:
         pass
     except OSError:
-        files.close(descriptor)
+        files.put_away(descriptor)
         raise
-    files.close(descriptor)
+    files.put_away(descriptor)
     return None

@@ -51,6 +51,11 @@ class Files:
         """A file that is there, open for reading and writing; never through a link."""
         return os.open(path, os.O_RDWR | _SAFELY)
 
+    def put_away(self, descriptor: int) -> None:
+        """Close it; also where the system says that this failed, it is closed."""
+        with suppress(OSError):
+            self.close(descriptor)
+
     def make_directory(self, path: str) -> None:
         """This directory for its owner alone, and the ones above it, where they are missing."""
         parent = os.path.dirname(path)

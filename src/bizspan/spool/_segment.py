@@ -280,5 +280,4 @@ def _is_signed(files: Files, descriptor: int, signature: int) -> bool:
 
 def _close(files: Files, descriptor: int, signature: int) -> None:
     if _is_signed(files, descriptor, signature):
-        with suppress(OSError):  # it is closed all the same
-            files.close(descriptor)
+        files.put_away(descriptor)
