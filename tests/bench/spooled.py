@@ -25,9 +25,9 @@ from bizspan._clock import Ids
 from bizspan._record import Record
 from bizspan._types import Attributes
 from bizspan.names import EVENT_OPERATION, REVENUE, SUCCESS
+from bizspan.spool._batch import pack_scope
 from bizspan.spool._book import DiskBook
 from bizspan.spool._options import Spool
-from bizspan.spool._store import pack_scope
 from bizspan.spool._target import Target
 
 from . import ours

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import Any
 
+from bizspan.spool._batch import StoredBatch, pack_scope
 from bizspan.spool._directory import Directory
 from bizspan.spool._segment import Segment
-from bizspan.spool._store import Store, StoredBatch, pack_scope
+from bizspan.spool._store import Store
 from bizspan.spool._writer import Writer
 from tests.spool.disk import PATH, DiskFiles
 

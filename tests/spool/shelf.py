@@ -6,10 +6,11 @@ import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bizspan.spool._batch import pack_scope
 from bizspan.spool._directory import Directory
 from bizspan.spool._files import Files
 from bizspan.spool._segment import Segment
-from bizspan.spool._store import Store, pack_scope
+from bizspan.spool._store import Store
 from bizspan.spool._writer import Writer
 
 _writers = itertools.count(1)

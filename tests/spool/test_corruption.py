@@ -13,9 +13,10 @@ import pytest
 
 from bizspan.spool import _frame
 from bizspan.spool._ack import Ack
+from bizspan.spool._batch import pack_scope
 from bizspan.spool._directory import ACK, SEGMENT, Directory, Name
 from bizspan.spool._frame import pack
-from bizspan.spool._store import Store, pack_scope
+from bizspan.spool._store import Store
 from tests.spool.disk import PATH, Disk, DiskFiles
 
 RESOURCE, UNKNOWN, SCOPE, URL = b"the shop's resource", b"unknown", b"scope", b"schema"

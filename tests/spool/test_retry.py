@@ -12,11 +12,11 @@ import pytest
 
 import bizspan
 from bizspan.cli import main
+from bizspan.spool._batch import pack_scope
 from bizspan.spool._dead import DeadLetters
 from bizspan.spool._directory import Directory
 from bizspan.spool._files import Files
 from bizspan.spool._inspect import events_in, status_of
-from bizspan.spool._store import pack_scope
 from tests.child import run
 from tests.spool.receiving import Collector, collector, facts
 from tests.spool.shelf import Shelf

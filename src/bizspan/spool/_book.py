@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 from bizspan import _guard, names
 from bizspan._book import BookAccount
 from bizspan.spool import _wire
+from bizspan.spool._batch import StoredBatch, pack_scope
 from bizspan.spool._directory import Directory, Unusable
 from bizspan.spool._encode import Encoder
 from bizspan.spool._files import Files
 from bizspan.spool._post import Poster
 from bizspan.spool._segment import Segment
 from bizspan.spool._sender import Sender
-from bizspan.spool._store import Store, StoredBatch, pack_scope
+from bizspan.spool._store import Store
 from bizspan.spool._target import Target, from_environment
 from bizspan.spool._writer import Writer
 

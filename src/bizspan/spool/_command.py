@@ -15,11 +15,12 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from bizspan.spool import _wire
+from bizspan.spool._batch import StoredBatch
 from bizspan.spool._inspect import Status, events_in, opened, purge, status_of
 from bizspan.spool._post import Poster
 from bizspan.spool._retry import retry
 from bizspan.spool._sender import Outcome, Sender
-from bizspan.spool._store import Store, StoredBatch
+from bizspan.spool._store import Store
 from bizspan.spool._target import from_environment
 
 Print = Callable[[str], None]

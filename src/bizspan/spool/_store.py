@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final
 
 from bizspan.spool import _frame, _segment
+from bizspan.spool._batch import Counts, StoredBatch
 from bizspan.spool._dead import DeadLetters
 from bizspan.spool._directory import ACK, SEGMENT, UNFINISHED, Directory, Name
 from bizspan.spool._frame import HEAD_SIZE, Damage, Frame, scan
@@ -24,112 +24,6 @@ _WINDOW_MOST: Final = 2 * (_frame.EVENT_MOST + HEAD_SIZE)  # always holds one wh
 _SEAL_BYTES: Final = 1 << 20  # a current segment of this size that was taken is replaced, so that it can go
 _HEAD_BYTES: Final = 1 << 16
 _UNFINISHED_S: Final = 60.0  # a file of this age without its final name is nobody's any more
-NO_SCOPE: Final = bytes(4)  # see `pack_scope`
-
-# (scope, schema URL, entries)
-Group = tuple[bytes, bytes, Sequence[bytes]]
-
-
-def pack_scope(scope: bytes, schema_url: bytes) -> bytes:
-    """The payload of a scope's frame: an encoded InstrumentationScope, and the schema URL of what is under it."""
-    return len(scope).to_bytes(4, "little") + scope + schema_url
-
-
-def unpack_scope(payload: bytes) -> tuple[bytes, bytes]:
-    """Both parts of a scope's frame."""
-    end = 4 + int.from_bytes(payload[:4], "little")
-    return payload[4:end], payload[end:]
-
-
-@dataclass(slots=True)
-class Counts:
-    """
-    What became of stored events. Written by the sender's thread alone.
-
-    Args:
-        delivered: A collector has answered that it took them.
-        rejected: A collector has answered that it took the batch without them.
-        dead_lettered: A collector refused them one by one.
-        expired: They were older than the age that was set.
-        adopted: Of other processes, taken over by this one.
-        damaged_bytes: Bytes of segments that held no whole frame.
-    """
-
-    delivered: int = 0
-    rejected: int = 0
-    dead_lettered: int = 0
-    expired: int = 0
-    adopted: int = 0
-    damaged_bytes: int = 0
-
-    @property
-    def settled(self) -> int:
-        """Events that wait no longer."""
-        return self.delivered + self.rejected + self.dead_lettered + self.expired
-
-
-@dataclass(slots=True)
-class StoredBatch:
-    """
-    Neighbouring events of one segment.
-
-    Args:
-        store: Whose.
-        segment: Whose events these are.
-        entries: The events' frames.
-        base: Where in the segment the frames' own ends count from.
-        end: Where the segment goes on.
-    """
-
-    store: Store
-    segment: Segment
-    entries: Sequence[Frame]
-    base: int
-    end: int
-    groups: Sequence[Group] = field(init=False)
-
-    def __post_init__(self) -> None:
-        by_scope: dict[int, list[bytes]] = {}
-        for frame in self.entries:
-            by_scope.setdefault(frame.scope, []).append(frame.payload)
-        self.groups = [
-            (*unpack_scope(self.segment.scopes.get(number, NO_SCOPE)), payloads)
-            for number, payloads in by_scope.items()
-        ]
-
-    @property
-    def resource(self) -> bytes:
-        """The encoded Resource."""
-        return self.segment.resource or self.store.unknown_resource
-
-    @property
-    def events(self) -> int:
-        """How many."""
-        return len(self.entries)
-
-    def delivered(self, rejected: int = 0) -> None:
-        """A collector has verifiably taken it, but for so many."""
-        rejected = min(rejected, self.events)
-        self.store.counts.rejected += rejected
-        self.store.counts.delivered += self.events - rejected
-        self.store.move(self)
-
-    def dead(self, position: int = 0, reason: str = "") -> None:
-        """A collector refused this single event for what it is; see `bizspan.spool._source.Batch`."""
-        for frame in self.entries:
-            scope = self.segment.scopes.get(frame.scope, NO_SCOPE)
-            self.store.dead_letters.add(self.resource, scope, frame.payload)
-        self.store.counts.dead_lettered += self.events
-        self.store.move(self)
-
-    def halves(self) -> tuple[StoredBatch, StoredBatch]:
-        """Two batches of half the size; the first one has to be settled first."""
-        middle = len(self.entries) // 2
-        first, second = self.entries[:middle], self.entries[middle:]
-        return (
-            StoredBatch(self.store, self.segment, first, self.base, self.base + first[-1].end),
-            StoredBatch(self.store, self.segment, second, self.base, self.end),
-        )
 
 
 class Store:
