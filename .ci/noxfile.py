@@ -27,6 +27,9 @@ SUITE = ("-n", "2", "-m", "not bench")  # both cores; what is measured runs alon
 # On further versions without the 20,000 examples, and without the servers under load.
 AGAIN = ("-n", "2", "-m", "not bench and not fuzz and not server")
 NO_TESTS_COLLECTED = 5
+# A test that hangs ends after this many seconds with the stack of each thread, and is a failure by its name.
+HANGS_S = 3600 if "--long" in sys.argv else 240
+BOUNDED = ("-o", f"faulthandler_timeout={HANGS_S}", "-o", "faulthandler_exit_on_timeout=true")
 
 # Written bytecode halves the time of every subprocess that a test starts.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -127,7 +130,7 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "erase")
     every(
         session,
-        ("coverage", "run", "-m", "pytest", *SUITE, *session.posargs),
+        ("coverage", "run", "-m", "pytest", *SUITE, *BOUNDED, *session.posargs),
         ("coverage", "combine", "--quiet"),
         ("coverage", "report"),
     )
@@ -140,7 +143,7 @@ def third_party(session: nox.Session) -> None:
     shop = ("-r", str(GATE / "third-party.txt"))
     session.install(*PINNED, *shop, "-e", ".[otlp,auto]", "--group", "test")
     session.run("python", "-c", "import gunicorn, opentelemetry.instrumentation.django, oscar")  # or it is skipped
-    session.run("pytest", "tests/test_zero_code_oscar.py", *session.posargs)
+    session.run("pytest", "tests/test_zero_code_oscar.py", *BOUNDED, *session.posargs)
 
 
 @nox.session(python=FIRST)
@@ -148,7 +151,7 @@ def bench(session: nox.Session) -> None:
     """What is measured: alone on the machine, one test at a time."""
     session.chdir(ROOT)
     session.install(*PINNED, "-e", ".[grpc]", "--group", "test")
-    session.run("pytest", "-m", "bench", *session.posargs, success_codes=[0, NO_TESTS_COLLECTED])
+    session.run("pytest", "-m", "bench", *BOUNDED, *session.posargs, success_codes=[0, NO_TESTS_COLLECTED])
 
 
 @nox.session(python=BETWEEN or False)
@@ -158,7 +161,7 @@ def others(session: nox.Session) -> None:
         session.skip(f"there is no Python between {FIRST} and the newest one here")
     session.chdir(ROOT)
     session.install(*PINNED, "-e", ".[grpc]", "--group", "test")
-    session.run("pytest", *AGAIN, *session.posargs)
+    session.run("pytest", *AGAIN, *BOUNDED, *session.posargs)
 
 
 @nox.session(python=FIRST)
@@ -178,4 +181,4 @@ def newest(session: nox.Session) -> None:
     """The suite with whatever is newest today, on the newest Python that is here."""
     session.chdir(ROOT)
     session.install("--upgrade", "-e", ".[grpc]", "--group", "test")
-    session.run("pytest", *AGAIN, *session.posargs)
+    session.run("pytest", *AGAIN, *BOUNDED, *session.posargs)

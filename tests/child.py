@@ -38,7 +38,8 @@ class Ended:
 
 def environment(receiver: Receiver | None = None, **variables: str) -> dict[str, str]:
     """
-    This process's environment without any telemetry settings, and with those that are given.
+    This process's environment without any telemetry settings, and with those that are given. Coverage is not measured
+    there: it holds a lock while it notes a line, and a signal handler in the middle of that waits for itself.
 
     Args:
         receiver: Where OTLP over HTTP goes.
@@ -47,7 +48,7 @@ def environment(receiver: Receiver | None = None, **variables: str) -> dict[str,
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("OTEL_", "BIZSPAN_", "PYTEST_")) and name.lower() not in ("http_proxy", "all_proxy")
+        if not name.startswith(("OTEL_", "BIZSPAN_", "PYTEST_", "COVERAGE_")) and name.lower() not in ("http_proxy", "all_proxy")
     }
     if receiver is not None:
         kept["OTEL_EXPORTER_OTLP_ENDPOINT"] = receiver.http_endpoint

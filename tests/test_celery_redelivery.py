@@ -36,7 +36,10 @@ configuration = bizspan.configure(service_name="shop")
 app = Celery("shop", broker=os.environ["REDIS"], backend=os.environ["REDIS"])
 app.conf.update(
     broker_connection_retry_on_startup=True, worker_hijack_root_logger=False, worker_prefetch_multiplier=1,
-    broker_transport_options={"visibility_timeout": 2}, task_acks_late=True, task_reject_on_worker_lost=True,
+    broker_transport_options={
+        "visibility_timeout": 1, "unacked_restore_interval": 0.2, "unacked_restore_throttle": 1,  # looks again soon
+    },
+    task_acks_late=True, task_reject_on_worker_lost=True,
 )
 ours.instrument(tasks={"shop.charge": "charge"})
 here = pathlib.Path(__file__).parent
