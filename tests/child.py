@@ -48,7 +48,8 @@ def environment(receiver: Receiver | None = None, **variables: str) -> dict[str,
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("OTEL_", "BIZSPAN_", "PYTEST_", "COVERAGE_")) and name.lower() not in ("http_proxy", "all_proxy")
+        if not name.startswith(("OTEL_", "BIZSPAN_", "PYTEST_", "COVERAGE_"))
+        and name.lower() not in ("http_proxy", "all_proxy")
     }
     if receiver is not None:
         kept["OTEL_EXPORTER_OTLP_ENDPOINT"] = receiver.http_endpoint

@@ -1,0 +1,76 @@
+"""
+Which attributes have a column of their own in a store of events. All others stay together, as one JSON document.
+
+KPIs are compiled to these columns, and a store has them; neither knows the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from bizspan import names
+
+Kind = Literal["TEXT", "INTEGER", "REAL"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """
+    One column.
+
+    Args:
+        name: Of the column.
+        kind: SQL's type.
+        of: Whether the attribute is the record's own, or its resource's.
+    """
+
+    name: str
+    kind: Kind = "TEXT"
+    of: Literal["record", "resource"] = "record"
+
+
+SERVICE_NAME: Final = "service.name"
+SERVICE_VERSION: Final = "service.version"
+ENVIRONMENT: Final = "deployment.environment.name"
+
+# By attribute key.
+COLUMNS: Final[dict[str, Column]] = {
+    SERVICE_NAME: Column("service", of="resource"),
+    SERVICE_VERSION: Column("version", of="resource"),
+    ENVIRONMENT: Column("environment", of="resource"),
+    names.OPERATION_NAME: Column("operation"),
+    names.OPERATION_ID: Column("operation_id"),
+    names.OPERATION_OUTCOME: Column("outcome"),
+    names.OPERATION_REASON: Column("reason"),
+    names.OPERATION_DURATION: Column("duration_s", "REAL"),
+    names.ERROR_TYPE: Column("error_type"),
+    names.CUSTOMER: Column("customer"),
+    names.SEGMENT: Column("segment"),
+    names.PLAN: Column("plan"),
+    names.TENANT: Column("tenant"),
+    names.COMMUNITY: Column("community"),
+    names.COUNTRY: Column("country"),
+    names.REGION: Column("region"),
+    names.CONTINENT: Column("continent"),
+    names.CHANNEL: Column("channel"),
+    names.CAMPAIGN: Column("campaign"),
+    names.CAMPAIGN_SOURCE: Column("campaign_source"),
+    names.CAMPAIGN_MEDIUM: Column("campaign_medium"),
+    names.ORDER: Column("order_id"),
+    names.PRODUCT: Column("product"),
+    names.CATEGORY: Column("category"),
+    names.FEATURE: Column("feature"),
+    names.TRAFFIC: Column("traffic"),
+    names.SESSION: Column("session"),
+    names.FLAG: Column("flag"),
+    names.VARIANT: Column("variant"),
+    names.FEEDBACK_NAME: Column("feedback"),
+    names.FEEDBACK_SCORE: Column("score", "REAL"),
+    **{
+        names.MINOR_UNITS_KEYS[kind]: Column(f"{kind[len('business.') :]}_minor", "INTEGER")
+        for kind in names.MONEY_KINDS
+    },
+    **{names.CURRENCY_KEYS[kind]: Column(f"{kind[len('business.') :]}_currency") for kind in names.MONEY_KINDS},
+    **{names.AMOUNT_INVALID_KEYS[kind]: Column(f"{kind[len('business.') :]}_invalid") for kind in names.MONEY_KINDS},
+}
