@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from bizspan import names
+from bizspan import _wire_attributes, names
 from bizspan._record import Record
 from bizspan.spool import _encode
 from bizspan.spool._encode import Encoder
@@ -70,8 +70,8 @@ def test_a_full_memory_changes_nothing(record: Record) -> None:
     expected = comparable(by_the_sdk([FAR.told(record, 1)]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_encode, "KEYS", 2)
-        patch.setattr(_encode, "VALUES_EACH", 3)
-        patch.setattr(_encode, "VALUES_ALL", 4)
+        for bound, most in {"KEYS": 2, "VALUES_EACH": 3, "VALUES_ALL": 4}.items():
+            patch.setattr(_wire_attributes, bound, most)
         each = ENCODERS[1]
 
         assert expected == comparable(parsed(each.finish(each.prefix(record), 1)))
@@ -113,14 +113,15 @@ def test_what_is_remembered_is_bounded() -> None:
     A million keys and values, each told once, leave no more behind than the bounds say.
     """
     each = encoder()
-    for number in range(3 * _encode.VALUES_EACH):
+    for number in range(3 * _wire_attributes.VALUES_EACH):
         each.prefix(Record(f"event {number}", "n", str(number), TIME, {"segment": f"segment {number}"}, (), None))
-    for number in range(2 * _encode.KEYS):
+    for number in range(2 * _wire_attributes.KEYS):
         each.prefix(Record(f"event {number}", "n", str(number), TIME, {f"key {number}": "same"}, (), None))
 
-    remembered = {type(known) for known in each._keys["segment"].known}
-    assert (_encode.KEYS, _encode.KEYS, {str, int}) == (len(each._keys), len(each._event_names), remembered)
-    assert len(each._keys["segment"].known) <= _encode.VALUES_EACH + 128
+    known = each._attributes._keys["segment"].known
+    most = (_wire_attributes.KEYS, _wire_attributes.KEYS, {str, int})
+    assert most == (len(each._attributes._keys), len(each._event_names), {*map(type, known)})
+    assert len(known) <= _wire_attributes.VALUES_EACH + 128
 
 
 @pytest.mark.parametrize("key", [names.ORDER, names.CUSTOMER, names.SESSION, names.OPERATION_ID])
@@ -132,7 +133,7 @@ def test_what_is_new_each_time_is_not_remembered(key: str) -> None:
     for number in range(200):
         each.prefix(Record("e", "n", "u", TIME, {key: f"secret {number}"}, (), None))
 
-    assert {int} == {type(known) for known in each._keys[key].known}
+    assert {int} == {type(known) for known in each._attributes._keys[key].known}
 
 
 @pytest.mark.parametrize(

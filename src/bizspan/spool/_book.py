@@ -10,9 +10,8 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from bizspan import _guard, names
+from bizspan import _guard, _wire, names
 from bizspan._book import BookAccount
-from bizspan.spool import _wire
 from bizspan.spool._batch import StoredBatch, pack_scope
 from bizspan.spool._directory import Directory, Unusable
 from bizspan.spool._encode import Encoder
