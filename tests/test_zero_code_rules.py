@@ -231,7 +231,7 @@ def test_operations_that_name_nothing_are_said_once_each(tmp_path: Path) -> None
     assert [
         "bizspan: the operation of 'shop.orders:place' is not recorded: there is no module 'shop.orders'.",
         "bizspan: the operation of 'shop:Shop.place' is not recorded: shop has no 'Shop'.",
-        "bizspan: the operation of 'shop:palce' is not recorded: shop has no 'palce' of its own",
+        "bizspan: the operation of 'shop:palce' is not recorded: shop has no 'palce' of its own (did you mean 'place'?)",
     ] == sorted(line.partition(";")[0] for line in ours(ended))
 
 

@@ -321,6 +321,7 @@ def test_a_descriptor_that_somebody_closed_and_reused_is_not_written_to(tmp_path
     os.close(other)
 
 
+@pytest.mark.signals
 def test_a_signal_handler_that_tells_an_event_neither_hangs_nor_loses_it(tmp_path: Path) -> None:
     """
     It is put aside while this thread writes, and written right after.
@@ -350,6 +351,7 @@ def test_a_signal_handler_that_tells_an_event_neither_hangs_nor_loses_it(tmp_pat
     shelf.end()
 
 
+@pytest.mark.signals
 def test_an_interrupt_in_the_middle_of_a_write_leaves_no_gap_and_no_double(tmp_path: Path) -> None:
     """
     KeyboardInterrupt passes; whether the event it interrupted was written is found out before the next one.
