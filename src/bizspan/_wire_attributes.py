@@ -27,13 +27,14 @@ KEYS: Final = 1024
 VALUES_EACH: Final = 256
 VALUES_ALL: Final = 4096
 LONGEST: Final = 64
+SHORT: Final = 128
 
 _NONE: Final[frozenset[str]] = frozenset()
 
 
 class Key:
     """
-    What stands in front of the values of one key, and the values that were seen, whole.
+    What stands in front of the values of one key; and the texts that were seen, each as the whole attribute.
 
     Args:
         tag: Of the field that holds the attribute.
@@ -41,21 +42,35 @@ class Key:
         once: Whether its values are another one each time, and not remembered.
     """
 
-    __slots__ = ("double", "false", "field", "ints", "known", "once", "tag", "true")
+    __slots__ = ("before", "double", "false", "ints", "once", "texts", "true")
 
     def __init__(self, tag: bytes, key: str, *, once: bool = True) -> None:
-        self.tag = tag
-        self.field = field(b"\x0a", key.encode())
+        key_field = field(b"\x0a", key.encode())
         self.once = once
-        # By value: the whole attribute. By length: what stands in front of a text of so many bytes.
-        self.known: dict[str | int, bytes] = {}
-        self.false, self.true = (before_value(tag, self.field, start, 0) for start in BOOL)
-        self.double = before_value(tag, self.field, DOUBLE, 8)
-        self.ints = tuple(before_value(tag, self.field, INT, length) for length in range(11))
+        self.texts: dict[str, bytes] = {}
+        self.before = _BeforeTexts(tag, key_field)
+        self.false, self.true = (before_value(tag, key_field, start, 0) for start in BOOL)
+        self.double = before_value(tag, key_field, DOUBLE, 8)
+        self.ints = tuple(before_value(tag, key_field, INT, length) for length in range(11))
 
-    def before_text(self, length: int) -> bytes:
-        """What stands in front of a text."""
-        return before_value(self.tag, self.field, STRING + varint(length), length)
+
+class _BeforeTexts(dict[int, bytes]):
+    """What stands in front of a text, by the number of its bytes."""
+
+    __slots__ = ("field", "tag")
+
+    def __init__(self, tag: bytes, key_field: bytes) -> None:
+        super().__init__()
+        self.tag = tag
+        self.field = key_field
+
+    def __missing__(self, length: int) -> bytes:
+        if length > MOST_BYTES:
+            raise WireError("size")
+        before = before_value(self.tag, self.field, STRING + varint(length), length)
+        if length < SHORT:
+            self[length] = before
+        return before
 
 
 class Attributes:
@@ -93,21 +108,23 @@ class Attributes:
         """
         keys = self._keys
         for key, value in attributes.items():
-            known = keys.get(key)
-            if known is None:
+            try:
+                known = keys[key]
+            except KeyError:
                 add(self._unseen(key, value, without))
                 continue
             plain: object = value  # so that a type checker knows what type() gives
             kind = type(plain)
             if kind is str:
-                whole = known.known.get(value)
-                if whole is not None:
-                    add(whole)
-                    continue
-                text = value.encode()
-                before = known.known.get(len(text))
-                add(before or self.before_text(known, value, text))
-                add(text)
+                if known.once:
+                    text = value.encode()
+                    add(known.before[len(text)])
+                    add(text)
+                else:
+                    try:  # by far the most: half as dear as get()
+                        add(known.texts[value])
+                    except KeyError:
+                        add(self._unseen_text(known, value))
             elif kind is int:
                 number = varint(value)
                 add(known.ints[len(number)])
@@ -147,20 +164,15 @@ class Attributes:
             self._keys[key] = Key(self._tag, key, once=self._once is None or key in self._once)
         return self._other(key, value)
 
-    def before_text(self, key: Key, value: str, text: bytes) -> bytes:
-        """What stands in front of this text, which is remembered where there is room."""
-        length = len(text)
-        if length > MOST_BYTES:
-            raise WireError("size")
-        before = key.before_text(length)
-        if key.once or length > LONGEST or len(key.known) >= VALUES_EACH or self._remembered >= VALUES_ALL:
-            if length < 128:
-                key.known[length] = before
-        else:
+    def _unseen_text(self, key: Key, value: str) -> bytes:
+        """A whole attribute, which is remembered where there is room."""
+        text = value.encode()
+        whole = key.before[len(text)] + text
+        if len(text) <= LONGEST and len(key.texts) < VALUES_EACH and self._remembered < VALUES_ALL:
             # Two threads at once may count one less: the bound is on memory, not on the number.
             self._remembered += 1
-            key.known[value] = before + text
-        return before
+            key.texts[value] = whole
+        return whole
 
     def _other(self, key: str, value: object) -> bytes:
         return field(self._tag, Walk(_raised).key_value(key, value))

@@ -55,15 +55,15 @@ class Encoder:
     """
 
     __slots__ = (
-        "_attributes", "_event_names", "_foreign", "_time_ns", "_uid", "_writer", "_writer_id", "values_refused",
+        "_attributes", "_before_uid", "_event_names", "_foreign", "_time_ns", "_writer", "_writer_id", "values_refused",
     )  # fmt: skip
 
     def __init__(self, writer_id: str, *, time_ns: Callable[[], int] = time.time_ns) -> None:
         self.values_refused = Tallies()
         self._time_ns = time_ns
         self._writer_id = writer_id
-        self._writer = Key(ATTRIBUTE, names.WRITER_ID).before_text(len(writer_id.encode())) + writer_id.encode()
-        self._uid = Key(ATTRIBUTE, names.RECORD_UID)
+        self._writer = Key(ATTRIBUTE, names.WRITER_ID).before[len(writer_id.encode())] + writer_id.encode()
+        self._before_uid = Key(ATTRIBUTE, names.RECORD_UID).before
         self._attributes = Attributes(ATTRIBUTE, once=_ONCE, never=_OWN_AND_DURATION)
         self._foreign = Attributes(ATTRIBUTE)
         self._event_names: dict[str, bytes] = {}
@@ -73,7 +73,26 @@ class Encoder:
         Everything of a record's LogRecord but its sequence number, which is known later, under a lock.
         """
         try:
-            return self._prefix(record)
+            event_name = self._event_names.get(record.event_name) or self._event_name(record.event_name)
+            parts = [_pack_times(0x09, record.time_ns, 0x59, self._time_ns(), _INFO_WITHOUT_BODY), event_name]
+            add = parts.append
+            if record.span_context is not None:
+                # As the tuple that it is: its properties take as long again as everything else about it.
+                trace_id, span_id, _, flags, _, _ = record.span_context
+                if trace_id and span_id:
+                    add(_pack_link(0x4A10, trace_id >> 64, trace_id & _UINT64, 0x5208, span_id, 0x45, flags))
+                else:
+                    add(link(self.values_refused.add, trace_id, span_id, flags))
+            without = _OWN if record.duration_ns is None else _OWN_AND_DURATION
+            self._attributes.add(record.attributes, add, without)
+            if record.duration_ns is not None:
+                add(_DURATION)
+                add(pack_double(record.duration_ns / _NANOS))
+            uid = record.uid.encode()
+            add(self._before_uid[len(uid)])
+            add(uid)
+            add(self._writer)
+            return b"".join(parts)
         except Exception:
             # A lone surrogate, a number beyond 64 bits, a value of no known type: each field on its own.
             return self._careful(record)
@@ -118,33 +137,11 @@ class Encoder:
         return b"".join(
             (
                 log_record(fields, walk, *self._foreign.encode(walk, told)),
-                self._uid.before_text(len(text)),
+                self._before_uid[len(text)],
                 text,
                 self._writer,
             )
         )
-
-    def _prefix(self, record: Record) -> bytes:
-        event_name = self._event_names.get(record.event_name) or self._event_name(record.event_name)
-        parts = [_pack_times(0x09, record.time_ns, 0x59, self._time_ns(), _INFO_WITHOUT_BODY), event_name]
-        add = parts.append
-        if record.span_context is not None:
-            # As the tuple that it is: its properties take as long again as everything else about it.
-            trace_id, span_id, _, flags, _, _ = record.span_context
-            if trace_id and span_id:
-                add(_pack_link(0x4A10, trace_id >> 64, trace_id & _UINT64, 0x5208, span_id, 0x45, flags))
-            else:
-                add(link(self.values_refused.add, trace_id, span_id, flags))
-        without = _OWN if record.duration_ns is None else _OWN_AND_DURATION
-        self._attributes.add(record.attributes, add, without)
-        if record.duration_ns is not None:
-            add(_DURATION)
-            add(pack_double(record.duration_ns / _NANOS))
-        uid = record.uid.encode()
-        add(self._uid.known.get(len(uid)) or self._attributes.before_text(self._uid, record.uid, uid))
-        add(uid)
-        add(self._writer)
-        return b"".join(parts)
 
     def _event_name(self, name: str) -> bytes:
         encoded = field(b"\x62", name.encode())
