@@ -33,7 +33,7 @@ def quick(exporter: Any) -> Any:
         exporter: Of any signal, from any library.
     """
     kind = type(exporter)
-    client = getattr(exporter, "_client", None)
+    client: Any = getattr(exporter, "_client", None)
     if not kind.__module__.startswith(_HTTP) or not callable(getattr(client, "export", None)):
         return exporter
     compression = getattr(client, "_compression", None)

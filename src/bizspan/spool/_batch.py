@@ -82,7 +82,7 @@ class StoredBatch:
     def __post_init__(self) -> None:
         by_scope: dict[int, list[bytes]] = {}
         for frame in self.entries:
-            by_scope.setdefault(frame.scope, []).append(frame.payload)
+            by_scope.setdefault(frame.scope, []).append(frame.entry)
         self.groups = [
             (*unpack_scope(self.segment.scopes.get(number, NO_SCOPE)), payloads)
             for number, payloads in by_scope.items()
@@ -109,7 +109,7 @@ class StoredBatch:
         """A collector refused this single event for what it is; see `bizspan.spool._source.Batch`."""
         for frame in self.entries:
             scope = self.segment.scopes.get(frame.scope, NO_SCOPE)
-            if not self.store.dead_letters.add(self.resource, scope, frame.payload):
+            if not self.store.dead_letters.add(self.resource, scope, frame):
                 _guard.say_once("spool:dead", "bizspan: a dead letter could not be kept; it is counted, and lost.")
         self.store.counts.dead_lettered += self.events
         self.store.move(self)

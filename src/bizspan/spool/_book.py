@@ -79,7 +79,6 @@ class DiskBook:
         self._writer = Writer(
             self._directory,
             writer_id,
-            self._encoder.finish,
             self._head,
             segment_bytes=options.segment_bytes,
             is_synced=options.durability == "power",
@@ -87,7 +86,7 @@ class DiskBook:
             opened=self._opened,
             refused=self._refused_aside,
         )
-        self._append = self._writer.append
+        self._append = self._writer.append_or_wait if options.block_s > 0 else self._writer.append
         self._store = Store(
             self._directory,
             self._writer,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bizspan import names
 from bizspan._guard import Tallies
-from bizspan._wire import ATTRIBUTE, Walk, field, pack_double, utf8, varint
+from bizspan._wire import ATTRIBUTE, Walk, field, pack_double, utf8
 from bizspan._wire_attributes import KEYS, VALUES_EACH, Attributes, Key
 from bizspan.spool._foreign import Fields, link, link_of, log_record
 
@@ -40,7 +40,6 @@ _pack_link: Final = Struct(">HQQHQBB3x").pack
 
 
 _DURATION: Final = Key(ATTRIBUTE, names.OPERATION_DURATION).double
-_SEQUENCES: Final = Key(ATTRIBUTE, names.SEQUENCE).ints
 
 
 class Encoder:
@@ -70,7 +69,7 @@ class Encoder:
 
     def prefix(self, record: Record) -> bytes:
         """
-        Everything of a record's LogRecord but its sequence number, which is known later, under a lock.
+        Everything of a record's LogRecord but its sequence number, which is known later; see `numbered`.
         """
         try:
             event_name = self._event_names.get(record.event_name) or self._event_name(record.event_name)
@@ -97,18 +96,6 @@ class Encoder:
             # A lone surrogate, a number beyond 64 bits, a value of no known type: each field on its own.
             return self._careful(record)
 
-    def finish(self, prefix: bytes, sequence: int) -> bytes:
-        """
-        The whole LogRecord with the tag and length that it has inside a ScopeLogs.
-
-        Args:
-            prefix: From `prefix`.
-            sequence: The record's number, of its writer.
-        """
-        number = varint(sequence)
-        before = _SEQUENCES[len(number)]
-        return b"".join((b"\x12", varint(len(prefix) + len(before) + len(number)), prefix, before, number))
-
     def foreign(self, data: ReadableLog) -> bytes:
         """
         Any log record of the SDK, as it is, with the tag and length that it has inside a ScopeLogs.
@@ -119,7 +106,7 @@ class Encoder:
 
     def foreign_prefix(self, data: ReadableLog, uid: str) -> bytes:
         """
-        Any log record of the SDK as one of this writer's: with a uid, and ready for `finish`.
+        Any log record of the SDK as one of this writer's: with a uid, and ready for its number.
 
         Args:
             data: The record. A writer and a sequence that it has are another spool's, and give way to this one's.

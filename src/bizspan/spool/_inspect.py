@@ -129,7 +129,7 @@ def events_in(
                 if frame.kind == _frame.RESOURCE:
                     resource = resource_of(frame.payload)
                 elif frame.kind == _frame.EVENT and frame.end > taken:
-                    yield resource, event_of(frame.payload)
+                    yield resource, event_of(frame.entry)
             except ValueError:  # of a newer writer
                 continue
 

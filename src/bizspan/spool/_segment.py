@@ -9,13 +9,15 @@ import os
 import time
 from contextlib import suppress
 from typing import Final
+from zlib import crc32
 
 from bizspan.spool import _frame
 from bizspan.spool._ack import Ack
 from bizspan.spool._directory import ACK, BAD, SEGMENT, UNFINISHED, Directory, Name
 from bizspan.spool._files import Files
-from bizspan.spool._frame import Frame
+from bizspan.spool._frame import EVENT, VERSION, Frame
 
+_pack_head, _pack_sum = _frame.HEAD.pack, _frame.SUM.pack
 _CURRENT: Final = os.SEEK_CUR
 _SIGNED: Final = 1 << 40  # no file that somebody else opens has its position there
 
@@ -75,15 +77,24 @@ class Segment:
         except OSError:
             return False
 
-    def write(self, data: bytes) -> None:
+    def append(self, prefix: bytes, scope: int, sequence: int, seconds: int) -> None:
         """
-        Write at its end, whole or not at all.
+        Write one event at its end, whole or not at all.
+
+        Args:
+            prefix: Its payload.
+            scope: See `Frame`.
+            sequence: See `Frame`.
+            seconds: See `Frame`.
 
         Raises:
             Gone: When the descriptor is another file's.
             OSError: When it can't be written.
         """
-        descriptor, size = self.descriptor, self.size
+        descriptor, size, salt = self.descriptor, self.size, self.salt
+        # As `_frame.pack` does: each step is on the way of every event.
+        head = _pack_head(VERSION, salt, EVENT, 0, scope, len(prefix), sequence, seconds)
+        data = b"".join((head, _pack_sum(crc32(prefix, crc32(head, salt))), prefix))
         try:
             if self._lseek(descriptor, 0, _CURRENT) != self._signature:
                 raise Gone(errno.EBADF, "closed by somebody else")
@@ -99,6 +110,7 @@ class Segment:
             with suppress(OSError):
                 self.directory.files.ftruncate(descriptor, size)
             raise
+        self.size = size + len(data)
 
     def read(self, offset: int, most: int) -> bytes:
         """

@@ -21,18 +21,16 @@ from bizspan._accounts import DISK_FULL, LOW_SPACE, SHUT_DOWN, SPOOL_ERROR, SPOO
 from bizspan._book import ASIDE
 from bizspan.spool import _frame, _segment
 from bizspan.spool._directory import Directory, reason_of
-from bizspan.spool._frame import HEAD_SIZE, frame_at, pack, pack_event
+from bizspan.spool._frame import HEAD_SIZE, frame_at, pack
 from bizspan.spool._segment import Segment
 
 _FULL: Final = frozenset({SPOOL_FULL, LOW_SPACE, DISK_FULL})
 _ASIDE_MOST: Final = 1000
 _RETRY_S: Final = 0.2  # between two attempts to begin a segment on a disk that refuses
 _POLL_S: Final = 0.02
+_MOST: Final = HEAD_SIZE + _frame.EVENT_MOST
 _time: Final = time.time
 _ATTEMPTS: Final = 3
-
-# Adds the sequence number to what was encoded outside the lock.
-Finish = Callable[[bytes, int], bytes]
 
 
 class Writer:
@@ -42,7 +40,6 @@ class Writer:
     Args:
         directory: Where.
         writer_id: 20 hex digits.
-        finish: See `Finish`.
         head: Payloads of a new segment's first frames: the resource, and the scopes by number.
         segment_bytes: A segment of this size is followed by a new one.
         is_synced: Whether an event counts as acknowledged only when it survives a power cut.
@@ -56,7 +53,6 @@ class Writer:
         self,
         directory: Directory,
         writer_id: str,
-        finish: Finish,
         head: Callable[[], tuple[bytes, dict[int, bytes]]],
         *,
         segment_bytes: int,
@@ -73,7 +69,6 @@ class Writer:
         self.segment: Segment | None = None
         self.room = threading.Event()  # set where a segment was deleted
         self._directory = directory
-        self._finish = finish
         self._refusal = directory.refusal
         self._head = head
         self._segment_bytes = segment_bytes
@@ -98,25 +93,12 @@ class Writer:
         Write one event. Never raises.
 
         Args:
-            prefix: The event, encoded but for its sequence number.
+            prefix: The event, encoded but for its sequence number, which stands in the frame's head.
             scope: The scope's number.
 
         Returns:
             None where it is acknowledged, else why it is refused; `ASIDE` inside a signal handler or finalizer.
         """
-        reason = self._append(prefix, scope)
-        if reason is None:
-            if self._is_synced:
-                self._sync()
-        elif self._block_s > 0 and reason in _FULL:
-            deadline = self._monotonic() + self._block_s
-            while reason in _FULL and (left := deadline - self._monotonic()) > 0:
-                self.room.clear()
-                self.room.wait(min(left, _POLL_S))
-                reason = self._append(prefix, scope)
-        return reason
-
-    def _append(self, prefix: bytes, scope: int) -> str | None:
         with self._lock:
             if self._is_writing:
                 if len(self._aside) >= _ASIDE_MOST:
@@ -130,7 +112,20 @@ class Writer:
                     self._write_aside()
             finally:
                 self._is_writing = False
-            return reason
+        if reason is None and self._is_synced:
+            self._sync()
+        return reason
+
+    def append_or_wait(self, prefix: bytes, scope: int = 0) -> str | None:
+        """The same, and a full spool has the application wait for room; `block_s` says how long."""
+        reason = self.append(prefix, scope)
+        if reason in _FULL:
+            deadline = self._monotonic() + self._block_s
+            while reason in _FULL and (left := deadline - self._monotonic()) > 0:
+                self.room.clear()
+                self.room.wait(min(left, _POLL_S))
+                reason = self.append(prefix, scope)
+        return reason
 
     def settle(self) -> None:
         """Write what was put aside in the moment between the last look and the end of a write."""
@@ -150,45 +145,44 @@ class Writer:
             if reason is not None:
                 self._refused(reason)
 
-    def _write(self, prefix: bytes, scope: int) -> str | None:
+    def _write(self, prefix: bytes, scope: int, attempts: int = _ATTEMPTS) -> str | None:
         if self.closed:
             return SHUT_DOWN
         if self._under_way is not None:
             self._recover()
-        sequence = self.sequence + 1
-        payload = self._finish(prefix, sequence)
-        size = HEAD_SIZE + len(payload)
-        if len(payload) > _frame.EVENT_MOST:
+        size = HEAD_SIZE + len(prefix)
+        if size > _MOST:
             return TOO_LARGE
         refusal = self._refusal(size)
         if refusal is not None:
             return refusal
-        reason = SPOOL_ERROR
-        for _ in range(_ATTEMPTS):
-            try:
-                segment = self.segment
-                if segment is None or segment.size + size > self._segment_bytes or self._looks != self._directory.looks:
-                    segment = self._segment_for(size)
-                    if segment is None:
-                        return self._retry_reason
-                data = pack_event(segment.salt, scope, payload, sequence, int(_time()))
-                # An exception of a signal handler, such as KeyboardInterrupt, may come between any two of these lines.
-                self._under_way = (segment, segment.size, size, sequence)
-                segment.write(data)
-                segment.size += size
-                self._directory.own_bytes += size
-                self.sequence = sequence
-                self._under_way = None
-                return None
-            except OSError as error:
-                self._under_way = None
-                if error.errno == errno.EBADF:  # the application closed it, and may be at it with the next one too
-                    self.abandon()
-                    continue
-                reason = reason_of(error)
-                if reason != DISK_FULL:
-                    self.seal()  # what is behind its last frame is unknown
-                break
+        try:
+            segment = self.segment
+            if segment is None or segment.size + size > self._segment_bytes or self._looks != self._directory.looks:
+                segment = self._segment_for(size)
+                if segment is None:
+                    return self._retry_reason
+            sequence = self.sequence + 1
+            # An exception of a signal handler, such as KeyboardInterrupt, may come between any two of these lines.
+            self._under_way = (segment, segment.size, size, sequence)
+            segment.append(prefix, scope, sequence, int(_time()))
+            self._directory.own_bytes += size
+            self.sequence = sequence
+            self._under_way = None
+            return None
+        except OSError as error:
+            self._under_way = None
+            return self._after(error, prefix, scope, attempts - 1)
+
+    def _after(self, error: OSError, prefix: bytes, scope: int, attempts: int) -> str | None:
+        """The application may have closed the segment, and may be at it with the next one too; or the disk refused."""
+        reason = reason_of(error)
+        if error.errno == errno.EBADF:
+            self.abandon()
+            if attempts:
+                return self._write(prefix, scope, attempts)
+        elif reason != DISK_FULL:
+            self.seal()  # what is behind its last frame is unknown
         self._retry_at, self._retry_reason = self._monotonic() + _RETRY_S, reason
         return reason
 
