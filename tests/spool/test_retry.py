@@ -121,7 +121,7 @@ def test_a_full_disk_leaves_them_where_they_are(
     1; nothing half-made stays.
     """
     uids = dead(refused)
-    monkeypatch.setattr("bizspan.spool._segment.Segment.append", _full)
+    monkeypatch.setattr("bizspan.spool._segment.Segment.write", _full)
 
     assert 1 == main(["spool", "retry", refused, "--format", "json"])
     assert {"events": 0, "files_left": 2, "files_put_aside": 0} == json.loads(capsys.readouterr().out)

@@ -127,7 +127,7 @@ def _segment_of(directory: Directory, resource: bytes, letters: _Letters) -> Seg
     try:
         now = int(time.time())  # their age counts from here, where events expire
         for number, each in letters.events:
-            segment.append(each.payload, number, each.sequence, now)
+            segment.write(pack(salt, _frame.EVENT, each.payload, scope=number, sequence=each.sequence, seconds=now))
         segment.sync()
     except OSError:
         segment.delete()

@@ -15,19 +15,22 @@ import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
+from zlib import crc32
 
 from bizspan import _guard
 from bizspan._accounts import DISK_FULL, LOW_SPACE, SHUT_DOWN, SPOOL_ERROR, SPOOL_FULL, TOO_LARGE
 from bizspan._book import ASIDE
 from bizspan.spool import _frame, _segment
 from bizspan.spool._directory import Directory, reason_of
-from bizspan.spool._frame import HEAD_SIZE, frame_at, pack
-from bizspan.spool._segment import Segment
+from bizspan.spool._frame import EVENT, HEAD_SIZE, VERSION, frame_at, pack
+from bizspan.spool._segment import Gone, Segment
 
 _FULL: Final = frozenset({SPOOL_FULL, LOW_SPACE, DISK_FULL})
 _ASIDE_MOST: Final = 1000
 _RETRY_S: Final = 0.2  # between two attempts to begin a segment on a disk that refuses
 _POLL_S: Final = 0.02
+_pack_head, _pack_sum = _frame.HEAD.pack, _frame.SUM.pack
+_CURRENT: Final = os.SEEK_CUR
 _MOST: Final = HEAD_SIZE + _frame.EVENT_MOST
 _time: Final = time.time
 _ATTEMPTS: Final = 3
@@ -69,7 +72,7 @@ class Writer:
         self.segment: Segment | None = None
         self.room = threading.Event()  # set where a segment was deleted
         self._directory = directory
-        self._refusal = directory.refusal
+        self._lseek, self._pwrite = directory.files.lseek, directory.files.pwrite
         self._head = head
         self._segment_bytes = segment_bytes
         self._is_synced = is_synced
@@ -146,33 +149,49 @@ class Writer:
                 self._refused(reason)
 
     def _write(self, prefix: bytes, scope: int, attempts: int = _ATTEMPTS) -> str | None:
-        if self.closed:
-            return SHUT_DOWN
-        if self._under_way is not None:
-            self._recover()
+        # On the way of every event: flat, and what is seldom stands elsewhere.
+        directory, segment = self._directory, self.segment
         size = HEAD_SIZE + len(prefix)
-        if size > _MOST:
-            return TOO_LARGE
-        refusal = self._refusal(size)
-        if refusal is not None:
-            return refusal
+        if directory.room < size or directory.writes_left <= 0 or self._under_way is not None or self.closed:
+            reason = self._refusal(size)
+            if reason is not None:
+                return reason
         try:
-            segment = self.segment
-            if segment is None or segment.size + size > self._segment_bytes or self._looks != self._directory.looks:
+            if segment is None or segment.size + size > self._segment_bytes or self._looks != directory.looks:
                 segment = self._segment_for(size)
                 if segment is None:
                     return self._retry_reason
-            sequence = self.sequence + 1
+            sequence, salt, start, descriptor = self.sequence + 1, segment.salt, segment.size, segment.descriptor
+            head = _pack_head(VERSION, salt, EVENT, 0, scope, size - HEAD_SIZE, sequence, int(_time()))
+            data = b"".join((head, _pack_sum(crc32(prefix, crc32(head, salt))), prefix))
             # An exception of a signal handler, such as KeyboardInterrupt, may come between any two of these lines.
-            self._under_way = (segment, segment.size, size, sequence)
-            segment.append(prefix, scope, sequence, int(_time()))
-            self._directory.own_bytes += size
+            self._under_way = (segment, start, size, sequence)
+            if self._lseek(descriptor, 0, _CURRENT) != segment.signature:
+                raise Gone
+            if self._pwrite(descriptor, data, start) != size:
+                raise OSError(errno.ENOSPC, "cut short")
+            # Each call lets other threads run. What is still ours now was ours all the time.
+            if self._lseek(descriptor, 0, _CURRENT) != segment.signature:
+                raise Gone
+            segment.size = start + size
+            directory.room -= size
+            directory.writes_left -= 1
+            directory.own_bytes += size
             self.sequence = sequence
             self._under_way = None
             return None
         except OSError as error:
-            self._under_way = None
-            return self._after(error, prefix, scope, attempts - 1)
+            under_way, self._under_way = self._under_way, None
+            is_gone = under_way is not None and not under_way[0].take_back()
+            return self._after(Gone() if is_gone else error, prefix, scope, attempts - 1)
+
+    def _refusal(self, size: int) -> str | None:
+        """What is seldom in the way of a write, and why there is none; or None."""
+        if self.closed:
+            return SHUT_DOWN
+        if self._under_way is not None:
+            self._recover()
+        return TOO_LARGE if size > _MOST else self._directory.refusal(size)
 
     def _after(self, error: OSError, prefix: bytes, scope: int, attempts: int) -> str | None:
         """The application may have closed the segment, and may be at it with the next one too; or the disk refused."""
