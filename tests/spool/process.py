@@ -96,11 +96,11 @@ class Noted(Writer):
         super().__init__(*about, **options)
         self.numbers: dict[bytes, int] = {}
 
-    def _write(self, prefix: bytes, scope: int, *attempts: int) -> str | None:
+    def _write(self, prefix: bytes, scope: int, attempts: int = 3) -> str | None:
         # Where the write before was interrupted, it is found out now whether it took a number.
         for step in (1, 2) if self._under_way else (1,):
             self.told.add(numbered(prefix, self.sequence + step))
-        reason = super()._write(prefix, scope, *attempts)
+        reason = super()._write(prefix, scope, attempts)
         if reason is None:
             self.numbers[prefix] = self.sequence
         return reason

@@ -32,7 +32,7 @@ def quick(exporter: Any) -> Any:
     Args:
         exporter: Of any signal, from any library.
     """
-    kind = type(exporter)
+    kind: type[object] = type(exporter)
     client: Any = getattr(exporter, "_client", None)
     if not kind.__module__.startswith(_HTTP) or not callable(getattr(client, "export", None)):
         return exporter
@@ -65,16 +65,19 @@ class QuickSpans(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send them. What is out of the ordinary goes the SDK's own way."""
-        try:
-            data = self._bytes.encode(spans)
-            most = self._exporter._max_request_size
-            is_ordinary = not self._exporter._shutdown and not 0 < most < len(data)
-        except Exception:
-            is_ordinary = False
-        if not is_ordinary:
+        data = self._encoded(spans)
+        if data is None:
             result: SpanExportResult = self._exporter.export(spans)
             return result
         return SpanExportResult.SUCCESS if self._client.export(data).success else SpanExportResult.FAILURE
+
+    def _encoded(self, spans: Sequence[ReadableSpan]) -> bytes | None:
+        try:
+            data = self._bytes.encode(spans)
+            most = self._exporter._max_request_size
+            return None if self._exporter._shutdown or 0 < most < len(data) else data
+        except Exception:
+            return None
 
     def shutdown(self) -> None:
         """Shut down."""
