@@ -66,8 +66,8 @@ def present(version: str) -> bool:
 show_pyenv_versions()
 PRESENT = [version for version in SUPPORTED if present(version)]
 # The interpreter of nox itself stands in on a machine that has only a newer one than we name.
-FIRST, *OTHERS = PRESENT or [f"{sys.version_info.major}.{sys.version_info.minor}"]
-BETWEEN = OTHERS[:-1]
+PYTHONS = PRESENT or [f"{sys.version_info.major}.{sys.version_info.minor}"]
+FIRST, MIDDLE, NEWEST = PYTHONS[0], PYTHONS[len(PYTHONS) // 2], PYTHONS[-1]
 for absent in sorted({*SUPPORTED} - {*PRESENT}):
     print(f"gate: Python {absent} is not on this machine, its sessions are skipped", file=sys.stderr)
 
@@ -157,19 +157,9 @@ def bench(session: nox.Session) -> None:
     session.run("pytest", "-m", "bench", *BOUNDED, *session.posargs, success_codes=[0, NO_TESTS_COLLECTED])
 
 
-@nox.session(python=BETWEEN or False)
-def others(session: nox.Session) -> None:
-    """The suite on the Pythons between, pinned versions. The newest one has `newest`."""
-    if not BETWEEN:
-        session.skip(f"there is no Python between {FIRST} and the newest one here")
-    session.chdir(ROOT)
-    session.install(*PINNED, "-e", ".[grpc]", "--group", "test")
-    session.run("pytest", *AGAIN, *BOUNDED, *session.posargs)
-
-
-@nox.session(python=FIRST)
+@nox.session(python=MIDDLE)
 def lowest(session: nox.Session) -> None:
-    """The suite with the lowest version of each direct dependency that the ranges allow."""
+    """The suite with the lowest version of each direct dependency that the ranges allow, on a Python in the middle."""
     session.chdir(ROOT)
     floor = Path(session.create_tmp()) / "lowest.txt"
     options = ("--quiet", "--no-header", "--resolution", "lowest-direct", "--python", f"{session.bin}/python")
@@ -179,7 +169,7 @@ def lowest(session: nox.Session) -> None:
     session.run("pytest", *AGAIN, *session.posargs)
 
 
-@nox.session(python=PRESENT[-1] if PRESENT else FIRST)
+@nox.session(python=NEWEST)
 def newest(session: nox.Session) -> None:
     """The suite with whatever is newest today, on the newest Python that is here."""
     session.chdir(ROOT)
