@@ -106,6 +106,10 @@ class Noted(Writer):
         return reason
 
 
+def _ignored(reason: str) -> None:
+    """Nothing is put aside here."""
+
+
 class Process:
     """One process's spool."""
 
@@ -126,7 +130,7 @@ class Process:
             segment_bytes=400,
             is_synced=books.is_power,
             opened=self._opened,
-            refused=lambda reason: None,
+            refused=_ignored,
             monotonic=CLOCK.monotonic,
         )
         self.writer.told = books.told

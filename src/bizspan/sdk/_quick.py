@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
@@ -32,7 +32,7 @@ def quick(exporter: Any) -> Any:
     Args:
         exporter: Of any signal, from any library.
     """
-    kind: type[object] = type(exporter)
+    kind = cast("type[object]", type(exporter))
     client: Any = getattr(exporter, "_client", None)
     if not kind.__module__.startswith(_HTTP) or not callable(getattr(client, "export", None)):
         return exporter
