@@ -71,7 +71,7 @@ HOUSE: Final = (
     ("FIRST", "_book"),
     ("FIRST", "_values _record _clock _hosts"),
     ("FIRST", "_guard _plain _wrapping _extractors"),
-    ("FIRST", "_otlp _columns"),
+    ("FIRST", "_otlp _columns _wire"),
     ("GROUND", "vocabulary"),
     ("GROUND", "money names"),
     ("GROUND", "_minor"),
