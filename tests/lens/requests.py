@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from opentelemetry.trace import SpanContext, TraceFlags
 
@@ -67,7 +67,7 @@ class Shop:
         country = chance.choice(COUNTRIES)
         currency = _CURRENCIES.get(country, "EUR")
         minor = chance.randrange(500, 25_000) if outcome == names.SUCCESS else None
-        facts: dict[str, object] = {
+        facts: dict[str, Any] = {
             names.OPERATION_NAME: "checkout",
             names.OPERATION_ID: ids.new(),
             names.OPERATION_OUTCOME: outcome,

@@ -5,7 +5,7 @@ A request's bytes into the store: which decoder, and what became of it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Final, Literal
 
@@ -30,8 +30,7 @@ def needs_protobuf() -> None:
         MissingExtra: They are not.
     """
     try:
-        import google.protobuf.json_format
-        import opentelemetry.proto.collector.trace.v1.trace_service_pb2  # noqa: F401
+        _request_class("traces")
     except ImportError:
         raise MissingExtra("bizspan lens", "lens") from None
 
@@ -70,7 +69,7 @@ class Intake:
         return self.store.write(batch)
 
     @contextmanager
-    def _one_by_one(self, size: int) -> Iterator[None]:
+    def _one_by_one(self, size: int) -> Generator[None]:
         """Large requests wait for each other: decoded, they may take a hundred times the room."""
         if size <= _LARGE:
             yield
@@ -83,10 +82,7 @@ class Intake:
         if signal == "logs":
             return _json.logs(_json.document_of(data), now) if encoding == "json" else self._logs.decode(data, now)
         kind = _request_class(signal)
-        if encoding == "json":
-            message = _json.message(_json.document_of(data), kind)
-        else:
-            message = _parsed(kind, data)
+        message = _json.message(_json.document_of(data), kind) if encoding == "json" else _parsed(kind, data)
         return _messages.spans(message, now) if signal == "traces" else _messages.points(message, now)
 
 

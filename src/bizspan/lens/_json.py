@@ -74,7 +74,7 @@ def _whole(value: Any) -> Any:
     if isinstance(value, str):
         return _SURROGATES.sub("\ufffd", value)
     if isinstance(value, list):
-        return [_whole(each) for each in cast("list[Any]", value)]
+        return [_whole(each) for each in cast("list[Any]", value)]  # type: ignore[redundant-cast]
     if isinstance(value, dict):
         return {_whole(key): _whole(each) for key, each in cast("dict[str, Any]", value).items()}
     return value
@@ -92,11 +92,10 @@ def logs(document: Mapping[str, Any], received_ns: int) -> Batch:
     count = 0
     try:
         for by_resource in document.get("resourceLogs") or ():
-            resource = resource_of(
-                batch, _attributes((by_resource.get("resource") or {}).get("attributes")), received_ns
-            )
+            told: Mapping[str, Any] = by_resource.get("resource") or {}
+            resource = resource_of(batch, _attributes(told.get("attributes")), received_ns)
             for by_scope in by_resource.get("scopeLogs") or ():
-                scope = by_scope.get("scope") or {}
+                scope: Mapping[str, Any] = by_scope.get("scope") or {}
                 origin = origin_of(
                     batch, resource, str(scope.get("name") or ""), str(scope.get("version") or ""),
                     _attributes(scope.get("attributes")),
@@ -235,7 +234,7 @@ def message(document: dict[str, Any], kind: _Parsed) -> Any:
 def _with_base64_ids(value: Any) -> Any:
     """Ids as protobuf's own JSON has them."""
     if isinstance(value, list):
-        return [_with_base64_ids(each) for each in cast("list[Any]", value)]
+        return [_with_base64_ids(each) for each in cast("list[Any]", value)]  # type: ignore[redundant-cast]
     if isinstance(value, dict):
         return {
             key: b64encode(bytes.fromhex(each)).decode() if key in _IDS and isinstance(each, str) else

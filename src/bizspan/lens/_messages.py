@@ -104,8 +104,10 @@ def points(request: Any, received_ns: int) -> Batch:
 
 def _metric(batch: Batch, metric: Any, shared: Row) -> None:
     kind = metric.WhichOneof("data")
-    data = getattr(metric, kind) if kind else None
-    count = 0 if data is None else len(data.data_points)
+    if kind is None:
+        return
+    data = getattr(metric, kind)
+    count = len(data.data_points)
     if batch.size + batch.refused + count > RECORDS_MOST:
         raise TooMany
     if kind not in ("gauge", "sum", "histogram"):

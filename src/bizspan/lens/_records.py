@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from json.encoder import encode_basestring
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from bizspan import names
 from bizspan._columns import COLUMNS
@@ -73,7 +73,8 @@ def place(key: str, value: Any) -> Place:
     column = _RECORD_KEYS.get(key)
     if column is not None:
         index, kind = column
-        told = type(value)
+        plain: object = value  # so that a type checker knows what type() gives
+        told = type(plain)
         if kind == "TEXT":
             if told is str:
                 return index, value
@@ -103,9 +104,9 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, list):
-        return [_finite(each) for each in value]
+        return [_finite(each) for each in cast("list[Any]", value)]  # type: ignore[redundant-cast]
     if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
+        return {key: _finite(each) for key, each in cast("dict[str, Any]", value).items()}
     return value
 
 
