@@ -46,6 +46,7 @@ def writer(path: Path) -> sqlite3.Connection:
         path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS
     )
     try:
+        _schema.is_there(connection, str(path))  # before anything is changed
         for pragma in (
             f"page_size = {_PAGE_BYTES}", "auto_vacuum = INCREMENTAL", "journal_mode = WAL", "synchronous = FULL",
             f"cache_size = -{_CACHE_KIB}", f"journal_size_limit = {_WAL_BYTES}", "secure_delete = OFF",

@@ -123,8 +123,8 @@ def _record(batch: Batch, record: Any, origin: Origin) -> None:
                 rest[told[0]] = told[1]
         row[TIME] = _unsigned(record.get("timeUnixNano"))
         row[OBSERVED] = _unsigned(record.get("observedTimeUnixNano"))
-        row[SEVERITY] = _unsigned(record.get("severityNumber")) & 0xFF
-        row[FLAGS] = _unsigned(record.get("flags")) & 0xFFFFFFFF
+        row[SEVERITY] = _unsigned(record.get("severityNumber")) & 0xFF or None
+        row[FLAGS] = _unsigned(record.get("flags")) & 0xFFFFFFFF or None
         row[SEVERITY_TEXT] = _text(record.get("severityText"))
         row[NAME] = _text(record.get("eventName"))
         row[TRACE] = _id(record.get("traceId"), _TRACE_ID)
@@ -147,7 +147,7 @@ def _attributes(attributes: Any) -> dict[str, Any]:
 
 def _pairs(attributes: Any, depth: int) -> Iterator[tuple[str, Any]]:
     for each in attributes or ():
-        key = each["key"]
+        key = each.get("key", "")
         if not isinstance(key, str):
             raise TypeError
         yield key, _any_value(each.get("value") or {}, depth)

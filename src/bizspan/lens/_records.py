@@ -182,15 +182,22 @@ def finish(batch: Batch, row: Row, rest: dict[str, str]) -> None:
         row[TRACE] = row[SPAN] = None
     row[ATTRIBUTES] = f"{{{','.join(rest.values())}}}"
     if not row[UID] or len(row[UID]) > _UID_LONGEST:
-        row[UID] = _content_uid(row, rest)
+        row[UID] = _content_uid(row, rest, batch.size)
     batch.to("events" if row[NAME] else "logs").append(row)
 
 
-def _content_uid(row: Row, rest: dict[str, str]) -> str:
-    """The same for the same record sent again, however it was encoded."""
-    told = row.copy()
-    if told[TIME] == told[RECEIVED]:  # nobody said when it happened
-        told[TIME] = None
-    told[RECEIVED] = told[ATTRIBUTES] = None
-    content = repr((told, sorted(rest.values())))
-    return "content:" + blake2b(content.encode("utf-8", "replace"), digest_size=16).hexdigest()
+def _content_uid(row: Row, rest: dict[str, str], number: int) -> str:
+    """
+    The same for the same record sent again, however it was encoded.
+
+    A record without any time can't be told from a further one like it: each counts that comes.
+    """
+    told: list[Any] = row.copy()
+    told[ATTRIBUTES] = sorted(rest.values())
+    for index in (SEVERITY, SEVERITY_TEXT, FLAGS):
+        told[index] = told[index] or None  # the same in protobuf
+    if told[TIME] == told[RECEIVED]:
+        told.append(number)
+    else:
+        told[RECEIVED] = None
+    return "content:" + blake2b(repr(told).encode("utf-8", "replace"), digest_size=16).hexdigest()

@@ -127,7 +127,7 @@ def prepare(connection: sqlite3.Connection, path: str) -> None:
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if not _is_there(connection, path):
+        if not is_there(connection, path):
             for statement in ddl().split(";\n"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
@@ -145,11 +145,17 @@ def check(connection: sqlite3.Connection, path: str) -> None:
     Raises:
         SetupError: It is none, or of a newer bizspan.
     """
-    if not _is_there(connection, path):
+    if not is_there(connection, path):
         raise SetupError(f"{path} is an empty database; pass the store of a lens.")
 
 
-def _is_there(connection: sqlite3.Connection, path: str) -> bool:
+def is_there(connection: sqlite3.Connection, path: str) -> bool:
+    """
+    Whether a database is a store; not, where it is empty.
+
+    Raises:
+        SetupError: It is something else's, or of a newer bizspan.
+    """
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if application == APPLICATION:

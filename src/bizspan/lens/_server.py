@@ -24,7 +24,7 @@ IDLE_S: Final = 30.0  # between two requests of a connection
 REQUEST_S: Final = 30.0  # for a request to come in
 _STALLED_S: Final = 10.0  # without a single byte
 _DRAIN_BYTES: Final = 1 << 20
-_POLL_S: Final = 0.2
+_POLL_S: Final = 0.1
 _BUSY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: text/plain\r\nContent-Length: 22\r\n"
     b"Connection: close\r\n\r\nToo many connections.\n"
@@ -188,10 +188,8 @@ class _Handler(BaseHTTPRequestHandler):
     """One connection."""
 
     server: BaseServer
-    _headers_buffer: list[bytes]  # of the base class
+    command: str | None = None
     protocol_version = "HTTP/1.1"
-    server_version = "bizspan"
-    sys_version = ""
     timeout = _STALLED_S
     disable_nagle_algorithm = True
     rbufsize = 1 << 16
@@ -220,7 +218,6 @@ class _Handler(BaseHTTPRequestHandler):
         """Read one request, and answer it."""
         self.raw_requestline = self.rfile.readline(65_537)
         if len(self.raw_requestline) > 65_536:
-            self.requestline = self.request_version = self.command = ""
             self.send_error(414)
             return
         if not self.raw_requestline or not self.parse_request():
@@ -265,28 +262,27 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, response: Response) -> None:
         self._house().told(self.connection, is_idle=False, within_s=None)
         parts = response.body
-        self.send_response(response.status)
+        head = {"Server": "bizspan", "Date": self.date_time_string(), "X-Content-Type-Options": "nosniff"}
         if isinstance(parts, bytes):
-            self.send_header("Content-Length", str(len(parts)))
+            head["Content-Length"] = str(len(parts))
         else:
             self.close_connection = True
         if response.content_type:
-            self.send_header("Content-Type", response.content_type)
-        self.send_header("X-Content-Type-Options", "nosniff")
-        for name, value in response.headers.items():
-            self.send_header(name, value)
+            head["Content-Type"] = response.content_type
+        head |= response.headers
         if self.close_connection:
-            self.send_header("Connection", "close")
+            head["Connection"] = "close"
+        reason = self.responses.get(response.status, ("",))[0]
+        text = "".join(f"{name}: {value}\r\n" for name, value in head.items())
+        start = f"HTTP/1.1 {response.status} {reason}\r\n{text}\r\n".encode("latin-1")
+        is_wanted = self.command != "HEAD"
         if isinstance(parts, bytes):
-            self._headers_buffer.append(b"\r\n")
-            head = b"".join(self._headers_buffer)
-            self._headers_buffer = []
             # Together: two writes would be two packets.
-            self.wfile.write(head if self.command == "HEAD" else head + parts)
+            self.wfile.write(start + parts if is_wanted else start)
             return
-        self.end_headers()
+        self.wfile.write(start)
         try:
-            if self.command != "HEAD":
+            if is_wanted:
                 for part in parts:
                     self.wfile.write(part)
         finally:
