@@ -162,6 +162,7 @@ def _spool_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _spool(options: argparse.Namespace, command: Sequence[str]) -> int:
     from bizspan.errors import SetupError
+    from bizspan._progress import terminal
     from bizspan.spool import _command
 
     try:
@@ -174,7 +175,7 @@ def _spool(options: argparse.Namespace, command: Sequence[str]) -> int:
             return _command.retried(options.directory, as_json, _print)
         if options.action == "purge":
             return _command.purged(options.directory, options.waiting, as_json, _print)
-        return _command.drain(options.directory, options.timeout_s, as_json, _print, _command.terminal())
+        return _command.drain(options.directory, options.timeout_s, as_json, _print, terminal())
     except SetupError as error:
         print(f"bizspan: {error}", file=sys.stderr)
         return _USAGE

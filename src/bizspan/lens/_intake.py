@@ -20,6 +20,7 @@ Signal = Literal["logs", "traces", "metrics"]
 Encoding = Literal["protobuf", "json"]
 
 _LARGE: Final = 1 << 20
+_KEYS: Final[dict[str, Signal]] = {"resourceLogs": "logs", "resourceSpans": "traces", "resourceMetrics": "metrics"}
 
 
 def needs_protobuf() -> None:
@@ -49,6 +50,8 @@ class Intake:
         self._time_ns = time_ns or store.time_ns
         self._logs = LogDecoder()
         self._large = threading.Lock()
+        self._counting = threading.Lock()
+        self.total = Stored()  # of all that was taken
 
     def take(self, signal: Signal, encoding: Encoding, data: bytes) -> Stored:
         """
@@ -66,7 +69,29 @@ class Intake:
         """
         with self._one_by_one(len(data)):
             batch = self._decoded(signal, encoding, data)
-        return self.store.write(batch)
+        return self._counted(self.store.write(batch))
+
+    def take_line(self, data: bytes) -> Stored:
+        """
+        Store what a line of OTLP JSON brings, of whatever signal it is.
+
+        Raises:
+            Damaged: It is no such line; nothing of it is stored.
+            TooMany: See `take`.
+            StoreError: See `take`.
+        """
+        with self._one_by_one(len(data)):
+            document = _json.document_of(data)
+            signal = next((each for key, each in _KEYS.items() if key in document), None)
+            if signal is None:
+                raise Damaged("not an OTLP export request")
+            batch = self._from_json(signal, document, self._time_ns())
+        return self._counted(self.store.write(batch))
+
+    def _counted(self, stored: Stored) -> Stored:
+        with self._counting:
+            self.total += stored
+        return stored
 
     @contextmanager
     def _one_by_one(self, size: int) -> Generator[None]:
@@ -79,11 +104,20 @@ class Intake:
 
     def _decoded(self, signal: Signal, encoding: Encoding, data: bytes) -> Batch:
         now = self._time_ns()
+        if encoding == "json":
+            return self._from_json(signal, _json.document_of(data), now)
         if signal == "logs":
-            return _json.logs(_json.document_of(data), now) if encoding == "json" else self._logs.decode(data, now)
-        kind = _request_class(signal)
-        message = _json.message(_json.document_of(data), kind) if encoding == "json" else _parsed(kind, data)
-        return _messages.spans(message, now) if signal == "traces" else _messages.points(message, now)
+            return self._logs.decode(data, now)
+        return _rows_of(signal, _parsed(_request_class(signal), data), now)
+
+    def _from_json(self, signal: Signal, document: dict[str, Any], now: int) -> Batch:
+        if signal == "logs":
+            return _json.logs(document, now)
+        return _rows_of(signal, _json.message(document, _request_class(signal)), now)
+
+
+def _rows_of(signal: Signal, message: Any, now: int) -> Batch:
+    return _messages.spans(message, now) if signal == "traces" else _messages.points(message, now)
 
 
 def _request_class(signal: Signal) -> Any:

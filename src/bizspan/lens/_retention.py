@@ -37,6 +37,11 @@ class Retention:
     rollup_days: float = 730.0
     logs: int = 200_000
 
+    @classmethod
+    def everything(cls) -> Retention:
+        """Nothing is dropped."""
+        return cls(36_500.0, 1 << 62, 36_500.0, 1 << 62)
+
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
