@@ -88,5 +88,5 @@ def test_what_was_answered_survives_kill_9(tmp_path: Path, long: bool) -> None:
             assert len(stored) == counted
 
     with Store(path) as store:  # whoever comes next goes on writing
-        assert len(stored) == rows(store, "SELECT count(*) FROM events")[0]
+        assert len(answered) * 50 <= rows(store, "SELECT count(*) FROM events")[0]
     assert len(answered) >= lives

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from google.protobuf import json_format
@@ -44,11 +44,12 @@ def as_json(request: Any) -> bytes:
 
     def hexed(value: Any) -> Any:
         if isinstance(value, dict):
-            return {
-                key: base64.b64decode(each).hex() if key in ("traceId", "spanId", "parentSpanId") else hexed(each)
-                for key, each in value.items()  # type: ignore[misc]
-            }
-        return [hexed(each) for each in value] if isinstance(value, list) else value  # type: ignore[misc]
+            told = cast("dict[str, Any]", value)
+            ids = ("traceId", "spanId", "parentSpanId")
+            return {key: base64.b64decode(each).hex() if key in ids else hexed(each) for key, each in told.items()}
+        if isinstance(value, list):
+            return [hexed(each) for each in cast("list[Any]", value)]  # type: ignore[redundant-cast]
+        return value
 
     return json.dumps(hexed(json_format.MessageToDict(request, use_integers_for_enums=True))).encode()
 

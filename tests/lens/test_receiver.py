@@ -346,8 +346,12 @@ def test_a_store_that_cannot_write_says_when_to_come_again(lens: Lens, monkeypat
     """
     503 with Retry-After, which exporters honour.
     """
+
+    def full(batch: object) -> Stored:
+        raise StoreError("the disk is full")
+
     with monkeypatch.context() as patch:
-        patch.setattr(lens.store, "write", lambda batch: (_ for _ in ()).throw(StoreError("the disk is full")))
+        patch.setattr(lens.store, "write", full)
         answer = ask(lens, "/v1/logs", events("a", {}), kind=PROTOBUF)
 
     assert (503, "1") == (answer.status, answer.headers["retry-after"])

@@ -6,6 +6,8 @@ import sqlite3
 import stat
 import threading
 from collections import Counter
+from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from bizspan.lens import Intake, Retention, Store, Stored, StoreError, reading
 from bizspan.lens import _insert as inserting
 from bizspan.lens._rollups import VALUES_MOST, Admitted
 from tests.lens.asking import rows
-from tests.lens.requests import START_NS, Shop
+from tests.lens.requests import START_NS, Shop, Sold
 from tests.wire import events
 
 TOTAL = "SELECT sum(count) FROM minute_counts WHERE dimension = ''"
@@ -53,7 +55,8 @@ def test_the_counts_per_minute_agree_with_the_events(intake: Intake, store: Stor
         intake.take("logs", "protobuf", request)
         intake.take("logs", "protobuf", request)
 
-    for dimension, of in (("segment", lambda each: each.segment), ("country", lambda each: each.country)):
+    for dimension in ("segment", "country"):
+        of: Callable[[Sold], str] = attrgetter(dimension)
         counts = Counter((each.time_ns // 60_000_000_000 * 60, each.outcome, of(each)) for each in shop.sold)
         found = rows(
             store, "SELECT minute, outcome, value, count FROM minute_counts WHERE dimension = ?", dimension
@@ -90,7 +93,10 @@ def test_amounts_beyond_64_bits_together_stop_nothing(intake: Intake, store: Sto
     Each amount is kept exactly; their sum, which does not fit, is a floating-point number.
     """
     most = 2**63 - 1
-    told = {names.MINOR_UNITS_KEYS[names.REVENUE]: most, names.CURRENCY_KEYS[names.REVENUE]: "EUR"}
+    told: dict[str, str | int] = {
+        names.MINOR_UNITS_KEYS[names.REVENUE]: most,
+        names.CURRENCY_KEYS[names.REVENUE]: "EUR",
+    }
     together = events("sale", {**told, names.RECORD_UID: "a"}) + events("sale", {**told, names.RECORD_UID: "b"})
 
     assert Stored(2) == intake.take("logs", "protobuf", together)
@@ -119,6 +125,7 @@ def test_folded_values_are_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     from bizspan.lens import _rollups
 
     monkeypatch.setattr(_rollups, "VALUES_MOST", 2)
+    found: list[object] = []
     for _ in range(2):
         with Store(tmp_path / "lens.db") as store:
             intake = Intake(store)
@@ -186,7 +193,7 @@ def test_a_file_of_another_program_is_left_alone(tmp_path: Path, content: str) -
         connection.close()
     before = path.read_bytes()
 
-    with pytest.raises(SetupError, match="another program|can't be used as a store"):
+    with pytest.raises(SetupError, match=r"another program|can't be used as a store"):
         Store(path)
     assert before == path.read_bytes()
 
@@ -212,7 +219,7 @@ def test_readers_read_while_it_writes(intake: Intake, store: Store) -> None:
         for request in requests[1:]:
             intake.take("logs", "protobuf", request)
         seen += [each.execute("SELECT count(*) FROM events").fetchone() for each in (still, other)]
-        with pytest.raises(sqlite3.OperationalError, match="readonly|query_only|read-only"):
+        with pytest.raises(sqlite3.OperationalError, match=r"readonly|query_only|read-only"):
             other.execute("DELETE FROM events")
 
     assert [(100,), (100,), (2_000,)] == seen

@@ -7,7 +7,7 @@ The lens: an OTLP receiver on this machine, and the store behind it.
 from __future__ import annotations
 
 from bizspan.lens._database import default_path, reading
-from bizspan.lens._intake import Intake
+from bizspan.lens._intake import Intake, needs_protobuf
 from bizspan.lens._lens import Lens
 from bizspan.lens._logs import Damaged, TooMany
 from bizspan.lens._retention import Dropped, Retention
@@ -29,5 +29,6 @@ __all__ = [
     "Stored",
     "TooMany",
     "default_path",
+    "needs_protobuf",
     "reading",
 ]

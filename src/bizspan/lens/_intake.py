@@ -82,10 +82,10 @@ class Intake:
         """
         with self._one_by_one(len(data)):
             document = _json.document_of(data)
-            signal = next((each for key, each in _KEYS.items() if key in document), None)
-            if signal is None:
+            signals = [each for key, each in _KEYS.items() if key in document]
+            if not signals:
                 raise Damaged("not an OTLP export request")
-            batch = self._from_json(signal, document, self._time_ns())
+            batch = self._from_json(signals[0], document, self._time_ns())
         return self._counted(self.store.write(batch))
 
     def _counted(self, stored: Stored) -> Stored:

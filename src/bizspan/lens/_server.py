@@ -188,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
     """One connection."""
 
     server: BaseServer
-    command: str | None = None
+    command: str = ""
     protocol_version = "HTTP/1.1"
     timeout = _STALLED_S
     disable_nagle_algorithm = True
