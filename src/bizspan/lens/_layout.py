@@ -104,7 +104,7 @@ class Batch:
         why: Of the first of them, for its sender.
     """
 
-    rows: dict[str, list[Row]] = field(default_factory=dict[str, list[Row]])
+    rows: dict[str, list[Row]] = field(default_factory=lambda: {"events": [], "logs": []})
     resources: dict[int, str] = field(default_factory=dict[int, str])
     scopes: dict[int, tuple[str, str, str]] = field(default_factory=dict[int, tuple[str, str, str]])
     refused: int = 0

@@ -31,7 +31,7 @@ UID, TIME, OBSERVED, RECEIVED, NAME, SEVERITY, SEVERITY_TEXT, FLAGS, TRACE, SPAN
 _RESOURCE, _SCOPE = INDEX["resource_id"], INDEX["scope_id"]
 
 # By attribute key: column, and its type.
-_RECORD_KEYS: Final = {
+RECORD_KEYS: Final = {
     names.RECORD_UID: (UID, "TEXT"),
     **{key: (INDEX[each.name], each.kind) for key, each in COLUMNS.items() if each.of == "record"},
 }
@@ -43,26 +43,6 @@ _NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16
 Place = tuple[int, Any]
 
 
-class Key:
-    """
-    What is known of an attribute's key.
-
-    Args:
-        name: The key.
-        is_once: Whether its value is another one at each record.
-    """
-
-    __slots__ = ("index", "is_once", "is_real", "is_text", "name", "prefix")
-
-    def __init__(self, name: str, *, is_once: bool) -> None:
-        self.name = name
-        self.is_once = is_once
-        self.index, kind = _RECORD_KEYS.get(name, (-1, "TEXT"))
-        self.is_text = kind == "TEXT"
-        self.is_real = kind == "REAL"
-        self.prefix = f"{encode_basestring(name)}:"
-
-
 def place(key: str, value: Any) -> Place:
     """
     Where an attribute goes.
@@ -70,7 +50,7 @@ def place(key: str, value: Any) -> Place:
     A text column takes any plain value, as text. A column of numbers takes numbers; what else is told there stays with
     the attributes that have no column, so that nothing is lost.
     """
-    column = _RECORD_KEYS.get(key)
+    column = RECORD_KEYS.get(key)
     if column is not None:
         index, kind = column
         plain: object = value  # so that a type checker knows what type() gives
@@ -180,10 +160,10 @@ def finish(batch: Batch, row: Row, rest: dict[str, str]) -> None:
         row[NAME] = told if isinstance(told, str) else None
     if row[TRACE] == _NO_TRACE or row[SPAN] == _NO_SPAN:
         row[TRACE] = row[SPAN] = None
-    row[ATTRIBUTES] = f"{{{','.join(rest.values())}}}"
+    row[ATTRIBUTES] = "{" + ",".join(rest.values()) + "}"
     if not row[UID] or len(row[UID]) > _UID_LONGEST:
         row[UID] = _content_uid(row, rest, batch.size)
-    batch.to("events" if row[NAME] else "logs").append(row)
+    batch.rows["events" if row[NAME] else "logs"].append(row)
 
 
 def _content_uid(row: Row, rest: dict[str, str], number: int) -> str:
