@@ -82,7 +82,7 @@ class Intake:
         """
         with self._one_by_one(len(data)):
             document = _json.document_of(data)
-            signals = [each for key, each in _KEYS.items() if key in document]
+            signals: list[Signal] = [each for key, each in _KEYS.items() if key in document]
             if not signals:
                 raise Damaged("not an OTLP export request")
             batch = self._from_json(signals[0], document, self._time_ns())
