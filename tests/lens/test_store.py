@@ -398,6 +398,29 @@ def test_what_is_too_much_goes_oldest_first(tmp_path: Path) -> None:
         assert [16_000] == rows(store, TOTAL)
 
 
+def test_dropping_does_not_hold_up_who_sends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    With the store at its size all the time, what comes is stored, and the size holds while it comes.
+    """
+    from bizspan.lens import _retention, _store
+
+    monkeypatch.setattr(_store, "_RETENTION_EVERY_S", 0.05)
+    monkeypatch.setattr(_retention, "_CHUNK", 200)
+    most, sizes = 3 << 20, list[int]()
+    with Store(tmp_path / "lens.db", retention=Retention(bytes=most)) as store:
+        intake = Intake(store)
+        stored = 0
+        for request in Shop().requests(20_000):
+            stored += intake.take("logs", "protobuf", request).stored
+            with store.reading() as connection:
+                sizes.append(_retention.used_bytes(connection))
+        store.prune()
+
+        (kept,) = rows(store, "SELECT count(*) FROM events")
+        assert (20_000, 20_000) == (stored, kept + sum(each.count for each in store.dropped() if each.what == "events"))
+        assert max(sizes) < 2 * most
+
+
 def test_other_log_records_are_bounded(tmp_path: Path) -> None:
     """
     Lines of a log are no events; the newest of them are kept.
