@@ -13,7 +13,8 @@ from bizspan._wire import fields
 from bizspan.errors import MissingExtra
 from bizspan.lens import _json, _messages
 from bizspan.lens._layout import Batch
-from bizspan.lens._logs import RECORDS_MOST, Damaged, LogDecoder, TooMany
+from bizspan.lens._logs import Damaged, LogDecoder
+from bizspan.lens._records import RECORDS_MOST, TooMany
 from bizspan.lens._store import Store, Stored
 
 Signal = Literal["logs", "traces", "metrics"]
