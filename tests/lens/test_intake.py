@@ -386,11 +386,12 @@ def test_a_flood_in_json_is_refused_soon(intake: Intake) -> None:
     """
     As in protobuf.
     """
-    for document in (
+    floods: list[Any] = [
         {"resourceLogs": [{}] * 100_000},
         {"resourceLogs": [{"scopeLogs": [{}] * 100_000}]},
         {"resourceLogs": [{"scopeLogs": [{"logRecords": [{}] * (RECORDS_MOST + 1)}]}]},
-    ):
+    ]
+    for document in floods:
         with pytest.raises(TooMany):
             intake.take("logs", "json", json.dumps(document).encode())
 
