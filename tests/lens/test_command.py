@@ -397,15 +397,30 @@ def test_a_full_disk_ends_an_import(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_bar_is_drawn_on_a_terminal(tmp_path: Path) -> None:
     """
-    In bytes of the files, up to all of them.
+    In bytes of the files, up to all of them; then in events of the spools.
     """
     path, bar = tmp_path / "events.jsonl", StringIO()
     path.write_bytes(lines_of(*Shop().requests(100, size=10)))
+    child = run(
+        """
+        import os, signal
+        import bizspan
 
-    _importing.import_into(tmp_path / "lens.db", [str(path)], bar)
+        bizspan.configure(service_name="shop", spool=os.environ["SPOOL"])
+        for number in range(20):
+            bizspan.event("invoice.paid", order=f"o-{number}")
+        os.kill(os.getpid(), signal.SIGKILL)
+        """,
+        SPOOL=str(tmp_path / "spool"), OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9",
+        OTEL_TRACES_EXPORTER="none", OTEL_METRICS_EXPORTER="none",
+    )  # fmt: skip
+
+    _importing.import_into(tmp_path / "lens.db", [str(path), str(tmp_path / "spool")], bar)
 
     size = path.stat().st_size
+    assert -signal.SIGKILL == child.code
     assert f"[{'#' * 30}] {size:,} of {size:,} bytes" in bar.getvalue()
+    assert f"[{'#' * 30}] 20 of 20 events" in bar.getvalue()
 
 
 # --- reconcile --------------------------------------------------------------------------------------------------------
