@@ -72,7 +72,7 @@ HOUSE: Final = (
     ("FIRST", "_book"),
     ("FIRST", "_values _record _clock _hosts"),
     ("FIRST", "_guard _plain _wrapping _extractors"),
-    ("FIRST", "_otlp _columns _wire _lines _progress"),
+    ("FIRST", "_otlp _columns _protobuf _lines _progress"),
     ("GROUND", "vocabulary"),
     ("GROUND", "money names"),
     ("GROUND", "_minor"),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Final, Literal
 
-from bizspan._wire import fields
+from bizspan._protobuf import fields
 from bizspan.errors import MissingExtra
 from bizspan.lens import _json, _messages
 from bizspan.lens._layout import Batch

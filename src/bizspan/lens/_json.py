@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol, cast
 
 from bizspan._minor import INT64_MAX, INT64_MIN
-from bizspan._wire import DEPTH_MOST, TooDeep
+from bizspan._protobuf import DEPTH_MOST, TooDeep
 from bizspan.lens._layout import Batch, Row
 from bizspan.lens._logs import Damaged
 from bizspan.lens._records import (

@@ -13,7 +13,7 @@ from struct import Struct, error
 from typing import Any, Final
 
 from bizspan import names
-from bizspan._wire import TooDeep, any_value, key_value, signed, typed, varint
+from bizspan._protobuf import TooDeep, any_value, key_value, signed, typed, varint
 from bizspan.lens._layout import Batch, Row
 from bizspan.lens._records import (
     BODY,

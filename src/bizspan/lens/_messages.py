@@ -10,7 +10,7 @@ from typing import Any, Final
 from bizspan import names
 from bizspan._columns import SERVICE_NAME, SERVICE_VERSION
 from bizspan._minor import INT64_MAX
-from bizspan._wire import DEPTH_MOST, TooDeep
+from bizspan._protobuf import DEPTH_MOST, TooDeep
 from bizspan.lens._layout import Batch, Row
 from bizspan.lens._records import RECORDS_MOST, TooMany, as_json, attributes_json, origin_of, plain_text, resource_of
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bizspan._wire import any_value, fields, key_value, typed
+from bizspan._protobuf import any_value, fields, key_value, typed
 
 # Fields of LogRecord: opentelemetry/proto/logs/v1/logs.proto.
 _ENTRY = 2  # of ScopeLogs
