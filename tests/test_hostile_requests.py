@@ -256,6 +256,7 @@ def test_whatever_a_request_holds_it_is_recorded_with_clean_facts(
 CAMPAIGNS = 100_000
 
 
+@pytest.mark.fuzz
 def test_a_hundred_thousand_campaigns_fit_their_budget() -> None:
     """
     The metric has 100 names and `__other__`, every request is counted, and memory stays what it was after 20,000.

@@ -70,6 +70,8 @@ HOUSE: Final = (
     ("FIRST", "_commit"),
     ("FIRST", "_accounts"),
     ("FIRST", "_book"),
+    ("FIRST", "_wire_attributes"),
+    ("FIRST", "_wire"),
     ("FIRST", "_values _record _clock _hosts"),
     ("FIRST", "_guard _plain _wrapping _extractors"),
     ("FIRST", "_otlp _columns _protobuf _lines _progress"),

@@ -219,6 +219,7 @@ def test_closing_refuses_first_and_takes_then() -> None:
 # --- odd moments to tell ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.signals
 def test_telling_inside_a_signal_handler_never_deadlocks() -> None:
     """
     A timer interrupts telling, taking and collecting a thousand times a second; each handler tells an event.

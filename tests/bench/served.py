@@ -1,8 +1,11 @@
 """
 What a request costs the server: real servers over real HTTP, OpenTelemetry alone against the same with bizspan.
 
-Both servers run at the same time, on the same application, and take turns under load; CPU is the server process's own.
-Two requests are measured: one whose view does next to nothing, and a checkout that reads and writes a database.
+Each round starts both servers anew, on the same application: two processes of one program differ by several
+hundredths, because of where their memory lies, for as long as they live. Inside a round they take short turns under
+load; CPU is the server process's own. Two requests are measured: one whose view does next to nothing, and a checkout
+that reads and writes a database, which lies in memory where the system has room for files there: a disk's own work is
+charged to whoever waits for it, and differs by half from minute to minute.
 """
 
 from __future__ import annotations
@@ -15,11 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import Final
 
 ALONE: Final = "OpenTelemetry alone"
@@ -28,7 +31,11 @@ FRAMEWORKS: Final = ("flask", "django", "fastapi")
 # By path.
 REQUESTS: Final = {"/checkout": "empty view", "/orders": "checkout with a database"}
 REQUEST_AT_MOST: Final = 1.10
+_IN_MEMORY: Final = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 _START_S: Final = 30.0
+_SETTLE_S: Final = 0.2
+_WARM: Final = 200  # requests before the first that counts
+_TURN: Final = 50  # requests to one server before the other one has its turn
 _ROOT: Final = Path(__file__).resolve().parent.parent.parent
 _TICK_S: Final = 1.0 / os.sysconf("SC_CLK_TCK")
 _COMMANDS: Final = {
@@ -48,12 +55,16 @@ class Served:
         alone_us: CPU of the server process per request, OpenTelemetry's instrumentation alone.
         with_us: The same with bizspan and one operation per request.
         ratio: Median over the rounds of the two, each taken inside its own round.
+        low: The lower quartile of the rounds' ratios.
+        high: The upper quartile.
     """
 
     name: str
     alone_us: float
     with_us: float
     ratio: float
+    low: float
+    high: float
 
 
 def served(framework: str, *, rounds: int, requests: int) -> list[Served]:
@@ -62,34 +73,38 @@ def served(framework: str, *, rounds: int, requests: int) -> list[Served]:
 
     Args:
         framework: One of `FRAMEWORKS`.
-        rounds: How often each server has its turn.
-        requests: Requests in one turn.
+        rounds: How often both servers are started.
+        requests: To each server in one round, for each path.
     """
     costs = {(path, name): list[float]() for path in REQUESTS for name in (ALONE, WITH)}
-    with ExitStack() as stack:
-        servers = {name: stack.enter_context(_server(framework, name == WITH)) for name in (ALONE, WITH)}
+    for number in range(rounds):
+        with ExitStack() as stack:
+            order = (ALONE, WITH) if number % 2 else (WITH, ALONE)
+            servers = {name: stack.enter_context(_server(framework, name == WITH)) for name in order}
+            for path in REQUESTS:
+                for name, cost_us in _turns(servers, path, requests).items():
+                    costs[path, name].append(cost_us)
+    return [_result(f"{framework}, {REQUESTS[path]}", costs[path, ALONE], costs[path, WITH]) for path in REQUESTS]
+
+
+def _turns(servers: Mapping[str, _Server], path: str, requests: int) -> dict[str, float]:
+    """The servers take turns: microseconds per request of each."""
+    for server in servers.values():
+        _buy(server.port, _WARM, path)
+    time.sleep(_SETTLE_S)
+    before = {name: _cpu_s(server.pids) for name, server in servers.items()}
+    turns = max(1, requests // _TURN)
+    for _ in range(turns):
         for server in servers.values():
-            for path in REQUESTS:
-                _buy(server.port, requests, path)  # warm
-        for number in range(rounds):
-            for path in REQUESTS:
-                for name in (ALONE, WITH) if number % 2 else (WITH, ALONE):
-                    before = _cpu_s(servers[name].pids)
-                    _buy(servers[name].port, requests, path)
-                    time.sleep(_SETTLE_S)  # what was told is handed over by then
-                    costs[path, name].append((_cpu_s(servers[name].pids) - before) / requests * 1e6)
-    return [
-        Served(
-            f"{framework}, {REQUESTS[path]}",
-            median(costs[path, ALONE]),
-            median(costs[path, WITH]),
-            median(ours / theirs for ours, theirs in zip(costs[path, WITH], costs[path, ALONE], strict=True)),
-        )
-        for path in REQUESTS
-    ]
+            _buy(server.port, _TURN, path)
+    time.sleep(_SETTLE_S)  # what was told is handed over by then
+    return {name: (_cpu_s(server.pids) - before[name]) / (turns * _TURN) * 1e6 for name, server in servers.items()}
 
 
-_SETTLE_S: Final = 0.2
+def _result(name: str, alone: Sequence[float], ours: Sequence[float]) -> Served:
+    ratios = [one / other for one, other in zip(ours, alone, strict=True)]
+    low, _, high = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+    return Served(name, median(alone), median(ours), median(ratios), low, high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +122,7 @@ def _server(framework: str, ours: bool) -> Generator[_Server]:
     application = f"tests.bench.applications.{framework}_shop:app"
     where = [f"--bind=127.0.0.1:{port}"] if program == "gunicorn" else ["--host=127.0.0.1", f"--port={port}"]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "BIZSPAN_"))}
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryDirectory(dir=_IN_MEMORY) as directory:
         told = {"BENCH_OURS": "1" if ours else "", "BENCH_DATABASE": directory, "OTEL_SEMCONV_STABILITY_OPT_IN": "http"}
         process = subprocess.Popen(
             [sys.executable, "-m", program, *options, *where, application],

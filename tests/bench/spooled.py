@@ -25,6 +25,7 @@ from bizspan._clock import Ids
 from bizspan._record import Record
 from bizspan._types import Attributes
 from bizspan.names import EVENT_OPERATION, REVENUE, SUCCESS
+from bizspan.sdk._quick import quick
 from bizspan.spool._batch import pack_scope
 from bizspan.spool._book import DiskBook
 from bizspan.spool._options import Spool
@@ -91,9 +92,9 @@ def spooled(*, rounds: int, operations: int) -> Spooled:
         operations: Operations per round and subject.
     """
     emit, tail_us = _events(rounds, operations)
-    with _both(Exporters(), None) as subjects:
+    with _both(Exporters(), Exporters(), None) as subjects:
         operation = interleaved(subjects, rounds=rounds, operations=operations)
-    with _collector() as endpoint, _both(_sending(endpoint), endpoint) as subjects:
+    with _collector() as endpoint, _both(_sending(endpoint), _built(endpoint), endpoint) as subjects:
         sent = interleaved(subjects, rounds=rounds, operations=operations)
     return Spooled(
         medians(emit),
@@ -150,10 +151,10 @@ def _tail_us(run: Callable[[], None], calls: int) -> float:
 
 
 @contextmanager
-def _both(exporters: Exporters, endpoint: str | None) -> Generator[list[Subject]]:
+def _both(stock: Exporters, built: Exporters, endpoint: str | None) -> Generator[list[Subject]]:
     """H on its providers, and ours with a spool on the same kind of providers."""
-    by_hand = signals(RECORDING, exporters)
-    with TemporaryDirectory() as directory, ours.pipeline(RECORDING, exporters, _opens(directory, endpoint)) as pair:
+    by_hand = signals(RECORDING, stock)
+    with TemporaryDirectory() as directory, ours.pipeline(RECORDING, built, _opens(directory, endpoint)) as pair:
         yield [Subject(BY_HAND, partial(ByHand(by_hand).checkout, SEGMENT, COUNTRY, ORDER), by_hand.flush), *pair]
     by_hand.close()
 
@@ -203,6 +204,12 @@ def _sending(endpoint: str) -> Exporters:
         logs,
         OTLPMetricExporter(f"{endpoint}/v1/metrics", compression=Compression.Gzip),
     )
+
+
+def _built(endpoint: str) -> Exporters:
+    """The same, as `configure()` builds them; events go through the spool."""
+    made = _sending(endpoint)
+    return Exporters(quick(made.spans), metrics=quick(made.metrics))
 
 
 def _nothing() -> None:

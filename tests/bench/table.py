@@ -107,10 +107,11 @@ def spooled_table(spooled: Spooled) -> str:
 
 def served_table(requests: Sequence[Served]) -> str:
     """What a request costs the server, by framework."""
-    lines = [f"A REQUEST, CPU of the server's process {ALONE:>22}{WITH:>15}{'ratio':>8}"]
+    lines = [f"A REQUEST, CPU of the server's process {ALONE:>22}{WITH:>15}{'ratio':>8}{'quartiles':>16}"]
     for each in requests:
         lines.append(
-            f"{each.name:38}{each.alone_us:20.0f} us{each.with_us:12.0f} us{each.ratio:8.3f}"
+            f"{each.name:38}{each.alone_us:20.0f} us{each.with_us:12.0f} us"
+            f"{each.ratio:8.3f}{each.low:9.3f} {each.high:6.3f}"
             f"  target <= {REQUEST_AT_MOST:.2f}  {verdict(each.ratio, REQUEST_AT_MOST)}"
         )
     return "\n".join(lines)

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from bizspan import names
+from bizspan import _wire, names
 from bizspan._clock import Ids
 from bizspan._record import Record
-from bizspan.spool import _wire
 from bizspan.spool._encode import Encoder
+from bizspan.spool._frame import numbered
 
 START_NS: Final = 1_790_000_000 * 10**9
 SEGMENTS: Final = ("consumer", "smb", "enterprise")
@@ -97,7 +97,7 @@ class Shop:
         self.sold.append(
             Sold(record.uid, self._now, outcome, str(facts[names.SEGMENT]), country, currency if minor else "", minor)
         )
-        return encoder.finish(encoder.prefix(record), self._sequences[process])
+        return numbered(encoder.prefix(record), self._sequences[process])
 
     def requests(self, events: int, *, size: int = 500) -> Iterator[bytes]:
         """Export requests of this many events in all, each of one process."""

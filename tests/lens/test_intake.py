@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
-from bizspan import names
+from bizspan import _wire, names
 from bizspan._columns import COLUMNS
 from bizspan.lens import Damaged, Intake, Store, Stored, TooMany
 from bizspan.lens import _json as reading_json
@@ -22,7 +22,6 @@ from bizspan.lens._layout import INDEX, RECORD_COLUMNS, Batch
 from bizspan.lens._logs import LogDecoder
 from bizspan.lens._otlp_http import SIGNALS
 from bizspan.lens._records import RECORDS_MOST
-from bizspan.spool import _wire
 from tests.lens.asking import rows
 from tests.lens.requests import START_NS, Shop
 from tests.otlp_lines import otlp_json

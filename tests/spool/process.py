@@ -10,6 +10,7 @@ from typing import Any
 
 from bizspan.spool._batch import StoredBatch, pack_scope
 from bizspan.spool._directory import Directory
+from bizspan.spool._frame import numbered
 from bizspan.spool._segment import Segment
 from bizspan.spool._store import Store
 from bizspan.spool._writer import Writer
@@ -66,8 +67,8 @@ class Books:
     def seen(self, batch: StoredBatch) -> None:
         """What was taken out must have been told, byte by byte, and must not have been settled before."""
         for frame in batch.entries:
-            assert frame.payload in self.told, frame
-            assert frame.payload not in self.settled, frame
+            assert frame.entry in self.told, frame
+            assert frame.entry not in self.settled, frame
 
     def settling(self, payloads: Iterable[bytes]) -> None:
         """From here on they may be gone, or come again."""
@@ -82,8 +83,27 @@ class Watched(Store):
     def _expire(self, batch: StoredBatch) -> bool:
         if self._max_age_s is not None:
             oldest = self._clock() - self._max_age_s
-            self.expiring([frame.payload for frame in batch.entries if frame.seconds < oldest])
+            self.expiring([frame.entry for frame in batch.entries if frame.seconds < oldest])
         return super()._expire(batch)
+
+
+class Noted(Writer):
+    """A writer that says what it is about to write, and under which number it did."""
+
+    told: set[bytes]
+
+    def __init__(self, *about: Any, **options: Any) -> None:
+        super().__init__(*about, **options)
+        self.numbers: dict[bytes, int] = {}
+
+    def _write(self, prefix: bytes, scope: int, attempts: int = 3) -> str | None:
+        # Where the write before was interrupted, it is found out now whether it took a number.
+        for step in (1, 2) if self._under_way else (1,):
+            self.told.add(numbered(prefix, self.sequence + step))
+        reason = super()._write(prefix, scope, attempts)
+        if reason is None:
+            self.numbers[prefix] = self.sequence
+        return reason
 
 
 class Process:
@@ -92,7 +112,6 @@ class Process:
     def __init__(self, number: int, files: DiskFiles, books: Books, max_age_s: float | None) -> None:
         self.files = files
         self.acknowledged: set[int] = set()
-        self._written: dict[bytes, tuple[int, bytes]] = {}
         self.has_failed = False
         self.is_alone = True  # nobody else can have taken over what it gave up
         self._books = books
@@ -100,10 +119,9 @@ class Process:
         self.directory = Directory(
             PATH, most_bytes=4000, floor_bytes=0, files=self.files, monotonic=CLOCK.monotonic
         )  # fmt: skip
-        self.writer = Writer(
+        self.writer = Noted(
             self.directory,
             writer_id,
-            self._finish,
             lambda: (b"resource", {0: pack_scope(b"scope", b"")}),
             segment_bytes=400,
             is_synced=books.is_power,
@@ -111,14 +129,9 @@ class Process:
             refused=lambda reason: None,
             monotonic=CLOCK.monotonic,
         )
+        self.writer.told = books.told
         self.store = Watched(self.directory, self.writer, writer_id, max_age_s=max_age_s, clock=CLOCK.time)
         self.store.expiring = books.settling
-
-    def _finish(self, prefix: bytes, sequence: int) -> bytes:
-        payload = b"%b #%d" % (prefix, sequence)
-        self._written[prefix] = sequence, payload
-        self._books.told.add(payload)
-        return payload
 
     def _opened(self, segment: Segment) -> None:
         self.store.own.append(segment)
@@ -136,11 +149,11 @@ class Process:
         before = self.writer.sync_failures
         if self.writer.append(text) is not None:
             return
-        sequence, payload = self._written[text]
+        sequence = self.writer.numbers[text]
         self.acknowledged.add(sequence)
-        self._books.waiting.add(payload)
+        self._books.waiting.add(numbered(text, sequence))
         if self.writer.sync_failures > before:
-            self._books.unsure.add(payload)
+            self._books.unsure.add(numbered(text, sequence))
 
     def drain(self) -> None:
         """Have everything taken."""
@@ -149,6 +162,6 @@ class Process:
             if batch is None:
                 return
             self._books.seen(batch)
-            self._books.settling([frame.payload for frame in batch.entries])
+            self._books.settling([frame.entry for frame in batch.entries])
             batch.delivered()
         raise AssertionError("it never ends")

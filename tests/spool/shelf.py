@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bizspan import names
 from bizspan.spool._batch import pack_scope
 from bizspan.spool._directory import Directory
 from bizspan.spool._files import Files
@@ -14,11 +15,7 @@ from bizspan.spool._store import Store
 from bizspan.spool._writer import Writer
 
 _writers = itertools.count(1)
-
-
-def finish(prefix: bytes, sequence: int) -> bytes:
-    """The text, and its number."""
-    return b"%b #%d" % (prefix, sequence)
+_NUMBER = b"\x0a\x0b" + names.SEQUENCE.encode()  # the attribute's key: tag and length before it, its value behind it
 
 
 def head() -> tuple[bytes, dict[int, bytes]]:
@@ -54,11 +51,11 @@ class Shelf:
             str(path), most_bytes=most_bytes, floor_bytes=floor_bytes, files=files or Files()
         )  # fmt: skip
         self.refused: list[str] = []
+        self._waits = block_s > 0
         writer_id = writer_id or f"{next(_writers):020x}"
         self.writer = Writer(
             self.directory,
             writer_id,
-            finish,
             head,
             segment_bytes=segment_bytes,
             is_synced=is_synced,
@@ -75,7 +72,8 @@ class Shelf:
 
     def tell(self, texts: Iterable[str]) -> list[str | None]:
         """Append each; the answers."""
-        return [self.writer.append(text.encode()) for text in texts]
+        append = self.writer.append_or_wait if self._waits else self.writer.append
+        return [append(text.encode()) for text in texts]
 
     def end(self) -> None:
         """The process ends: its locks go."""
@@ -92,5 +90,15 @@ class Shelf:
 
 
 def texts_of(groups: Sequence[tuple[bytes, bytes, Sequence[bytes]]]) -> list[str]:
-    """What these entries say."""
-    return [entry.decode() for _, _, entries in groups for entry in entries]
+    """What these entries say, without tag, length and number."""
+    return [text_of(entry) for _, _, entries in groups for entry in entries]
+
+
+def text_of(entry: bytes) -> str:
+    """The text that was told in place of a LogRecord, and its number: ``text #7``."""
+    start = 2  # behind tag and length
+    while entry[start - 1] & 0x80:
+        start += 1
+    text, _, value = entry[start:].rpartition(_NUMBER)
+    number = sum((byte & 0x7F) << 7 * place for place, byte in enumerate(value[3:]))
+    return f"{text[:-2].decode()} #{number}"

@@ -15,7 +15,7 @@ from bizspan.spool import _frame
 from bizspan.spool._ack import Ack
 from bizspan.spool._batch import pack_scope
 from bizspan.spool._directory import ACK, SEGMENT, Directory, Name
-from bizspan.spool._frame import pack
+from bizspan.spool._frame import numbered, pack
 from bizspan.spool._store import Store
 from tests.spool.disk import PATH, Disk, DiskFiles
 
@@ -33,7 +33,7 @@ class Told:
     name: Name
     content: bytes
     sidecar: bytes
-    events: list[tuple[int, int, bytes]]  # start, end, payload
+    events: list[tuple[int, int, bytes]]  # start, end, what is sent of it
     taken: int
 
     @property
@@ -52,7 +52,7 @@ def told(chance: random.Random) -> Told:
         if chance.random() < 0.2:
             payload += pack(name.salt ^ 1, _frame.EVENT, b"forged", sequence=sequence) + bytes(chance.randint(0, 40))
         frame = pack(name.salt, _frame.EVENT, payload, sequence=sequence, seconds=1_700_000_000)
-        events.append((len(content), len(content) + len(frame), payload))
+        events.append((len(content), len(content) + len(frame), numbered(payload, sequence)))
         content += frame
     disk = Disk()
     sidecar = os.path.join(PATH, str(name.other(ACK)))

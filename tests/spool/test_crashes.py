@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from bizspan.spool._directory import Unusable, name_of
+from bizspan.spool._directory import DEAD, Unusable, name_of
+from bizspan.spool._frame import EVENT, Frame, scan
 from tests.spool.disk import Crash, Disk, DiskFiles, Fate
 from tests.spool.process import CLOCK, Books, Process
 
@@ -162,12 +163,17 @@ class SpoolModel(RuleBasedStateMachine):
         if not self.may_repeat:
             self.books.settled.update(taken)
         if how == "dead" and self.disk.room == _ROOMY:
-            assert all(payload in self.dead_letters for payload in taken)
+            assert {*taken} <= self.dead_letters
 
     @property
-    def dead_letters(self) -> bytes:
+    def dead_letters(self) -> set[bytes]:
         """What is in the files of them."""
-        return b"".join(inode.data for name, inode in self.disk.names.items() if name.endswith(".dead"))
+        found: set[bytes] = set()
+        for text, inode in self.disk.names.items():
+            if (name := name_of(text.rpartition("/")[2])) is not None and name.kind == DEAD:
+                frames = scan(bytes(inode.data), name.salt)
+                found |= {each.entry for each in frames if isinstance(each, Frame) and each.kind == EVENT}
+        return found
 
     def _take(self, process: Process, most: int, how: str, taken: list[bytes]) -> None:
         batch = process.store.batch(500, 1 if how == "dead" else most)
@@ -179,13 +185,13 @@ class SpoolModel(RuleBasedStateMachine):
             parts = list(batch.halves())
             assert batch.entries == [*parts[0].entries, *parts[1].entries]
         for part in parts[: 0 if how == "not" else 2]:
-            payloads = [frame.payload for frame in part.entries]
-            self.books.settling(payloads)
+            entries = [frame.entry for frame in part.entries]
+            self.books.settling(entries)
             if how == "dead":
                 part.dead(0, "http_400")
             else:
                 part.delivered(1 if how == "rejected" else 0)
-            taken += payloads
+            taken += entries
 
     @precondition(lambda self: self.processes)
     @rule(number=which, fate=fates, other=which)
@@ -308,7 +314,7 @@ def _whole_life(model: SpoolModel, fate: Fate) -> bool:
         letters: list[bytes] = []
         for how, taken in (("dead", letters), ("halves", []), ("dead", letters), ("delivered", [])):
             model._take(living, 3, how, taken)
-        assert len(letters) - 1 <= sum(payload in model.dead_letters for payload in letters)  # one may have failed
+        assert len(letters) - 1 <= len({*letters} & model.dead_letters)  # one may have failed
         living.tell(b"in between")
         living.drain()
         living.writer.seal()

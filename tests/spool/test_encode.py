@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from bizspan import names
+from bizspan import _wire_attributes, names
 from bizspan._record import Record
 from bizspan.spool import _encode
 from bizspan.spool._encode import Encoder
+from bizspan.spool._frame import numbered
 from tests import strategies
 from tests.bench.measure import CallCounter, Subject, interleaved, ratios
 from tests.spool.far import ENCODERS, FAR, TIME, WRITER, encoder, floats, ints, links, texts, times
@@ -58,7 +59,7 @@ def test_a_record_is_the_message_that_the_sdk_makes_of_it(record: Record, sequen
     expected = comparable(by_the_sdk([FAR.told(record, sequence)]))
 
     for each in (encoder(), ENCODERS[0], ENCODERS[0]):
-        assert expected == comparable(parsed(each.finish(each.prefix(record), sequence)))
+        assert expected == comparable(parsed(numbered(each.prefix(record), sequence)))
         assert {} == each.values_refused.values()
 
 
@@ -70,11 +71,11 @@ def test_a_full_memory_changes_nothing(record: Record) -> None:
     expected = comparable(by_the_sdk([FAR.told(record, 1)]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_encode, "KEYS", 2)
-        patch.setattr(_encode, "VALUES_EACH", 3)
-        patch.setattr(_encode, "VALUES_ALL", 4)
+        for bound, most in {"KEYS": 2, "VALUES_EACH": 3, "VALUES_ALL": 4}.items():
+            patch.setattr(_wire_attributes, bound, most)
         each = ENCODERS[1]
 
-        assert expected == comparable(parsed(each.finish(each.prefix(record), 1)))
+        assert expected == comparable(parsed(numbered(each.prefix(record), 1)))
 
 
 def test_encoding_leaves_the_record_alone() -> None:
@@ -94,10 +95,10 @@ def test_a_record_that_went_through_another_sink_has_each_key_once() -> None:
     The keys that a sink adds to the attributes are not written twice, and ours count.
     """
     record = checkout()
-    before = keys(parsed(encoder().finish(encoder().prefix(record), 7)))
+    before = keys(parsed(numbered(encoder().prefix(record), 7)))
     record.attributes |= {names.RECORD_UID: "x", names.WRITER_ID: "x", names.SEQUENCE: 1, names.OPERATION_DURATION: 1}
 
-    found = parsed(encoder().finish(encoder().prefix(record), 7))
+    found = parsed(numbered(encoder().prefix(record), 7))
 
     assert before == keys(found)
     assert ("u" * 32, WRITER, 7, 0.031) == (
@@ -113,14 +114,14 @@ def test_what_is_remembered_is_bounded() -> None:
     A million keys and values, each told once, leave no more behind than the bounds say.
     """
     each = encoder()
-    for number in range(3 * _encode.VALUES_EACH):
+    for number in range(3 * _wire_attributes.VALUES_EACH):
         each.prefix(Record(f"event {number}", "n", str(number), TIME, {"segment": f"segment {number}"}, (), None))
-    for number in range(2 * _encode.KEYS):
+    for number in range(2 * _wire_attributes.KEYS):
         each.prefix(Record(f"event {number}", "n", str(number), TIME, {f"key {number}": "same"}, (), None))
 
-    remembered = {type(known) for known in each._keys["segment"].known}
-    assert (_encode.KEYS, _encode.KEYS, {str, int}) == (len(each._keys), len(each._event_names), remembered)
-    assert len(each._keys["segment"].known) <= _encode.VALUES_EACH + 128
+    segments = each._attributes._keys["segment"]
+    assert (_wire_attributes.KEYS, _wire_attributes.KEYS) == (len(each._attributes._keys), len(each._event_names))
+    assert (_wire_attributes.VALUES_EACH, 3) == (len(segments.texts), len(segments.before))  # of 9, 10 and 11 bytes
 
 
 @pytest.mark.parametrize("key", [names.ORDER, names.CUSTOMER, names.SESSION, names.OPERATION_ID])
@@ -132,7 +133,7 @@ def test_what_is_new_each_time_is_not_remembered(key: str) -> None:
     for number in range(200):
         each.prefix(Record("e", "n", "u", TIME, {key: f"secret {number}"}, (), None))
 
-    assert {int} == {type(known) for known in each._keys[key].known}
+    assert {} == each._attributes._keys[key].texts
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_a_value_that_cannot_be_carried_is_left_out_and_counted(
     each.prefix(checkout())  # so that some keys are known
     record = Record("e", "n", "u", TIME, {**attributes}, (), None, duration_ns=5)
 
-    found = parsed(each.finish(each.prefix(record), 3))
+    found = parsed(numbered(each.prefix(record), 3))
 
     left = {key.replace("\ud800", "\ufffd") for key in attributes if type(key) is str} - missing
     added = {names.RECORD_UID, names.WRITER_ID, names.SEQUENCE, names.OPERATION_DURATION}
@@ -186,7 +187,7 @@ def test_a_bad_field_costs_that_field_alone(change: dict[str, Any]) -> None:
     for name, wrong in change.items():
         setattr(record, name, wrong)
 
-    found = parsed(each.finish(each.prefix(record), 3))
+    found = parsed(numbered(each.prefix(record), 3))
 
     assert "enterprise" == value(found, names.SEGMENT).string_value
     assert 1 == sum(each.values_refused.values().values())
@@ -200,7 +201,7 @@ def test_no_value_makes_a_record_raise(thing: strategies.Thing) -> None:
     record = checkout()
     record.attributes["odd"] = thing.value
 
-    found = parsed(ENCODERS[0].finish(ENCODERS[0].prefix(record), 1))
+    found = parsed(numbered(ENCODERS[0].prefix(record), 1))
 
     assert {*checkout().attributes} <= {*keys(found)}
 
@@ -222,7 +223,7 @@ def checkout() -> Record:
 def encoding() -> Subject:
     """One checkout by our encoder."""
     each, record = Encoder(WRITER), checkout()
-    return Subject("ours", lambda: each.finish(each.prefix(record), 100_000), lambda: None)
+    return Subject("ours", lambda: numbered(each.prefix(record), 100_000), lambda: None)
 
 
 def test_a_checkout_makes_few_calls() -> None:

@@ -77,7 +77,8 @@ def test_values_of_others_are_not_remembered() -> None:
     FAR.logger.emit(attributes={"user": "jane@example.org", names.SEGMENT: "gold"})
     each.foreign(FAR.finished())
 
-    assert ({}, [set(), set()]) == (each._keys, [{*key.known} for key in each._foreign_keys.values()])
+    kept = [{*key.texts} for key in each._foreign._keys.values()]
+    assert ({}, [set(), set()]) == (each._attributes._keys, kept)
 
 
 @dataclass

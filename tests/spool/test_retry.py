@@ -16,6 +16,7 @@ from bizspan.spool._batch import pack_scope
 from bizspan.spool._dead import DeadLetters
 from bizspan.spool._directory import Directory
 from bizspan.spool._files import Files
+from bizspan.spool._frame import EVENT, Frame
 from bizspan.spool._inspect import events_in, status_of
 from tests.child import run
 from tests.spool.receiving import Collector, collector, facts
@@ -147,6 +148,11 @@ def test_what_is_whole_in_a_damaged_file_waits_again(
     assert (3, 1) == (status_of(refused).waiting, status_of(refused).unreadable)
 
 
+def letter(text: bytes) -> Frame:
+    """An event that was refused."""
+    return Frame(EVENT, 0, 7, 0, text, 0)
+
+
 def test_a_process_goes_on_writing_dead_letters_after_its_file_was_taken(tmp_path: Path) -> None:
     """
     Retried or purged: what is refused later is kept in a new file.
@@ -154,17 +160,17 @@ def test_a_process_goes_on_writing_dead_letters_after_its_file_was_taken(tmp_pat
     directory = Directory(str(tmp_path), most_bytes=1 << 30, floor_bytes=0, files=Files())
     letters = DeadLetters(directory, "0" * 20)
     scope = pack_scope(b"scope", b"")
-    assert letters.add(b"resource", scope, b"a")
+    assert letters.add(b"resource", scope, letter(b"a"))
     assert 0 == main(["spool", "retry", str(tmp_path)])
-    assert letters.add(b"resource", scope, b"b")
-    assert letters.add(b"resource", scope, b"c")
+    assert letters.add(b"resource", scope, letter(b"b"))
+    assert letters.add(b"resource", scope, letter(b"c"))
     assert 0 == main(["spool", "purge", str(tmp_path)])
-    assert letters.add(b"resource", scope, b"d")
+    assert letters.add(b"resource", scope, letter(b"d"))
 
     assert (1, 1) == (status_of(str(tmp_path)).waiting, status_of(str(tmp_path)).dead_letters)
     adopter = Shelf(tmp_path)
     adopter.store.adopt()
-    assert ["a"] == adopter.drain()
+    assert ["a #7"] == adopter.drain()
     adopter.end()
 
 
@@ -173,7 +179,7 @@ def test_a_file_that_is_being_written_is_left(tmp_path: Path, capsys: pytest.Cap
     Both take turns under its lock.
     """
     directory = Directory(str(tmp_path), most_bytes=1 << 30, floor_bytes=0, files=Files())
-    assert DeadLetters(directory, "0" * 20).add(b"resource", pack_scope(b"scope", b""), b"a")
+    assert DeadLetters(directory, "0" * 20).add(b"resource", pack_scope(b"scope", b""), letter(b"a"))
     (file,) = tmp_path.glob("*.dead")
     descriptor = directory.files.open(str(file))
     assert directory.files.lock(descriptor)

@@ -483,6 +483,7 @@ def test_without_threads_a_flush_is_bounded_too(monkeypatch: pytest.MonkeyPatch)
         sender.stop()
 
 
+@pytest.mark.signals
 def test_a_signal_handler_may_wake_and_flush(senders: list[Sender]) -> None:
     """
     Wherever it comes between: 200 signals during wakes, flushes and steps, and everything arrives.

@@ -20,7 +20,7 @@ from bizspan.spool import _frame
 from bizspan.spool._directory import Directory, Unusable, name_of
 from bizspan.spool._files import Files
 from bizspan.spool._frame import Frame, scan
-from tests.spool.shelf import Shelf
+from tests.spool.shelf import Shelf, text_of
 
 
 def stored(path: Path) -> list[tuple[int, str]]:
@@ -32,7 +32,7 @@ def stored(path: Path) -> list[tuple[int, str]]:
             for frame in scan(file.read_bytes(), name.salt):
                 assert isinstance(frame, Frame), frame
                 if frame.kind == _frame.EVENT:
-                    found.append((frame.sequence, frame.payload.decode()))
+                    found.append((frame.sequence, text_of(frame.entry)))
     return found
 
 
@@ -127,13 +127,13 @@ def test_blocking_waits_for_room_and_no_longer_than_it_was_told(tmp_path: Path) 
     With `block_s`, the application waits for the sender; a sender that never comes costs that time, then it refuses.
     """
     shelf = Shelf(tmp_path / "spool", segment_bytes=400, most_bytes=1500, block_s=0.3)
-    while (answer := shelf.writer.append(b"x" * 50)) is None:
+    while (answer := shelf.writer.append_or_wait(b"x" * 50)) is None:
         pass
     assert SPOOL_FULL == answer
     drain = threading.Timer(0.05, shelf.drain)
     drain.start()
 
-    assert shelf.writer.append(b"waits") is None
+    assert shelf.writer.append_or_wait(b"waits") is None
     drain.join()
     shelf.end()
 
@@ -154,8 +154,8 @@ def test_an_event_beyond_the_limit_is_refused(tmp_path: Path) -> None:
     """
     shelf = Shelf(tmp_path / "spool", segment_bytes=4 << 20)
 
-    assert TOO_LARGE == shelf.writer.append(bytes(_frame.EVENT_MOST))
-    assert shelf.writer.append(bytes(_frame.EVENT_MOST - 10)) is None
+    assert TOO_LARGE == shelf.writer.append(bytes(_frame.EVENT_MOST + 1))
+    assert shelf.writer.append(bytes(_frame.EVENT_MOST)) is None
     shelf.end()
 
 
@@ -321,6 +321,7 @@ def test_a_descriptor_that_somebody_closed_and_reused_is_not_written_to(tmp_path
     os.close(other)
 
 
+@pytest.mark.signals
 def test_a_signal_handler_that_tells_an_event_neither_hangs_nor_loses_it(tmp_path: Path) -> None:
     """
     It is put aside while this thread writes, and written right after.
@@ -350,6 +351,7 @@ def test_a_signal_handler_that_tells_an_event_neither_hangs_nor_loses_it(tmp_pat
     shelf.end()
 
 
+@pytest.mark.signals
 def test_an_interrupt_in_the_middle_of_a_write_leaves_no_gap_and_no_double(tmp_path: Path) -> None:
     """
     KeyboardInterrupt passes; whether the event it interrupted was written is found out before the next one.

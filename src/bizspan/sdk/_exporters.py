@@ -15,6 +15,7 @@ from opentelemetry.sdk.metrics.export import MetricReader
 
 from bizspan._otlp import Signal, check, told
 from bizspan.errors import MissingExtra, SetupError
+from bizspan.sdk._quick import quick
 
 _PROTOCOLS: Final = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
 _EXTRAS: Final = {"otlp_proto_http": "otlp", "otlp_proto_grpc": "grpc"}
@@ -69,7 +70,7 @@ def _exporter(signal: Signal) -> Any:
         make: Any = found[0].load()
         if isinstance(make, type) and issubclass(cast("type[object]", make), MetricReader):
             return make()
-        return PerProcess(make)
+        return PerProcess(lambda: quick(make()))
     except ImportError:
         raise MissingExtra(f"the exporter {name!r}", _EXTRAS.get(name, "otlp")) from None
     except Exception as error:

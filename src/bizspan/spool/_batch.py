@@ -42,7 +42,7 @@ def grouped(entries: Sequence[Frame], scopes: Mapping[int, bytes]) -> list[Group
     """
     by_scope: dict[int, list[bytes]] = {}
     for frame in entries:
-        by_scope.setdefault(frame.scope, []).append(frame.payload)
+        by_scope.setdefault(frame.scope, []).append(frame.entry)
     return [(*unpack_scope(scopes.get(number, NO_SCOPE)), payloads) for number, payloads in by_scope.items()]
 
 
@@ -117,7 +117,7 @@ class StoredBatch:
         """A collector refused this single event for what it is; see `bizspan.spool._source.Batch`."""
         for frame in self.entries:
             scope = self.segment.scopes.get(frame.scope, NO_SCOPE)
-            if not self.store.dead_letters.add(self.resource, scope, frame.payload):
+            if not self.store.dead_letters.add(self.resource, scope, frame):
                 _guard.say_once("spool:dead", "bizspan: a dead letter could not be kept; it is counted, and lost.")
         self.store.counts.dead_lettered += self.events
         self.store.move(self)

@@ -10,9 +10,8 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from bizspan import _guard, names
+from bizspan import _guard, _wire, names
 from bizspan._book import BookAccount
-from bizspan.spool import _wire
 from bizspan.spool._batch import StoredBatch, pack_scope
 from bizspan.spool._directory import Directory, Unusable
 from bizspan.spool._encode import Encoder
@@ -80,7 +79,6 @@ class DiskBook:
         self._writer = Writer(
             self._directory,
             writer_id,
-            self._encoder.finish,
             self._head,
             segment_bytes=options.segment_bytes,
             is_synced=options.durability == "power",
@@ -88,7 +86,7 @@ class DiskBook:
             opened=self._opened,
             refused=self._refused_aside,
         )
-        self._append = self._writer.append
+        self._append = self._writer.append_or_wait if options.block_s > 0 else self._writer.append
         self._store = Store(
             self._directory,
             self._writer,

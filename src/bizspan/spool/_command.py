@@ -13,8 +13,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TextIO
 
+from bizspan import _wire
 from bizspan._progress import Bar
-from bizspan.spool import _wire
 from bizspan.spool._batch import StoredBatch
 from bizspan.spool._inspect import Status, events_in, opened, purge, status_of
 from bizspan.spool._post import Poster

@@ -11,7 +11,7 @@ from typing import Final
 
 from bizspan.spool import _frame
 from bizspan.spool._directory import DEAD, Directory, Name
-from bizspan.spool._frame import pack
+from bizspan.spool._frame import Frame, pack
 
 MOST_BYTES: Final = 16 << 20  # of one process; what is beyond is counted, and not kept
 
@@ -32,14 +32,14 @@ class DeadLetters:
         self._size = 0
         self._about: tuple[bytes, bytes] = (b"", b"")
 
-    def add(self, resource: bytes, scope: bytes, entry: bytes) -> bool:
+    def add(self, resource: bytes, scope: bytes, event: Frame) -> bool:
         """
         Keep one event.
 
         Args:
             resource: Payload of its segment's resource frame.
             scope: Payload of its scope frame.
-            entry: Payload of its own.
+            event: Its own frame.
 
         Returns:
             Whether it is kept.
@@ -47,7 +47,7 @@ class DeadLetters:
         name, descriptor = self._opened()
         if name is None:
             return False
-        data = pack(name.salt, _frame.EVENT, entry, seconds=int(time.time()))
+        data = pack(name.salt, _frame.EVENT, event.payload, sequence=event.sequence, seconds=int(time.time()))
         if (resource, scope) != self._about:
             data = pack(name.salt, _frame.RESOURCE, resource) + pack(name.salt, _frame.SCOPE, scope) + data
         if not self._write(name, descriptor, data):

@@ -108,8 +108,8 @@ class Directory:
         self._monotonic = monotonic
         self._looked = float("-inf")
         self._others = 0  # bytes of files that are not ours
-        self._room = 0  # what may be written before the next look
-        self._until_look = 0  # how many writes
+        # What may be written, in bytes and in times, before the next look; kept by who writes.
+        self.room = self.writes_left = 0
         self._short = SPOOL_FULL  # what it means that there is none
         self.looks = 0  # raised with each look
         self.own_bytes = 0  # kept by those who write and delete
@@ -199,26 +199,18 @@ class Directory:
         if str(name) in self._owned:
             self._owned.discard(str(name))
             self.own_bytes -= size
-            self._room += size
+            self.room += size
 
     def refusal(self, size: int) -> str | None:
         """
-        Why so many further bytes may not be written now, or None.
+        Why so many further bytes may not be written now, or None. Asked where `room` or `writes_left` is used up.
 
         Other processes' files and the free space are looked at once a second at most.
         """
-        room = self._room - size
-        if room >= 0 and self._until_look > 0:
-            self._until_look -= 1
-            self._room = room
-            return None
         if self._monotonic() - self._looked > _STALE_S:
             self._look()
-        self._until_look = _WRITES
-        if self._room < size:
-            return self._short
-        self._room -= size
-        return None
+        self.writes_left = _WRITES
+        return self._short if self.room < size else None
 
     def used_bytes(self) -> int:
         """How much lies in it, of all processes, as far as this one knows."""
@@ -237,7 +229,7 @@ class Directory:
         except OSError:
             spare = self.most_bytes  # the write itself will tell
         left = self.most_bytes - self.own_bytes - self._others
-        self._room = min(left, spare)
+        self.room = min(left, spare)
         self._short = SPOOL_FULL if left <= spare else LOW_SPACE
 
     def _size(self, text: str) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Any, Final, Protocol
 
-from bizspan.spool._wire import Said, Walk, field, reason_of, varint
+from bizspan._wire import Said, Walk, field, reason_of, varint
 
 _INT32_MAX: Final = 2**31 - 1
 _UINT32: Final = 2**32 - 1

@@ -14,16 +14,22 @@ from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
 
+from bizspan import names
+from bizspan._wire import ATTRIBUTE, varint
+from bizspan._wire_attributes import Key
+
 VERSION: Final = b"BZS1"
 RESOURCE, SCOPE, EVENT = 1, 2, 3  # kinds
 EVENT_MOST: Final = 1 << 20  # bytes of one payload
 
 # magic and salt, kind, flags, scope, payload's length, sequence, seconds since the epoch
-_HEAD: Final = struct.Struct("<4sIBBHIQI")
-_SUM: Final = struct.Struct("<I")
-HEAD_SIZE: Final = _HEAD.size + _SUM.size
-_pack_head = _HEAD.pack
-_pack_sum = _SUM.pack
+HEAD: Final = struct.Struct("<4sIBBHIQI")
+SUM: Final = struct.Struct("<I")
+HEAD_SIZE: Final = HEAD.size + SUM.size
+_BEFORE_NUMBERS: Final = Key(ATTRIBUTE, names.SEQUENCE).ints  # by how many bytes the number takes
+_ENTRY: Final = b"\x12"  # a log record of a ScopeLogs
+_SHORT: Final = 4096
+_HEADS: Final = tuple(_ENTRY + varint(length) for length in range(_SHORT))  # most are short
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ class Frame:
         scope: Of an event, the scope that it belongs to; of a scope, its own number.
         sequence: Of an event.
         seconds: When it was written, since the epoch.
-        payload: Its content.
+        payload: Its content. An event's is its LogRecord, but for the number, which is the sequence.
         end: Where the next frame starts.
     """
 
@@ -46,6 +52,11 @@ class Frame:
     seconds: int
     payload: bytes
     end: int
+
+    @property
+    def entry(self) -> bytes:
+        """Of an event: the whole LogRecord, as it lies inside a ScopeLogs."""
+        return numbered(self.payload, self.sequence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +73,20 @@ class Damage:
     end: int
 
 
+def numbered(prefix: bytes, sequence: int) -> bytes:
+    """
+    A LogRecord with its number, with the tag and length that it has inside a ScopeLogs.
+
+    Args:
+        prefix: All of its fields but that attribute.
+        sequence: The record's number, of its writer.
+    """
+    number = varint(sequence)
+    before = _BEFORE_NUMBERS[len(number)]
+    length = len(prefix) + len(before) + len(number)
+    return b"".join((_HEADS[length] if length < _SHORT else _ENTRY + varint(length), prefix, before, number))
+
+
 def pack(salt: int, kind: int, payload: bytes, *, scope: int = 0, sequence: int = 0, seconds: int = 0) -> bytes:
     """
     One frame.
@@ -74,14 +99,8 @@ def pack(salt: int, kind: int, payload: bytes, *, scope: int = 0, sequence: int 
         sequence: See `Frame`.
         seconds: See `Frame`.
     """
-    head = _pack_head(VERSION, salt, kind, 0, scope, len(payload), sequence, seconds)
-    return b"".join((head, _pack_sum(crc32(payload, crc32(head, salt))), payload))
-
-
-def pack_event(salt: int, scope: int, payload: bytes, sequence: int, seconds: int) -> bytes:
-    """The same for an event, on the way of every one: without a step that it does not need."""
-    head = _pack_head(VERSION, salt, EVENT, 0, scope, len(payload), sequence, seconds)
-    return b"".join((head, _pack_sum(crc32(payload, crc32(head, salt))), payload))
+    head = HEAD.pack(VERSION, salt, kind, 0, scope, len(payload), sequence, seconds)
+    return b"".join((head, SUM.pack(crc32(payload, crc32(head, salt))), payload))
 
 
 def frame_at(buffer: bytes, salt: int, start: int = 0) -> Frame | None:
@@ -91,13 +110,13 @@ def frame_at(buffer: bytes, salt: int, start: int = 0) -> Frame | None:
     body = start + HEAD_SIZE
     if body > len(buffer):
         return None
-    magic, its_salt, kind, _, scope, length, sequence, seconds = _HEAD.unpack_from(buffer, start)
+    magic, its_salt, kind, _, scope, length, sequence, seconds = HEAD.unpack_from(buffer, start)
     end = body + length
     if magic != VERSION or its_salt != salt or length > EVENT_MOST or end > len(buffer):
         return None
     payload = buffer[body:end]
-    (told,) = _SUM.unpack_from(buffer, start + _HEAD.size)
-    if told != crc32(payload, crc32(buffer[start : start + _HEAD.size], salt)):
+    (told,) = SUM.unpack_from(buffer, start + HEAD.size)
+    if told != crc32(payload, crc32(buffer[start : start + HEAD.size], salt)):
         return None
     return Frame(kind, scope, sequence, seconds, payload, end)
 

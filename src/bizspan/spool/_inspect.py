@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from bizspan import _wire
 from bizspan.errors import SetupError
-from bizspan.spool import _frame, _segment, _wire
+from bizspan.spool import _frame, _segment
 from bizspan.spool._ack import Ack
 from bizspan.spool._batch import grouped
 from bizspan.spool._decode import StoredEvent, event_of, resource_of
@@ -130,7 +131,7 @@ def events_in(
                 if frame.kind == _frame.RESOURCE:
                     resource = resource_of(frame.payload)
                 elif frame.kind == _frame.EVENT and frame.end > taken:
-                    yield resource, event_of(frame.payload)
+                    yield resource, event_of(frame.entry)
             except ValueError:  # of a newer writer
                 continue
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from bizspan.spool import _frame, _segment
 from bizspan.spool._dead import hold
 from bizspan.spool._directory import BAD, DEAD, Directory, Name
-from bizspan.spool._frame import Damage, pack, pack_event, scan
+from bizspan.spool._frame import Damage, Frame, pack, scan
 from bizspan.spool._inspect import names_in, opened
 from bizspan.spool._segment import Segment
 
@@ -37,7 +37,7 @@ class _Letters:
     """Those of one Resource."""
 
     scopes: dict[bytes, int] = field(default_factory=dict[bytes, int])
-    entries: list[tuple[int, bytes]] = field(default_factory=list[tuple[int, bytes]])
+    events: list[tuple[int, Frame]] = field(default_factory=list[tuple[int, Frame]])
 
     def head(self, salt: int, resource: bytes) -> bytes:
         """The first frames of a segment."""
@@ -97,7 +97,7 @@ def _move(directory: Directory, name: Name, descriptor: int, result: Retried) ->
         files.unlink(directory.file(name))
     for segment in made:
         segment.release()
-    result.events += sum(len(letters.entries) for letters in by_resource.values())
+    result.events += sum(len(letters.events) for letters in by_resource.values())
     result.files_put_aside += is_damaged
 
 
@@ -116,7 +116,7 @@ def _read(content: bytes, salt: int) -> tuple[dict[bytes, _Letters], bool]:
         else:
             letters = found.setdefault(resource, _Letters())
             number = letters.scopes.setdefault(scope, len(letters.scopes))
-            letters.entries.append((number, frame.payload))
+            letters.events.append((number, frame))
     return found, is_damaged
 
 
@@ -126,9 +126,8 @@ def _segment_of(directory: Directory, resource: bytes, letters: _Letters) -> Seg
     segment = _segment.create(directory, os.urandom(10).hex(), letters.head(salt, resource), 0, salt, True)
     try:
         now = int(time.time())  # their age counts from here, where events expire
-        data = b"".join(pack_event(salt, number, entry, 0, now) for number, entry in letters.entries)
-        segment.write(data)
-        segment.size += len(data)
+        for number, each in letters.events:
+            segment.write(pack(salt, _frame.EVENT, each.payload, scope=number, sequence=each.sequence, seconds=now))
         segment.sync()
     except OSError:
         segment.delete()

@@ -16,12 +16,14 @@ from bizspan.spool._directory import ACK, BAD, SEGMENT, UNFINISHED, Directory, N
 from bizspan.spool._files import Files
 from bizspan.spool._frame import Frame
 
-_CURRENT: Final = os.SEEK_CUR
 _SIGNED: Final = 1 << 40  # no file that somebody else opens has its position there
 
 
 class Gone(OSError):  # noqa: N818 - internal
     """The descriptor is not the segment's any more: somebody closed it."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EBADF, "closed by somebody else")
 
 
 class Segment:
@@ -38,8 +40,8 @@ class Segment:
     """
 
     __slots__ = (
-        "_lseek", "_pwrite", "_signature", "_synced_size", "ack", "damaged", "descriptor", "directory", "is_own",
-        "is_sealed", "name", "path", "resource", "salt", "scopes", "size",
+        "_synced_size", "ack", "damaged", "descriptor", "directory", "is_own",
+        "is_sealed", "name", "path", "resource", "salt", "scopes", "signature", "size",
     )  # fmt: skip
 
     def __init__(
@@ -58,14 +60,12 @@ class Segment:
         self.resource = b""
         self.scopes: dict[int, bytes] = {}
         self.ack = Ack(directory.files, directory.file(name.other(ACK)), name.salt, head)
-        # On the way of every event.
-        self._lseek, self._pwrite = directory.files.lseek, directory.files.pwrite
-        self._signature = signature
+        self.signature = signature  # see `_sign`
 
     @property
     def is_intact(self) -> bool:
         """Whether the descriptor is still this file's."""
-        return _is_signed(self.directory.files, self.descriptor, self._signature)
+        return _is_signed(self.directory.files, self.descriptor, self.signature)
 
     @property
     def is_deleted(self) -> bool:
@@ -80,25 +80,25 @@ class Segment:
         Write at its end, whole or not at all.
 
         Raises:
-            Gone: When the descriptor is another file's.
             OSError: When it can't be written.
         """
-        descriptor, size = self.descriptor, self.size
-        try:
-            if self._lseek(descriptor, 0, _CURRENT) != self._signature:
-                raise Gone(errno.EBADF, "closed by somebody else")
-            if self._pwrite(descriptor, data, size) != len(data):
-                raise OSError(errno.ENOSPC, "cut short")
-            # Each call lets other threads run. What is still ours now was ours all the time.
-            if self._lseek(descriptor, 0, _CURRENT) != self._signature:
-                raise Gone(errno.EBADF, "closed by somebody else")
-        except OSError:
-            # The next frame would overwrite it, but a reader may come first, to whom a refused event could look whole.
-            if not self.is_intact:
-                raise Gone(errno.EBADF, "closed by somebody else") from None
-            with suppress(OSError):
-                self.directory.files.ftruncate(descriptor, size)
-            raise
+        if self.directory.files.pwrite(self.descriptor, data, self.size) != len(data):
+            raise OSError(errno.ENOSPC, "cut short")
+        self.size += len(data)
+
+    def take_back(self) -> bool:
+        """
+        Cut off what a failed write may have left: the next frame would overwrite it, but a reader may come first, to
+        whom a refused event could look whole.
+
+        Returns:
+            Whether the descriptor is still this file's; else nothing was cut.
+        """
+        if not self.is_intact:
+            return False
+        with suppress(OSError):
+            self.directory.files.ftruncate(self.descriptor, self.size)
+        return True
 
     def read(self, offset: int, most: int) -> bytes:
         """
@@ -110,7 +110,7 @@ class Segment:
         """
         data = self.directory.files.pread(self.descriptor, min(most, self.size - offset), offset)
         if not self.is_intact:  # of another file, perhaps
-            raise Gone(errno.EBADF, "closed by somebody else")
+            raise Gone
         return data
 
     def learn(self, frame: Frame) -> None:
@@ -144,7 +144,7 @@ class Segment:
 
     def release(self) -> None:
         """Give up the lock; the file stays, for another process."""
-        _close(self.directory.files, self.descriptor, self._signature)
+        _close(self.directory.files, self.descriptor, self.signature)
         self.directory.disown(self.name, self.size)
 
     def quarantine(self) -> bool:
@@ -211,14 +211,14 @@ def create(directory: Directory, writer: str, head: bytes, after_ns: int, salt: 
             files.sync_directory(directory.path)
         segment = Segment(directory, name, descriptor, signature, len(head), head)
         if not segment.is_intact:
-            raise Gone(errno.EBADF, "closed by somebody else")
+            raise Gone
     except BaseException:  # an interrupt too: the lock would hold until the process ends
         # Under either name: an error does not say how far a call came.
         for each in (unfinished, path):
             with suppress(OSError):
                 files.unlink(each)
         if not _is_signed(files, descriptor, signature):
-            raise Gone(errno.EBADF, "closed by somebody else") from None
+            raise Gone from None
         _close(files, descriptor, signature)
         raise
     segment.is_own, segment.is_sealed = True, False

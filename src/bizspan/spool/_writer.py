@@ -15,24 +15,25 @@ import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
+from zlib import crc32
 
 from bizspan import _guard
 from bizspan._accounts import DISK_FULL, LOW_SPACE, SHUT_DOWN, SPOOL_ERROR, SPOOL_FULL, TOO_LARGE
 from bizspan._book import ASIDE
 from bizspan.spool import _frame, _segment
 from bizspan.spool._directory import Directory, reason_of
-from bizspan.spool._frame import HEAD_SIZE, frame_at, pack, pack_event
-from bizspan.spool._segment import Segment
+from bizspan.spool._frame import EVENT, HEAD_SIZE, VERSION, frame_at, pack
+from bizspan.spool._segment import Gone, Segment
 
 _FULL: Final = frozenset({SPOOL_FULL, LOW_SPACE, DISK_FULL})
 _ASIDE_MOST: Final = 1000
 _RETRY_S: Final = 0.2  # between two attempts to begin a segment on a disk that refuses
 _POLL_S: Final = 0.02
+_pack_head, _pack_sum = _frame.HEAD.pack, _frame.SUM.pack
+_CURRENT: Final = os.SEEK_CUR
+_MOST: Final = HEAD_SIZE + _frame.EVENT_MOST
 _time: Final = time.time
 _ATTEMPTS: Final = 3
-
-# Adds the sequence number to what was encoded outside the lock.
-Finish = Callable[[bytes, int], bytes]
 
 
 class Writer:
@@ -42,7 +43,6 @@ class Writer:
     Args:
         directory: Where.
         writer_id: 20 hex digits.
-        finish: See `Finish`.
         head: Payloads of a new segment's first frames: the resource, and the scopes by number.
         segment_bytes: A segment of this size is followed by a new one.
         is_synced: Whether an event counts as acknowledged only when it survives a power cut.
@@ -56,7 +56,6 @@ class Writer:
         self,
         directory: Directory,
         writer_id: str,
-        finish: Finish,
         head: Callable[[], tuple[bytes, dict[int, bytes]]],
         *,
         segment_bytes: int,
@@ -73,8 +72,7 @@ class Writer:
         self.segment: Segment | None = None
         self.room = threading.Event()  # set where a segment was deleted
         self._directory = directory
-        self._finish = finish
-        self._refusal = directory.refusal
+        self._lseek, self._pwrite = directory.files.lseek, directory.files.pwrite
         self._head = head
         self._segment_bytes = segment_bytes
         self._is_synced = is_synced
@@ -98,25 +96,12 @@ class Writer:
         Write one event. Never raises.
 
         Args:
-            prefix: The event, encoded but for its sequence number.
+            prefix: The event, encoded but for its sequence number, which stands in the frame's head.
             scope: The scope's number.
 
         Returns:
             None where it is acknowledged, else why it is refused; `ASIDE` inside a signal handler or finalizer.
         """
-        reason = self._append(prefix, scope)
-        if reason is None:
-            if self._is_synced:
-                self._sync()
-        elif self._block_s > 0 and reason in _FULL:
-            deadline = self._monotonic() + self._block_s
-            while reason in _FULL and (left := deadline - self._monotonic()) > 0:
-                self.room.clear()
-                self.room.wait(min(left, _POLL_S))
-                reason = self._append(prefix, scope)
-        return reason
-
-    def _append(self, prefix: bytes, scope: int) -> str | None:
         with self._lock:
             if self._is_writing:
                 if len(self._aside) >= _ASIDE_MOST:
@@ -130,7 +115,20 @@ class Writer:
                     self._write_aside()
             finally:
                 self._is_writing = False
-            return reason
+        if reason is None and self._is_synced:
+            self._sync()
+        return reason
+
+    def append_or_wait(self, prefix: bytes, scope: int = 0) -> str | None:
+        """The same, and a full spool has the application wait for room; `block_s` says how long."""
+        reason = self.append(prefix, scope)
+        if reason in _FULL:
+            deadline = self._monotonic() + self._block_s
+            while reason in _FULL and (left := deadline - self._monotonic()) > 0:
+                self.room.clear()
+                self.room.wait(min(left, _POLL_S))
+                reason = self.append(prefix, scope)
+        return reason
 
     def settle(self) -> None:
         """Write what was put aside in the moment between the last look and the end of a write."""
@@ -150,45 +148,60 @@ class Writer:
             if reason is not None:
                 self._refused(reason)
 
-    def _write(self, prefix: bytes, scope: int) -> str | None:
+    def _write(self, prefix: bytes, scope: int, attempts: int = _ATTEMPTS) -> str | None:
+        # On the way of every event: flat, and what is seldom stands elsewhere.
+        directory, segment = self._directory, self.segment
+        size = HEAD_SIZE + len(prefix)
+        if directory.room < size or directory.writes_left <= 0 or self._under_way is not None or self.closed:
+            reason = self._refusal(size)
+            if reason is not None:
+                return reason
+        try:
+            if segment is None or segment.size + size > self._segment_bytes or self._looks != directory.looks:
+                segment = self._segment_for(size)
+                if segment is None:
+                    return self._retry_reason
+            sequence, salt, start, descriptor = self.sequence + 1, segment.salt, segment.size, segment.descriptor
+            head = _pack_head(VERSION, salt, EVENT, 0, scope, size - HEAD_SIZE, sequence, int(_time()))
+            data = b"".join((head, _pack_sum(crc32(prefix, crc32(head, salt))), prefix))
+            # An exception of a signal handler, such as KeyboardInterrupt, may come between any two of these lines.
+            self._under_way = (segment, start, size, sequence)
+            if self._lseek(descriptor, 0, _CURRENT) != segment.signature:
+                raise Gone
+            if self._pwrite(descriptor, data, start) != size:
+                raise OSError(errno.ENOSPC, "cut short")
+            # Each call lets other threads run. What is still ours now was ours all the time.
+            if self._lseek(descriptor, 0, _CURRENT) != segment.signature:
+                raise Gone
+            segment.size = start + size
+            directory.room -= size
+            directory.writes_left -= 1
+            directory.own_bytes += size
+            self.sequence = sequence
+            self._under_way = None
+            return None
+        except OSError as error:
+            under_way, self._under_way = self._under_way, None
+            is_gone = under_way is not None and not under_way[0].take_back()
+            return self._after(Gone() if is_gone else error, prefix, scope, attempts - 1)
+
+    def _refusal(self, size: int) -> str | None:
+        """What is seldom in the way of a write, and why there is none; or None."""
         if self.closed:
             return SHUT_DOWN
         if self._under_way is not None:
             self._recover()
-        sequence = self.sequence + 1
-        payload = self._finish(prefix, sequence)
-        size = HEAD_SIZE + len(payload)
-        if len(payload) > _frame.EVENT_MOST:
-            return TOO_LARGE
-        refusal = self._refusal(size)
-        if refusal is not None:
-            return refusal
-        reason = SPOOL_ERROR
-        for _ in range(_ATTEMPTS):
-            try:
-                segment = self.segment
-                if segment is None or segment.size + size > self._segment_bytes or self._looks != self._directory.looks:
-                    segment = self._segment_for(size)
-                    if segment is None:
-                        return self._retry_reason
-                data = pack_event(segment.salt, scope, payload, sequence, int(_time()))
-                # An exception of a signal handler, such as KeyboardInterrupt, may come between any two of these lines.
-                self._under_way = (segment, segment.size, size, sequence)
-                segment.write(data)
-                segment.size += size
-                self._directory.own_bytes += size
-                self.sequence = sequence
-                self._under_way = None
-                return None
-            except OSError as error:
-                self._under_way = None
-                if error.errno == errno.EBADF:  # the application closed it, and may be at it with the next one too
-                    self.abandon()
-                    continue
-                reason = reason_of(error)
-                if reason != DISK_FULL:
-                    self.seal()  # what is behind its last frame is unknown
-                break
+        return TOO_LARGE if size > _MOST else self._directory.refusal(size)
+
+    def _after(self, error: OSError, prefix: bytes, scope: int, attempts: int) -> str | None:
+        """The application may have closed the segment, and may be at it with the next one too; or the disk refused."""
+        reason = reason_of(error)
+        if error.errno == errno.EBADF:
+            self.abandon()
+            if attempts:
+                return self._write(prefix, scope, attempts)
+        elif reason != DISK_FULL:
+            self.seal()  # what is behind its last frame is unknown
         self._retry_at, self._retry_reason = self._monotonic() + _RETRY_S, reason
         return reason
 

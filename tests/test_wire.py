@@ -21,8 +21,8 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
 
+from bizspan._wire import DEPTH, ENTRIES, MOST_BYTES, Walk, WireError, export_request, resource, scope, varint
 from bizspan.spool._encode import Encoder
-from bizspan.spool._wire import DEPTH, ENTRIES, MOST_BYTES, Walk, WireError, export_request, resource, scope, varint
 from tests import strategies
 from tests.hostile import Text
 from tests.providers import log_exporter
