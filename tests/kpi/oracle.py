@@ -222,7 +222,7 @@ class Oracle:
         for told in steps.values():
             entries = [event for step, event in told if step == 1]
             following: list[Told | None] = [*entries[1:], None]
-            for position, (entry, after) in enumerate(zip(entries, following, strict=True)):
+            for position, (entry, after) in enumerate(zip(entries, following, strict=False)):
                 if entry.time_ns >= self.until or (position and definition.reentry == "first"):
                     continue
                 ends = entry.time_ns + definition.window_ns + 1

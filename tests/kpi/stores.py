@@ -136,7 +136,8 @@ class ChdbSource:
 
     def ask(self, sql: str, parameters: Mapping[str, str] | None = None) -> list[tuple[Any, ...]]:
         """The rows of one text."""
-        answer = self._session.query(f"{sql}\nFORMAT JSONCompact", params=dict(parameters or {}))
+        told = {name.removeprefix("param_"): value for name, value in (parameters or {}).items()}
+        answer = self._session.query(f"{sql}\nFORMAT JSONCompact", params=told)
         return rows_of(str(answer).encode(), "chdb")
 
 

@@ -12,8 +12,9 @@ from itertools import islice
 from typing import Any, Final, Literal, cast
 
 from bizspan.errors import SetupError
+from bizspan.kpi._accounts import accounts
 from bizspan.kpi._calendar import Calendar, Period
-from bizspan.kpi._compile import Asked, accounts, compiled
+from bizspan.kpi._compile import compiled
 from bizspan.kpi._definition import Definition, Recurring, Retention
 from bizspan.kpi._emit import Statement
 from bizspan.kpi._facts import Fact, FactTable
@@ -22,6 +23,7 @@ from bizspan.kpi._kpi import KPI, is_converted
 from bizspan.kpi._small import too_small
 from bizspan.kpi._source import Row, Source
 from bizspan.kpi._values import Rows, figures_of
+from bizspan.kpi._writer import Asked
 from bizspan.vocabulary import Vocabulary
 
 _MOST_BORDERS: Final = 420

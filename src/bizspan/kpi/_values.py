@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from bizspan._currencies import EXPONENTS
 from bizspan.kpi._calendar import Period
-from bizspan.kpi._compile import Asked
-from bizspan.kpi._definition import Rates, Ratio, Retention, Sum
+from bizspan.kpi._definition import Conversion, Rates, Ratio, Retention, Sum
 from bizspan.kpi._figure import Figure, Group
 from bizspan.kpi._small import wilson
+from bizspan.kpi._writer import Asked
 
 Rows = Mapping[str, list[dict[str, Any]]]
 
@@ -179,27 +179,16 @@ def _of_numbers(definition: Ratio, by: tuple[str, ...], rows: Rows) -> Found:
 
 
 def _conversions(asked: Asked, by: tuple[str, ...], rows: Rows) -> Found:
-    reached: dict[Group, dict[int, int]] = {}
-    pending = 0
-    last = max((row["step"] for row in rows["value"]), default=1)
-    steps = len(getattr(asked.kpi.of, "steps", ()))
-    for row in rows["value"]:
-        reached.setdefault(group_of(row, by), {})[row["step"]] = row["n"]
-        if row["step"] == 1:
-            pending += row["pending"] or 0
-        elif row["step"] == steps == last:
-            pending -= row["pending"] or 0
-    if not by:
-        reached.setdefault((), {})
+    definition = asked.kpi.of
+    assert isinstance(definition, Conversion)
     figures: list[Figure] = []
-    for group, told in reached.items():
-        counts = tuple(told.get(step, 0) for step in range(1, steps + 1))
+    for row in rows["value"]:
+        counts = tuple(row[f"n{step}"] for step in range(1, len(definition.steps) + 1))
         entries, through = counts[0], counts[-1]
         value = through / entries if entries else None
-        figures.append(
-            Figure(value, "", group, entries, wilson(through, entries), (through, entries), counts)
-        )  # fmt: skip
-    return Found(figures, pending=pending)
+        interval = wilson(through, entries)
+        figures.append(Figure(value, "", group_of(row, by), entries, interval, (through, entries), counts))
+    return Found(figures, pending=sum(row["pending"] or 0 for row in rows["value"]))
 
 
 def _retention(asked: Asked, by: tuple[str, ...], rows: Rows) -> Found:
