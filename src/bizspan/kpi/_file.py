@@ -158,7 +158,8 @@ def _declared(
             where = ".".join(("kpi", name, *wrong.keys))
             raise SetupError(f"{path}:{lines.of('kpi', name, *wrong.keys)}: {where}: {wrong.message}") from None
         except SetupError as error:
-            raise SetupError(f"{path}:{lines.of('kpi', name)}: {error}") from None
+            said = str(error).removeprefix(f"KPI {name!r}: ")
+            raise SetupError(f"{path}:{lines.of('kpi', name)}: kpi.{name}: {said}") from None
     try:
         modules = _texts(section.get("kpi_module", []), "kpi_module")
     except _Wrong as wrong:
