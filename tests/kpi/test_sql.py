@@ -18,7 +18,7 @@ from tests.kpi.cases import DEFINITIONS, kpi
 from tests.kpi.stores import HAS_CHDB, NO_CHDB, ChdbSource, Told, sqlite_store
 from tests.kpi.strategies import BERLIN, DAY, HOSTILE, HOUR
 
-BOTH = [SQLITE, CLICKHOUSE, ClickHouse("telemetry.logs", "telemetry.gauge", False, "TimestampTime")]
+BOTH: list[Dialect] = [SQLITE, CLICKHOUSE, ClickHouse("telemetry.logs", "telemetry.gauge", False, "TimestampTime")]
 
 
 class Nowhere:
