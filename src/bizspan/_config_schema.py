@@ -136,6 +136,17 @@ def texts_of(*words: str) -> Check:
     return check
 
 
+def texts_or_one(value: object) -> tuple[str, ...]:
+    """A list of names of Python objects, or one."""
+    named = (value,) if isinstance(value, str) else texts(value)
+    return tuple(named_object(name) for name in named)
+
+
+def as_it_is(value: object) -> object:
+    """Anything: it is checked where it is read."""
+    return value
+
+
 def named_object(value: object) -> str:
     """The name of a Python object."""
     if not isinstance(value, str) or not _OBJECT.fullmatch(value):
@@ -310,6 +321,11 @@ TOP: Final[Mapping[str, Check]] = {
     "tasks": table_of(text),
     "metrics": table_of(either(one_of("*"), texts)),
     "logging": table(LOGGING),
+    # Of KPIs, which no application reads: `bizspan kpi check` looks into them.
+    "time_zone": text,
+    "week_start": text,
+    "kpi_module": texts_or_one,
+    "kpi": table_of(as_it_is),
 }
 FILE: Final = table(TOP)
 # The keys of each table, for the reference page; NAME is the user's.

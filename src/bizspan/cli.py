@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Final, TextIO
 
+from bizspan import _cli_kpi
+
 _USAGE, _INTERRUPTED = 2, 130
 _MOST_TIMEOUT_S: Final = 300.0
 _MOST_TOLERANCE_S: Final = 86_400.0
@@ -286,6 +288,13 @@ def _reconcile(options: argparse.Namespace, command: Sequence[str]) -> int:
     return report.exit_code
 
 
+# --- kpi ----------------------------------------------------------------------------------------------------------
+
+
+def _kpi(options: argparse.Namespace, command: Sequence[str]) -> int:
+    return _cli_kpi.run(options, _print)
+
+
 # --- lens ---------------------------------------------------------------------------------------------------------
 
 
@@ -382,6 +391,7 @@ def _import(options: argparse.Namespace, command: Sequence[str]) -> int:
 _COMMANDS: Final = (
     Command("doctor", "Check the set-up as it will run.", _doctor_arguments, _doctor, takes_command=True),
     Command("import", "Put events from files and spools into the lens's store.", _import_arguments, _import),
+    Command("kpi", "Look at the KPIs that are declared, and evaluate them.", _cli_kpi.arguments, _kpi),
     Command("lens", "Take in what applications send, and keep it.", _lens_arguments, _lens),
     Command("reconcile", "Compare the events with the system of record.", _reconcile_arguments, _reconcile),
     Command("spool", "Look at events on disk, and send them.", _spool_arguments, _spool),

@@ -1,0 +1,120 @@
+"""
+Statements about subjects over time: conversion and retention.
+
+Written with window functions alone, without a join: one pass over the events, and the same answer on a second run.
+ClickHouse 26.9 gives another one for joins of such tables when its cache of conditions is warm.
+"""
+
+from __future__ import annotations
+
+from bizspan.kpi._definition import Conversion, Retention
+from bizspan.kpi._emit import Cell, Statement
+from bizspan.kpi._writer import Writer, flag
+
+
+def conversion(writer: Writer, definition: Conversion, what: str) -> Statement:
+    """How many entered, and how many reached each step, by group of the entry."""
+    emit, dialect, asked = writer.emit, writer.dialect, writer.asked
+    fits = [
+        " AND ".join(each for each in (emit.records(step), emit.customers(step)) if each) for step in definition.steps
+    ]
+    subject = emit.fact(definition.subject)
+    columns = {
+        "subject": subject,
+        "time": dialect.time,
+        "row_id": dialect.row,
+        "step": "CASE " + " ".join(f"WHEN {fit} THEN {number}" for number, fit in enumerate(fits, 1)) + " END",
+        **writer.grouped(),
+    }
+    # Later steps may fall after the period's end.
+    until_ns = min(writer.until_ns + definition.window_ns + 1, max(asked.as_of_ns, writer.until_ns))
+    any_step = "(" + " OR ".join(f"({fit})" for fit in fits) + ")"
+    tables = {"records": emit.read(columns, [*writer.within(until_ns=until_ns), any_step, f"{subject} IS NOT NULL"])}
+
+    # At one moment an entry comes first: what happens then belongs to it.
+    order = "ORDER BY time, CASE WHEN step = 1 THEN 0 ELSE 1 END, row_id"
+    entry = (
+        f"sum(CASE WHEN step = 1 THEN 1 ELSE 0 END) OVER (PARTITION BY subject {order}"
+        " ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
+    )
+    tables["entries"] = f"SELECT subject, time, step, {writer.by()}{entry} AS entry\n  FROM records"
+    # Entries are counted through; where only the first counts, all that follows belongs to it.
+    attempt = "entry" if definition.reentry == "each" else "1"
+    told = f"subject, time, step, {writer.by()}entry, attempt"
+    tables["reached1"] = f"SELECT {told.removesuffix('attempt')}{attempt} AS attempt\n  FROM entries\n  WHERE entry > 0"
+    last = len(definition.steps)
+    for number in range(2, last):
+        reached = f"min({_at(number)}) OVER (PARTITION BY subject, attempt) AS time{number}"
+        tables[f"reached{number}"] = f"SELECT {told}, {reached}\n  FROM reached{number - 1}"
+        told += f", time{number}"
+    # Under names of their own: an alias that is also a column's name is taken for the aggregate by ClickHouse.
+    times = [
+        f"min({_at(1)}) AS at1",
+        *(f"min(time{number}) AS at{number}" for number in range(2, last)),
+        f"min({_at(last)}) AS at{last}",
+    ]
+    groups = "".join(
+        f"max(CASE WHEN step = 1 AND entry = attempt THEN {alias} END) AS of_{alias}, " for alias in writer.groups
+    )
+    tables["paths"] = (
+        f"SELECT subject, attempt, {groups}{', '.join(times)}\n  FROM reached{last - 1}\n  GROUP BY subject, attempt"
+    )
+    # The earliest of a step decides: when it is outside the window, so are all others.
+    window = emit.bind(definition.window_ns)
+    counts = ", ".join(f"sum({flag(f'at{number} <= at1 + {window}')}) AS n{number}" for number in range(1, last + 1))
+    is_open = f"(at{last} IS NULL OR at{last} > at1 + {window}) AND at1 + {window} >= {emit.bind(asked.as_of_ns)}"
+    kept = "".join(f"of_{alias} AS {alias}, " for alias in writer.groups)
+    select = (
+        f"SELECT {kept}{counts}, sum({flag(is_open)}) AS pending\nFROM paths\nWHERE at1 < {emit.bind(writer.until_ns)}"
+    )
+    if writer.groups:
+        select += "\nGROUP BY " + ", ".join(f"of_{alias}" for alias in writer.groups)
+    cells: list[tuple[str, Cell]] = [*((f"n{number}", "int") for number in range(1, last + 1)), ("pending", "int")]
+    return emit.statement(what, tables, select, writer.cells(*cells))
+
+
+def _at(step: int) -> str:
+    """The time of a record that is this step; of a later one, where it does not come before the one before it."""
+    after = f" AND time >= time{step - 1}" if step > 2 else ""  # an attempt begins with its first step
+    return f"CASE WHEN step = {step}{after} THEN time END"
+
+
+def retention(writer: Writer, definition: Retention, what: str) -> Statement:
+    """How many subjects of each cohort were seen at each age; at age 0, all."""
+    emit, asked = writer.emit, writer.asked
+    subject = emit.fact(definition.subject)
+    first, again = definition.first, definition.coming_back
+    fits = [
+        " AND ".join(each for each in (emit.records(records), emit.customers(records)) if each)
+        for records in (first, again)
+    ]
+    columns = {
+        "subject": subject,
+        "time": writer.dialect.time,
+        "is_first": flag(fits[0]),
+        "is_back": flag(fits[1]),
+    }
+    until_ns = min(asked.boundaries[-1], asked.as_of_ns)
+    either = " OR ".join(f"({fit})" for fit in dict.fromkeys(fits))
+    records = emit.read(columns, [*writer.within(0, until_ns), f"({either})", f"{subject} IS NOT NULL"])
+    entered = "min(CASE WHEN is_first = 1 THEN time END) OVER (PARTITION BY subject) AS entered"
+    tables = {
+        "records": records,
+        "subjects": f"SELECT subject, time, is_back, {entered}\n  FROM records",
+        "visits": (
+            f"SELECT subject, is_back, {_index(asked.boundaries, 'entered')} AS cohort,\n"
+            f"    {_index(asked.boundaries, 'time')} AS seen\n  FROM subjects\n  WHERE entered IS NOT NULL"
+        ),
+    }
+    select = (
+        "SELECT cohort, seen - cohort AS age, count(DISTINCT subject) AS n\nFROM visits\n"
+        f"WHERE cohort >= 0 AND cohort < {asked.cohorts} AND seen >= cohort AND seen - cohort <= {definition.periods}\n"
+        "    AND (is_back = 1 OR seen = cohort)\nGROUP BY cohort, seen - cohort"
+    )
+    return emit.statement(what, tables, select, [("cohort", "int"), ("age", "int"), ("n", "int")])
+
+
+def _index(borders: tuple[int, ...], time: str) -> str:
+    """Which of the periods a time lies in; -1 before the first."""
+    told = " ".join(f"WHEN {time} < {border} THEN {index - 1}" for index, border in enumerate(borders))
+    return f"CASE {told} ELSE {len(borders)} END"
