@@ -8,10 +8,12 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from bizspan.kpi import Declared
     from bizspan.kpi._source import Source
 
 _USAGE: Final = 2
@@ -66,27 +68,40 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
         return _USAGE
 
 
-def _run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
+def declared(options: argparse.Namespace) -> Declared:
+    """
+    The KPIs and the calendar of the file that applies, and of ``--module``.
+
+    Raises:
+        SetupError: Something in the file is wrong, or a module has no KPIs.
+    """
     from bizspan._config_file import find, load_config
     from bizspan._config_schema import load as load_object
     from bizspan.errors import SetupError
     from bizspan.kpi import Calendar, Declared, load
-    from bizspan.kpi._command import Request, check, list_all, merged, show_one, sql
+    from bizspan.kpi._command import merged
 
     path = Path(options.config) if options.config else find()
     if path is not None and not path.is_file():
         raise SetupError(f"{path}: there is no such file.")
-    declared = Declared({}, Calendar())
+    found = Declared({}, Calendar())
     if path is not None:
         told = load_config(path).configure.get("vocabulary")
-        declared = load(path, () if told is None else (told,))
+        found = load(path, () if told is None else (told,))
     sys.path.insert(0, os.getcwd())  # as `python -m` has it: the application's modules are where one stands
-    objects = [(name, load_object(name)) for name in (*declared.modules, *options.module)]
+    objects = [(name, load_object(name)) for name in (*found.modules, *options.module)]
+    return replace(found, kpis=merged(found.kpis, objects))
+
+
+def _run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
+    from bizspan.kpi._command import Request, check, list_all, show_one, sql
+
+    found = declared(options)
     told_by = getattr(options, "by", None)
     request = Request(
-        kpis=merged(declared.kpis, objects),
-        calendar=declared.calendar,
-        source=_source(options),
+        kpis=found.kpis,
+        calendar=found.calendar,
+        source=source_of(options),
         period=getattr(options, "period", "7d"),
         by=None if told_by is None else tuple(name.strip() for name in told_by.split(",") if name.strip()),
         compare=getattr(options, "compare", False),
@@ -102,13 +117,17 @@ def _run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     return check(request)
 
 
-def _source(options: argparse.Namespace) -> Source | None:
+def source_of(options: argparse.Namespace) -> Source | None:
+    """
+    What ``--clickhouse`` or ``--store`` names.
+
+    Raises:
+        SetupError: No address of ClickHouse is told.
+    """
     from bizspan.kpi import ClickHouseSource, SqliteSource
 
-    if getattr(options, "store", None):
-        return SqliteSource(options.store)
     url = getattr(options, "clickhouse", None)
     if url is None:
-        return None
+        return SqliteSource(options.store) if getattr(options, "store", None) else None
     environment = {**os.environ, "BIZSPAN_CLICKHOUSE_URL": url} if url else os.environ
     return ClickHouseSource.from_environment(environment)

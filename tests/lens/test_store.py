@@ -170,10 +170,10 @@ def test_a_newer_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "lens.db"
     Store(path).close()
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute("PRAGMA user_version = 3")
     connection.close()
 
-    with pytest.raises(SetupError, match=r"newer bizspan \(format 2, this one knows 1\): update bizspan"):
+    with pytest.raises(SetupError, match=r"newer bizspan \(format 3, this one knows 2\): update bizspan"):
         Store(path)
     with pytest.raises(SetupError, match="newer bizspan"), reading(path):
         pass
