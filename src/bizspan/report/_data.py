@@ -47,7 +47,7 @@ def as_json(report: Report) -> str:
 def as_csv(report: Report) -> str:
     """One table for all sections. A text that a spreadsheet would take for a formula begins with an apostrophe."""
     written = io.StringIO()
-    writer = csv.DictWriter(written, _COLUMNS, restval="", lineterminator="\n")
+    writer: csv.DictWriter[str] = csv.DictWriter(written, _COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for line in _lines(report):
         writer.writerow({name: _cell(value) for name, value in line.items()})
