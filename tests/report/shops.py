@@ -50,8 +50,8 @@ def lens_store(path: Path, events: Iterable[Told]) -> Path:
 
 
 def operation(
-    uid: str, time_ns: int, name: str = "checkout", outcome: str = "success", *, money: str = "", minor: int | None = None,
-    currency: str = "EUR", received_ns: int | None = None, **more: Any,
+    uid: str, time_ns: int, name: str = "checkout", outcome: str = "success", *,
+    money: str = "", minor: int | None = None, currency: str = "EUR", received_ns: int | None = None, **more: Any,
 ) -> Told:  # fmt: skip
     """One operation; `more` are facts by their keyword of `names`: ``COUNTRY="DE"``."""
     told: dict[str, Any] = {names.OPERATION_NAME: name, names.OPERATION_OUTCOME: outcome, SERVICE_NAME: "shop"}
@@ -94,6 +94,7 @@ def random_shop(seed: int, count: int = 1_500) -> list[Told]:
         elif money:
             told[names.MINOR_UNITS_KEYS[money]] = chance.randrange(1, 50_000)
             told[names.CURRENCY_KEYS[money]] = chance.choices(("EUR", "JPY", "XXQ"), (60, 38, 2))[0]
+        told = {key: value for key, value in told.items() if value is not None}
         found.append(Told(f"u-{number}", time_ns, name, told, time_ns + chance.choice((0, HOUR, 20 * DAY))))
     return found
 

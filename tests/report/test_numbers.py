@@ -131,9 +131,8 @@ def test_rows_are_those_of_plain_python(shop: list[Told], tmp_path: Path) -> Non
     for currency in EXPONENT:
         row = rows["revenue", currency]
         days = [float(revenue(currency, day.since_ns, day.until_ns)) for day in BERLIN.split(WEEK, "day")]
-        assert (revenue(currency, WEEK.since_ns, WEEK.until_ns), revenue(currency, before.since_ns, before.until_ns)) == (
-            row.value, row.before,
-        )  # fmt: skip
+        assert revenue(currency, WEEK.since_ns, WEEK.until_ns) == row.value
+        assert revenue(currency, before.since_ns, before.until_ns) == row.before
         assert (*days,) == row.series
     euros = rows["revenue", "EUR"]
     assert euros.met_parts == (sum(day >= 100 for day in euros.series if day is not None), 7)
@@ -146,7 +145,7 @@ def test_rows_are_those_of_plain_python(shop: list[Told], tmp_path: Path) -> Non
 
 def test_movers_are_those_of_plain_python_and_none_is_small(shop: list[Told], tmp_path: Path) -> None:
     """
-    Orders by country: each group with five or more in both weeks, by how much it moves the total; the rare country is none.
+    Orders by country: groups with five or more in both weeks, by how much each moves the total; a rare country is none.
     """
     report = reports(shop, tmp_path)
     before = BERLIN.before(WEEK)

@@ -122,6 +122,8 @@ def _impact(answer: Answer, now: Figure, before: Figure) -> float | None:
     total, earlier = answer.figure(now.currency), answer.previous.figure(now.currency)
     if total is None or earlier is None or not earlier.value:
         return None
+    if (now.n, before.n) == (total.n, earlier.n):  # the group is all there is
+        return None
     moved = float(now.value) - float(before.value)
     if not is_additive(answer.kpi.of):  # an average: a group has the weight of its records
         moved *= now.n / total.n if total.n else 0.0

@@ -92,12 +92,9 @@ def _span(span: Span, when: Callable[[int], str]) -> str:
 
 
 def _beside(report: Report) -> str:
-    told = [
-        f"{report.hidden:,} events hidden (traffic of staff, tests and bots)",
-        f"{report.missing:,} amounts missing",
-    ]
+    told = [f"hidden (traffic of staff, tests and bots) {report.hidden:,}", f"amounts missing {report.missing:,}"]
     if report.late is not None:
-        told.append(f"{report.late:,} arrived late")
+        told.append(f"arrived late {report.late:,}")
     return "From events, each counted once: " + ", ".join(told) + "."
 
 
