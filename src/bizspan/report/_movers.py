@@ -127,7 +127,7 @@ def _impact(answer: Answer, now: Figure, before: Figure) -> float | None:
     moved = float(now.value) - float(before.value)
     if not is_additive(answer.kpi.of):  # an average: a group has the weight of its records
         moved *= now.n / total.n if total.n else 0.0
-    return moved / abs(float(earlier.value))
+    return round(moved / abs(float(earlier.value)), 9)
 
 
 def is_clear(kind: str, now: Figure, before: Figure) -> bool | None:

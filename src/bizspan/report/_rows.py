@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _HOUR_NS: Final = 3_600 * 10**9
 _DAY_NS: Final = 24 * _HOUR_NS
 _MOST_PARTS: Final = 62
+_DIGITS: Final = 9  # what is behind them is a double's, and nobody's
 _NO_COURSE: Final = ("retention", "recurring")
 
 
@@ -121,9 +122,12 @@ def change(now: Number | None, before: Number | None, *, is_rate: bool) -> float
     """
     if now is None or before is None:
         return None
-    if is_rate:
-        return float(now) - float(before)
-    return (float(now) - float(before)) / abs(float(before)) if before else None
+    moved = float(now) - float(before)
+    if not is_rate:
+        if not before:
+            return None
+        moved /= abs(float(before))
+    return round(moved, _DIGITS)
 
 
 def _nothing(kpi: KPI, currency: str) -> Figure:

@@ -56,7 +56,7 @@ class Page:
 def page_of(report: Report) -> Page:
     """The tables of a report, in order."""
     when = _moments(report.time_zone)
-    head = [f"{_span(report.span, when)}, {report.time_zone}, as of {when(report.as_of_ns)}"]
+    head = [f"{_span(report.span, when)}, {report.time_zone}, as of {_exactly(report)}"]
     if report.baseline is not None:
         head.append(f"compared with {_span(report.baseline, when)}")
     head += [clean(each) for each in report.skipped]
@@ -77,8 +77,17 @@ def clean(text: str, limit: int = _LONGEST * 4) -> str:
     return plain
 
 
+def _exactly(report: Report) -> str:
+    zone = _zone(report.time_zone)
+    return datetime.fromtimestamp(report.as_of_ns // 10**9, zone).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _zone(time_zone: str) -> tzinfo:
+    return UTC if time_zone == "UTC" else ZoneInfo(time_zone)
+
+
 def _moments(time_zone: str) -> Callable[[int], str]:
-    zone: tzinfo = UTC if time_zone == "UTC" else ZoneInfo(time_zone)
+    zone = _zone(time_zone)
 
     def moment(time_ns: int) -> str:
         local = datetime.fromtimestamp(time_ns // 10**9, zone)
