@@ -40,13 +40,14 @@ def small_shop() -> list[Told]:
             at = WEEK.since_ns + day * DAY + 10 * HOUR + number * 60 * 10**9
             country = "DE" if number < 6 else "AT"
             is_lost = number == 0 or (day >= 0 and number in (1, 2))
+            facts: dict[str, Any] = {"service.version": "1.4" if day < 3 else "1.5"}
+            if is_lost:
+                facts["OPERATION_REASON"] = "card_declined"
             found.append(
                 operation(
                     f"u-{day}-{number}", at, outcome="rejected" if is_lost else "success",
                     money=names.VALUE if is_lost else names.REVENUE, minor=1_250 + 10 * day,
-                    COUNTRY=country, SEGMENT="smb",
-                    **{"service.version": "1.4" if day < 3 else "1.5"},
-                    **({"OPERATION_REASON": "card_declined"} if is_lost else {}),
+                    COUNTRY=country, SEGMENT="smb", **facts,
                 )
             )  # fmt: skip
     found.append(operation("bot", WEEK.since_ns + HOUR, minor=1, TRAFFIC="bot"))

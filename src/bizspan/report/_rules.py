@@ -171,10 +171,10 @@ def _records(key: str, told: Any) -> Records:
 
     def texts(name: str) -> tuple[str, ...]:
         given: Any = table.get(name, [])
-        listed = cast("list[Any]", given if isinstance(given, list) else [given])
+        listed: tuple[Any, ...] = tuple(cast("list[Any]", given)) if isinstance(given, list) else (given,)
         if not all(isinstance(each, str) for each in listed):
             raise SetupError(f"{key}.{name} is a text, or a list of texts.")
-        return tuple(listed)
+        return listed
 
     where, unless = (_table(table.get(name, {}), f"{key}.{name}") for name in ("where", "unless"))
     found = Records(texts("operation"), texts("event"), texts("feedback"), conditions(where, unless))
