@@ -59,29 +59,32 @@ def movers(kpis: Iterable[KPI], facts: Sequence[str], of: Comparison) -> tuple[l
     for kpi in kpis:
         if kpi.kind in _NOT_BY_GROUP:
             continue
+        answer = evaluate(
+            kpi, of.source, of.period, calendar=of.calendar, by=(), compare=of.baseline, as_of_ns=of.as_of_ns
+        )
+        if answer.previous is None or not any(each.n for each in answer.previous.total):
+            continue  # nothing to compare with
         for fact in facts:
-            answer = evaluate(
-                kpi, of.source, of.period, calendar=of.calendar, by=(fact,), compare=of.baseline, as_of_ns=of.as_of_ns
-            )
-            moved, small = _of_answer(answer, fact)
+            moved, small = _by_fact(answer, fact, of)
             found += moved
             too_small += small
     found.sort(key=lambda each: (-abs(each.impact), each.kpi, each.fact, each.value or "", each.currency))
     return found, too_small
 
 
-def _of_answer(answer: Answer, fact: str) -> tuple[list[Mover], int]:
-    earlier = answer.previous
-    assert earlier is not None
-    if not any(each.n for each in earlier.total):  # nothing to compare with
-        return [], 0
+def _by_fact(answer: Answer, fact: str, of: Comparison) -> tuple[list[Mover], int]:
+    from bizspan.kpi._evaluate import groups
+
+    kpi = answer.kpi
+    figures, small = groups(kpi, of.source, of.period, (fact,), of.as_of_ns)
+    earlier, small_before = groups(kpi, of.source, of.baseline, (fact,), of.as_of_ns)
+    small += small_before
+    before_by = {(each.group, each.currency): each for each in earlier}
+    small += len(before_by.keys() - {(each.group, each.currency) for each in figures})
     found: list[Mover] = []
-    small = answer.suppressed + earlier.suppressed
-    shown = {(each.group, each.currency) for each in answer.groups}
-    small += sum((each.group, each.currency) not in shown for each in earlier.groups)
-    for now in answer.groups:
-        before = earlier.figure(now.currency, dict(now.group))
-        if before is None or min(now.n, before.n) < answer.kpi.minimum_group:
+    for now in figures:
+        before = before_by.get((now.group, now.currency))
+        if before is None or min(now.n, before.n) < kpi.minimum_group:
             small += 1
         elif (mover := _mover(answer, fact, now, before)) is not None:
             found.append(mover)

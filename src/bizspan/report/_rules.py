@@ -171,7 +171,8 @@ def _records(key: str, told: Any) -> Records:
 
     def texts(name: str) -> tuple[str, ...]:
         given: Any = table.get(name, [])
-        listed: tuple[Any, ...] = tuple(cast("list[Any]", given)) if isinstance(given, list) else (given,)
+        several: Any = given
+        listed: tuple[Any, ...] = tuple(several) if isinstance(given, list) else (given,)
         if not all(isinstance(each, str) for each in listed):
             raise SetupError(f"{key}.{name} is a text, or a list of texts.")
         return listed
