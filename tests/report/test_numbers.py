@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import defaultdict
 from collections.abc import Sequence
 from decimal import Decimal
@@ -265,3 +266,33 @@ def test_clickhouse_gives_the_same_report(tmp_path: Path) -> None:
     assert [(row.kpi, row.value, row.before, row.series) for row in here.rows] == [
         (row.kpi, row.value, row.before, row.series) for row in other.rows
     ]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_stalled_subjects_are_those_of_plain_python(tmp_path: Path, seed: int) -> None:
+    """
+    Whose last lead is of the period and older than three days, without a call since; a call at the same moment is one.
+    """
+    chance = random.Random(seed)
+    told = [
+        Told(
+            f"u-{number}", WEEK.since_ns + chance.randrange(-40, 8 * 24) * HOUR, chance.choice(("lead", "call")),
+            {names.CUSTOMER: f"c-{chance.randrange(60)}", names.TRAFFIC: chance.choice(("customer", "bot"))}, 0,
+        )
+        for number in range(300)
+    ]  # fmt: skip
+    as_of_ns = WEEK.since_ns + 7 * DAY
+    source = SqliteSource(lens_store(tmp_path / "lens.db", told))
+
+    found = stalled(Time(WEEK, as_of_ns), source, events("lead"), events("call"), "customer", 3 * DAY)
+
+    leads, calls = ({"": -1}, {"": -1})
+    for each in within(told, WEEK.since_ns, as_of_ns):
+        if is_customers(each):
+            last = leads if each.name == "lead" else calls
+            last[each[names.CUSTOMER]] = max(each.time_ns, last.get(each[names.CUSTOMER], -1))
+    expected = sorted(
+        who for who, when in leads.items() if who and when < as_of_ns - 3 * DAY and calls.get(who, -1) < when
+    )
+    assert expected == found
+    assert expected

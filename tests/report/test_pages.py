@@ -217,3 +217,22 @@ def test_an_empty_store_says_so_everywhere(tmp_path: Path) -> None:
     assert [None] * 3 == [row["value"] for row in json.loads(as_json(report))["rows"]]
     assert as_csv(report).startswith("section,name,")
     assert "# Report" in as_markdown(report)
+
+
+def test_what_is_many_is_bounded_and_said(tmp_path: Path) -> None:
+    """
+    A reason for each customer fills no terminal; all of them are in JSON and CSV.
+    """
+    shop = [
+        operation(
+            f"u-{number}", WEEK.since_ns, outcome="failed", minor=100 + number, OPERATION_REASON=f"reason {number}"
+        )
+        for number in range(100)
+    ]
+    report = build(Request(SqliteSource(lens_store(tmp_path / "lens.db", shop)), BERLIN, WEEK, NOW, {}))
+
+    for text in (as_text(report), as_html(report), as_markdown(report)):
+        assert 2 == text.count("60 more lines in JSON and CSV")
+        assert "reason 99" in text  # the largest amount
+    assert "reason 0," in as_csv(report)
+    assert 100 == len(json.loads(as_json(report))["risks"])

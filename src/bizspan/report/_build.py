@@ -65,6 +65,8 @@ def build(request: Request) -> Report:
     is_standard = not request.kpis
     kpis = request.kpis
     notes: list[str] = []
+    if len(ended) >= _questions.MOST_ROWS:
+        notes.append(f"Operations ended in over {len(ended):,} ways: the rarest are left out.")
     if is_standard:
         kpis = _standard_kpis(request, baseline, ended)
     asked = _rows.Asked(request.source, request.calendar, request.period, baseline, request.as_of_ns)

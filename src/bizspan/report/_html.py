@@ -26,7 +26,7 @@ p{margin:.25rem 0;color:var(--soft)}
 .wide{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:.35rem .6rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:middle;
-overflow-wrap:anywhere}
+overflow-wrap:break-word;max-width:24rem}
 th{color:var(--soft);font-weight:600}
 .n{text-align:right;white-space:nowrap}
 .good td:first-child{border-left:4px solid var(--good)}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _LOOK_BACK_NS: Final = 30 * 86_400 * 10**9
 _RISKY: Final = (names.FAILED, names.REJECTED)
-_MOST_ROWS: Final = 10_000
+MOST_ROWS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def ended(time: Time, source: Source) -> list[dict[str, Any]]:
     select = (
         f"SELECT op, ending, why, cur, {source.dialect.total('coalesce(units, 0)')} AS at_risk,\n"
         "    count(units) AS priced, sum(one) AS runs\nFROM records\nGROUP BY op, ending, why, cur\n"
-        f"ORDER BY runs DESC, op, ending, why, cur\nLIMIT {_MOST_ROWS}"
+        f"ORDER BY runs DESC, op, ending, why, cur\nLIMIT {MOST_ROWS}"
     )
     cells: list[tuple[str, Cell]] = [
         ("operation", "text"), ("outcome", "text"), ("reason", "text"), ("currency", "text"), ("minor", "int"),
@@ -111,7 +111,7 @@ def surveys(time: Time, source: Source) -> list[dict[str, Any]]:
     conditions = [*_within(emit, time), is_answer, f"{emit.fact('score')} IS NOT NULL", emit.customers(Records())]
     select = (
         "SELECT asked, count(*) AS n, sum(points) AS total\nFROM records\nGROUP BY asked\n"
-        f"ORDER BY n DESC, asked\nLIMIT {_MOST_ROWS}"
+        f"ORDER BY n DESC, asked\nLIMIT {MOST_ROWS}"
     )
     cells: list[tuple[str, Cell]] = [("question", "text"), ("n", "int"), ("total", "float")]
     return _ask(source, emit.statement("surveys", {"records": emit.read(columns, conditions)}, select, cells))
@@ -128,7 +128,7 @@ def versions(time: Time, source: Source) -> list[dict[str, Any]]:
     select = (
         "SELECT serv, vers, min(happened) AS first_seen\nFROM records\nGROUP BY serv, vers\n"
         f"HAVING min(happened) >= {emit.bind(time.period.since_ns)}\n"
-        f"ORDER BY first_seen, serv, vers\nLIMIT {_MOST_ROWS}"
+        f"ORDER BY first_seen, serv, vers\nLIMIT {MOST_ROWS}"
     )
     cells: list[tuple[str, Cell]] = [("service", "text"), ("version", "text"), ("first", "int")]
     return _ask(source, emit.statement("versions", {"records": emit.read(columns, conditions)}, select, cells))
@@ -172,7 +172,7 @@ def stalled(time: Time, source: Source, first: Records, then: Records, subject: 
         f"    AND max(CASE WHEN entry = 1 THEN happened END) >= {since}\n"
         "    AND coalesce(max(CASE WHEN follow = 1 THEN happened END), -1)\n"
         "        < max(CASE WHEN entry = 1 THEN happened END)\n"
-        f"ORDER BY subject\nLIMIT {_MOST_ROWS}"
+        f"ORDER BY subject\nLIMIT {MOST_ROWS}"
     )
     found = _ask(source, emit.statement("stalled", {"records": read}, select, [("subject", "text")]))
     return [each["subject"] for each in found]

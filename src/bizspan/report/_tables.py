@@ -15,6 +15,7 @@ from bizspan._plain import clean_text
 from bizspan.report._model import Factor, Mover, Outcome, Report, Risk, Row, Span
 
 _LONGEST: Final = 80
+_MOST_ROWS: Final = 40
 _NOT_TOLD: Final = "not told"
 _NONE: Final = "-"
 
@@ -112,7 +113,7 @@ def _beside(report: Report) -> str:
 
 def _kpis(report: Report) -> Table:
     is_compared = report.baseline is not None
-    columns = ("KPI", ">value", ">n", ">target", "", *((">before", ">change") if is_compared else ()))
+    columns = ("KPI", ">value", ">n", ">target", "verdict", *((">before", ">change") if is_compared else ()))
     rows = [
         (
             row.kpi,
@@ -176,15 +177,20 @@ def _risks(risks: Sequence[Risk]) -> Table:
             _NONE if each.amount is None else f"{each.amount:,} {each.currency}",
             f"{each.n:,}", f"{each.unpriced:,}",
         )
-        for each in risks
+        for each in risks[:_MOST_ROWS]
     )  # fmt: skip
     totals: dict[str, Decimal] = {}
     for each in risks:
         if each.amount is not None:
             totals[each.currency] = totals.get(each.currency, Decimal(0)) + each.amount
-    notes = tuple(f"{amount:,} {currency} in all" for currency, amount in sorted(totals.items()))
+    notes = [f"{amount:,} {currency} in all" for currency, amount in sorted(totals.items())] + _more(risks)
     columns = ("operation", "outcome", "reason", ">at risk", ">with an amount", ">without")
-    return Table("Revenue at risk", columns, rows, "Nothing failed or was rejected.", notes)
+    return Table("Revenue at risk", columns, rows, "Nothing failed or was rejected.", tuple(notes))
+
+
+def _more(rows: Sequence[object]) -> list[str]:
+    left = len(rows) - _MOST_ROWS
+    return [f"{left:,} more lines in JSON and CSV"] if left > 0 else []
 
 
 def _movers(report: Report) -> Table:
@@ -201,13 +207,13 @@ def _movers(report: Report) -> Table:
         notes.append("Impact is by how much the group moves the KPI. Slices describe; they prove no cause.")
     if report.too_small:
         notes.append(f"{report.too_small:,} groups are too small to be compared, in one of the two periods at least.")
-    columns = ("KPI", "group", ">before", ">now", ">n", ">impact", "")
+    columns = ("KPI", "group", ">before", ">now", ">n", ">impact", "chance")
     good = tuple(each.is_good for each in report.movers)
     return Table("Movers", columns, rows, "No group that is large enough has moved.", tuple(notes), good=good)
 
 
 def _chance(mover: Mover) -> str:
-    return {True: "clear", False: "within chance", None: ""}[mover.is_clear]
+    return {True: "beyond", False: "within", None: ""}[mover.is_clear]
 
 
 def _outcomes(outcomes: Sequence[Outcome]) -> Table:
@@ -216,10 +222,10 @@ def _outcomes(outcomes: Sequence[Outcome]) -> Table:
             clean(each.operation), clean(each.outcome) or _NOT_TOLD, clean(each.reason) or _NONE, f"{each.n:,}",
             f"{each.n / each.of * 100:.1f} %", _NONE if each.interval is None else _interval(each.interval),
         )
-        for each in outcomes
+        for each in outcomes[:_MOST_ROWS]
     )  # fmt: skip
     columns = ("operation", "outcome", "reason", ">n", ">share", ">95 %")
-    return Table("Outcomes", columns, rows, "No operation in this time.")
+    return Table("Outcomes", columns, rows, "No operation in this time.", tuple(_more(outcomes)))
 
 
 def _factors(factors: Sequence[Factor], when: Callable[[int], str]) -> Table:
@@ -229,6 +235,6 @@ def _factors(factors: Sequence[Factor], when: Callable[[int], str]) -> Table:
             when(each.span.since_ns) if each.span.until_ns - each.span.since_ns <= 1 else _span(each.span, when),
             each.country or "everywhere",
         )
-        for each in factors
+        for each in factors[:_MOST_ROWS]
     )  # fmt: skip
-    return Table("Marks", ("what", "kind", "when", "where"), rows, "No mark in this time.")
+    return Table("Marks", ("what", "kind", "when", "where"), rows, "No mark in this time.", tuple(_more(factors)))
