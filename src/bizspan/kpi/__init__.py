@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bizspan.kpi._calendar import Calendar, Period
+from bizspan.kpi._clickhouse import ClickHouseSource
 from bizspan.kpi._definition import (
     AverageOrderValue,
     Conversion,
@@ -16,20 +17,35 @@ from bizspan.kpi._definition import (
     Retention,
     Sum,
 )
+from bizspan.kpi._dialect import CLICKHOUSE, SQLITE, ClickHouse, Dialect, Sqlite
+from bizspan.kpi._emit import Statement
+from bizspan.kpi._evaluate import evaluate, statements
+from bizspan.kpi._figure import Answer, Figure
 from bizspan.kpi._file import Declared, load
 from bizspan.kpi._kpi import KPI
 from bizspan.kpi._records import Condition, Records, events, feedback, operations, refunds
+from bizspan.kpi._render import answer_data, answer_text, kpi_data, kpi_text, value_text
+from bizspan.kpi._source import Source, SqliteSource
+from bizspan.kpi._support import TARGETS, matrix, reason
 
 __all__ = [
+    "CLICKHOUSE",
     "KPI",
+    "SQLITE",
+    "TARGETS",
+    "Answer",
     "AverageOrderValue",
     "Calendar",
+    "ClickHouse",
+    "ClickHouseSource",
     "Condition",
     "Conversion",
     "Count",
     "Declared",
     "Definition",
+    "Dialect",
     "Distinct",
+    "Figure",
     "Period",
     "Quantile",
     "Rates",
@@ -37,10 +53,23 @@ __all__ = [
     "Records",
     "Recurring",
     "Retention",
+    "Source",
+    "Sqlite",
+    "SqliteSource",
+    "Statement",
     "Sum",
+    "answer_data",
+    "answer_text",
+    "evaluate",
     "events",
     "feedback",
+    "kpi_data",
+    "kpi_text",
     "load",
+    "matrix",
     "operations",
+    "reason",
     "refunds",
+    "statements",
+    "value_text",
 ]
