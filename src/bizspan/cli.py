@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Final, TextIO
 
-from bizspan import _cli_kpi
+from bizspan import _cli_export, _cli_kpi, _cli_vocabulary
 
 _USAGE, _INTERRUPTED = 2, 130
 _MOST_TIMEOUT_S: Final = 300.0
@@ -289,10 +289,20 @@ def _kpi(options: argparse.Namespace, command: Sequence[str]) -> int:
     return _cli_kpi.run(options, _print)
 
 
+def _export(options: argparse.Namespace, command: Sequence[str]) -> int:
+    return _cli_export.run(options, _print)
+
+
+def _vocabulary(options: argparse.Namespace, command: Sequence[str]) -> int:
+    return _cli_vocabulary.run(options, _print)
+
+
 _COMMANDS: Final = (
     Command("doctor", "Check the set-up as it will run.", _doctor_arguments, _doctor, takes_command=True),
+    Command("export", "Write what others take: rules, a dashboard, a catalogue.", _cli_export.arguments, _export),
     Command("kpi", "Look at the KPIs that are declared, and evaluate them.", _cli_kpi.arguments, _kpi),
     Command("reconcile", "Compare the events with the system of record.", _reconcile_arguments, _reconcile),
     Command("spool", "Look at events on disk, and send them.", _spool_arguments, _spool),
+    Command("vocabulary", "Show declared facts, and what a change breaks.", _cli_vocabulary.arguments, _vocabulary),
 )
 _BY_NAME: Final = {command.name: command for command in _COMMANDS}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,11 +33,12 @@ MONTH = 28 * DAY
 LATER = MONTH + DAY
 
 
-def kpi(name: str, of: Definition, **options: object) -> KPI:
-    return KPI(name, of, **{"owner": "sales", "meaning": f"What {name} means.", **options})  # type: ignore[arg-type]
+def kpi(name: str, of: Definition, **options: Any) -> KPI:
+    return KPI(name, of, **{"owner": "sales", "meaning": f"What {name} means.", **options})
 
 
-def rate(of: str, **where: str) -> Ratio:
+def rate(of: str, country: str = "") -> Ratio:
+    where: dict[str, Any] = {"country": country} if country else {}
     return Ratio(Count(operations(of, outcome="success", **where)), Count(operations(of, **where)))
 
 
@@ -314,7 +316,7 @@ def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
     assert (plain, "https://x.example/{{.}}?a=b#c") == (alert.annotations["meaning"], alert.annotations["runbook_url"])
 
 
-EVERY_KIND = {
+EVERY_KIND: dict[str, Definition] = {
     "count": Count(operations("a")),
     "count_events": Count(events("a", "b")),
     "count_feedback": Count(feedback("nps", question="nps")),

@@ -294,3 +294,12 @@ def _listed(*labels: str) -> str:
 def operations_of(kpi: KPI) -> tuple[str, ...]:
     """The operations that a KPI names, in its order."""
     return tuple(dict.fromkeys(name for records in records_of(kpi.of) for name in records.operations))
+
+
+def why_not(kpi: KPI) -> str:
+    """Why metrics can't tell a KPI; empty where they can."""
+    try:
+        Promql(kpi).value("1h")
+    except NotExpressible as error:
+        return error.reason
+    return ""
