@@ -81,6 +81,8 @@ def quoted(text: str) -> str:
     for letter in encodable(text):
         if letter in '"\\':
             written.append(f"\\{letter}")
+        elif letter in "$[":  # Grafana puts variables there
+            written.append(f"\\x{ord(letter):02x}")
         elif letter.isascii() and letter.isprintable():
             written.append(letter)
         else:
@@ -133,7 +135,7 @@ class Promql:
         Raises:
             NotExpressible: When metrics can't tell it.
         """
-        labels = tuple(self._label(self.kpi.facts.get(name), name) for name in by)
+        labels = self.labels(by)
         match self.kpi.of:
             case Count() | Sum() as part:
                 return self._part(part, window, labels)
@@ -157,22 +159,28 @@ class Promql:
             case Retention():
                 raise NotExpressible("metrics do not know who came back; cohorts are counted from events.")
 
-    def records(self, window: str) -> str:
+    def records(self, window: str, by: tuple[str, ...] = ()) -> str:
         """
         How many records are behind it, over the last time of this length; empty for a gauge.
 
         Of money it is how often a counter was seen to rise, by currency: that many sales at least.
+
+        Args:
+            window: As for `value`.
+            by: As for `value`.
+
+        Raises:
+            NotExpressible: When metrics can't tell it.
         """
+        labels = self.labels(by)
         match self.kpi.of:
-            case Count() as part:
-                return self._part(part, window, ())
+            case (Count() as part) | Ratio(of=Count(), to=Count() as part):
+                return self._part(part, window, labels)
             case (Sum() as part) | Ratio(of=Sum() as part):
-                return self._sum(part, "changes", window, ())
-            case Ratio(to=Count() as to):
-                return self._part(to, window, ())
+                return self._sum(part, "changes", window, labels)
             case Quantile() as quantile:
                 count = self._buckets(quantile).replace("_bucket{", "_count{", 1)
-                return f"sum (increase({count}[{window}]))"
+                return f"sum{_by(labels)} (increase({count}[{window}]))"
             case _:
                 return ""
 
@@ -225,10 +233,7 @@ class Promql:
         if part.of.is_everything:
             sources.append(([], part.of))
         if part.of.operations:
-            # Revenue of other outcomes is on no metric: the condition holds anyway.
-            where = tuple(each for each in part.of.where if part.money != "revenue" or not _is_success(each))
-            of = Records(part.of.operations, where=where)
-            sources.append(([matcher(_OPERATION, part.of.operations)], of))
+            sources.append(([matcher(_OPERATION, part.of.operations)], part.of))
         if part.of.events:
             sources.append(([matcher(_EVENT, part.of.events)], part.of))
         return [self._selector(metric, of, named, {"operation": _OPERATION}) for named, of in sources]
@@ -260,6 +265,15 @@ class Promql:
 
     # --- labels -----------------------------------------------------------------------------------------------------
 
+    def labels(self, by: tuple[str, ...]) -> tuple[str, ...]:
+        """
+        The labels of these facts.
+
+        Raises:
+            NotExpressible: When one of them is no dimension.
+        """
+        return tuple(self._label(self.kpi.facts.get(name), name) for name in by)
+
     def _selector(self, metric: str, of: Records, named: list[str], own: Mapping[str, str]) -> str:
         told = [*named]
         for condition in of.where:
@@ -277,10 +291,6 @@ class Promql:
         if name in _RESOURCES:
             raise NotExpressible(f"the fact {name!r} is the process', which Prometheus keeps apart, in target_info.")
         raise NotExpressible(f"the fact {name!r} is not on these metrics; only a declared dimension is.")
-
-
-def _is_success(condition: Condition) -> bool:
-    return condition.fact == "outcome" and condition.values == (names.SUCCESS,) and not condition.is_not
 
 
 def _by(labels: tuple[str, ...]) -> str:
