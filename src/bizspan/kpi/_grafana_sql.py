@@ -1,0 +1,145 @@
+"""
+A KPI as one statement for a panel of Grafana over ClickHouse: of the dashboard's time, in major units.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bizspan._currencies import EXPONENTS
+from bizspan.errors import SetupError
+from bizspan.kpi._calendar import Period
+from bizspan.kpi._definition import AverageOrderValue, Conversion, Ratio, Recurring, Retention, Sum
+from bizspan.kpi._dialect import CLICKHOUSE, Dialect
+from bizspan.kpi._emit import Statement
+from bizspan.kpi._evaluate import statements
+from bizspan.kpi._kpi import KPI, is_converted
+from bizspan.kpi._promql import NotExpressible
+
+# Moments that no dashboard shows, far from each other: where they come out, Grafana's variables go in.
+_SINCE, _UNTIL, _NOW = 3_000_000_000_000_000_000, 5_000_000_000_000_000_000, 8_000_000_000_000_000_000
+_NEAR: Final = 900_000_000_000_000_000
+_WRITTEN: Final[Mapping[int, str]] = {
+    _SINCE: "toInt64(${__from}) * 1000000",
+    _UNTIL: "toInt64(${__to}) * 1000000",
+    _NOW: "toUnixTimestamp64Nano(now64(9))",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Nowhere:
+    """A source of which only the dialect is used."""
+
+    dialect: Dialect = CLICKHOUSE
+
+    def rows(self, statements: object) -> list[Any]:
+        """It has none."""
+        raise SetupError("there is no source to ask.")
+
+
+def panel_sql(kpi: KPI, by: tuple[str, ...] = ()) -> str:
+    """
+    One statement with the columns ``currency`` (of money), the facts, ``value``, and ``n`` where records are counted.
+
+    Groups below the KPI's minimum are left out.
+
+    Args:
+        kpi: Which one.
+        by: Facts that it is broken down by.
+
+    Raises:
+        NotExpressible: When it takes more than one statement.
+    """
+    if isinstance(kpi.of, Retention):
+        raise NotExpressible("its cohorts need a calendar: `bizspan kpi show` has them.")
+    if is_converted(kpi.of):
+        raise NotExpressible("it is converted by rates of yours: `bizspan kpi show` does that.")
+    told = statements(kpi, _Nowhere(), Period(_SINCE, _UNTIL), by=by, as_of_ns=_NOW)
+    of = {each.what: each for each in told}
+    keys = [f"g{index}" for index in range(len(by))]
+    shown = [f'{key} AS "{name}"' for key, name in zip(keys, by, strict=True)]
+    inner, has_currency, has_n = _inner(kpi, of, keys)
+    columns = [*(["currency"] if has_currency else []), *shown, "value", *(["n"] if has_n else [])]
+    least = f"\nWHERE n >= {kpi.minimum_group}" if by and has_n else ""
+    return f"SELECT {', '.join(columns)}\nFROM (\n{inner}\n){least}\nORDER BY {'value DESC' if by else columns[0]}"
+
+
+def _inner(kpi: KPI, of: Mapping[str, Statement], keys: list[str]) -> tuple[str, bool, bool]:
+    """The statement below; whether it has a currency, and whether a number of records."""
+    groups = "".join(f"{key}, " for key in keys)
+    match kpi.of:
+        case Ratio():
+            return _ratio(kpi.of, of, keys), isinstance(kpi.of.of, Sum), True
+        case Sum():
+            return f"SELECT currency, {groups}value / {_SCALE} AS value, n\nFROM (\n{_text(of['value'])}\n)", True, True
+        case AverageOrderValue():
+            value = f"value / n / {_SCALE}"
+            return f"SELECT currency, {groups}{value} AS value, n\nFROM (\n{_text(of['value'])}\n)", True, True
+        case Conversion(steps=steps):
+            value = f"n{len(steps)} / nullIf(n1, 0)"
+            return f"SELECT {groups}{value} AS value, n1 AS n\nFROM (\n{_text(of['value'])}\n)", False, True
+        case Recurring():
+            select = f"SELECT currency, {groups}sum(value) AS value\nFROM (\n{_text(of['value'])}\n)"
+            return f"{select}\nGROUP BY {groups}currency", True, False
+        case _:
+            return _text(of["value"]), False, True
+
+
+def _ratio(ratio: Ratio, of: Mapping[str, Statement], keys: list[str]) -> str:
+    upper, lower = _text(of["of"]), _text(of["to"])
+    is_money, is_money_below = isinstance(ratio.of, Sum), isinstance(ratio.to, Sum)
+    # What nobody told is no value, and NULL joins nothing.
+    on = [f"ifNull(upper.{key}, '') = ifNull(lower.{key}, '')" for key in keys]
+    on += ["upper.currency = lower.currency"] if is_money_below else []
+    join = f"LEFT JOIN (\n{upper}\n) AS upper ON {' AND '.join(on)}" if on else f"CROSS JOIN (\n{upper}\n) AS upper"
+    side = "lower" if is_money_below else "upper"
+    columns = [f"{side}.currency AS currency"] if is_money else []
+    columns += [f"lower.{key} AS {key}" for key in keys]
+    scale = f" / {_SCALE.replace('currency', 'upper.currency')}" if is_money and not is_money_below else ""
+    columns += [f"ifNull(upper.value, 0){scale} / nullIf(lower.value, 0) AS value", "lower.n AS n"]
+    missing = "\nWHERE upper.currency <> ''" if is_money and not is_money_below and keys else ""
+    return f"SELECT {', '.join(columns)}\nFROM (\n{lower}\n) AS lower {join}{missing}"
+
+
+def _listed(codes: Iterable[str]) -> str:
+    return ", ".join(f"'{code}'" for code in sorted(codes))
+
+
+def _scale() -> str:
+    """What minor units are divided by, by currency."""
+    by_exponent: dict[int, list[str]] = {}
+    for code, exponent in EXPONENTS.items():
+        by_exponent.setdefault(exponent, []).append(code)
+    del by_exponent[2]
+    told = [f"currency IN ({_listed(codes)}), {10**exponent}" for exponent, codes in sorted(by_exponent.items())]
+    return f"multiIf({', '.join(told)}, 100)"
+
+
+_SCALE: Final = _scale()
+
+
+def _text(statement: Statement) -> str:
+    """A statement with its values in it, and Grafana's variables for its times."""
+    dialect = statement.dialect
+    written = {
+        dialect.placeholder(name, value): _value(dialect, value) for name, value in statement.parameters.items()
+    }  # fmt: skip
+    if not written:
+        return statement.sql
+    pattern = "|".join(re.escape(each) for each in sorted(written, key=len, reverse=True))
+    return re.sub(pattern, lambda found: written[found[0]], statement.sql)
+
+
+def _value(dialect: Dialect, value: str | int | float) -> str:
+    if isinstance(value, str):
+        # Grafana puts variables where it finds $ or [[, in a text too.
+        return dialect.literal(value).replace("$", "\\x24").replace("[", "\\x5b")
+    if isinstance(value, int):
+        for moment, text in _WRITTEN.items():
+            if abs(value - moment) < _NEAR:
+                distance = value - moment
+                return f"({text}{f' {distance:+d}' if distance else ''})"
+    return dialect.literal(value)

@@ -1,0 +1,381 @@
+"""A dashboard of Grafana: what it must look like, what its panels ask, and what they get."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+import yaml
+
+from bizspan import names
+from bizspan._currencies import EXPONENTS
+from bizspan.errors import SetupError
+from bizspan.kpi import (
+    KPI,
+    AverageOrderValue,
+    Calendar,
+    Conversion,
+    Count,
+    Definition,
+    Distinct,
+    Quantile,
+    Rates,
+    Ratio,
+    Recurring,
+    Retention,
+    Sum,
+    evaluate,
+    events,
+    feedback,
+    operations,
+    refunds,
+)
+from bizspan.kpi._grafana import Dashboard, DashboardOptions, grafana_dashboard
+from bizspan.kpi._grafana_sql import panel_sql
+from bizspan.kpi._promql import NotExpressible
+from tests.kpi.cases import DEFINITIONS
+from tests.kpi.cases import kpi as declared_kpi
+from tests.kpi.promtool import checked, needs_promtool, run
+from tests.kpi.stores import HAS_CHDB, NO_CHDB, ChdbSource, Point, Told, sqlite_store
+
+DAY_2026 = Calendar().read("2026-03-02", 0)
+
+BOTH = DashboardOptions(("prometheus", "clickhouse"))
+KINDS: dict[str, tuple[Definition, dict[str, Any]]] = {
+    "revenue": (Sum("revenue", operations("checkout")), {"target": {"EUR": "10000", "JPY": 5}, "per": "day"}),
+    "refunds": (Sum("refund", refunds()), {"direction": "down", "by": ("plan",)}),
+    "conversion": (Conversion((operations("browse"), operations("checkout"))), {"target": "0.3"}),
+    "success": (
+        Ratio(Count(operations("checkout", outcome="success")), Count(operations("checkout"))),
+        {"target": "0.6", "playbook": "https://wiki.example/${__user.login}"},
+    ),
+    "average": (AverageOrderValue(), {"target": {"EUR": 40}}),
+    "refunded": (Ratio(Sum("refund"), Sum("revenue")), {"direction": "down", "target": "0.1"}),
+    "per_order": (Ratio(Sum("revenue", operations("checkout")), Count(operations("checkout"))), {}),
+    "slow": (Quantile(0.95, of=operations("checkout")), {"direction": "down", "target": 2}),
+    "customers": (Distinct(), {"by": ("customer",)}),
+    "nps": (Quantile(0.5, "score", feedback("nps")), {}),
+    "mrr": (Recurring("mrr"), {"target": {"EUR": 1000}, "by": ("plan",)}),
+    "signups": (Count(events("signup")), {"by": ("country", "campaign"), "minimum_group": 10}),
+}
+
+
+def kpi(name: str, of: Definition, **options: Any) -> KPI:
+    return KPI(name, of, **{"owner": "sales", "meaning": f"What {name} means.", **options})
+
+
+def shop() -> list[KPI]:
+    return [kpi(name, of, **options) for name, (of, options) in KINDS.items()]
+
+
+def panels(dashboard: Dashboard, name: str, kind: str = "") -> list[dict[str, Any]]:
+    """The panels of a KPI."""
+    return [
+        panel
+        for panel in dashboard.data["panels"]
+        if panel["title"].startswith(f"{name} ") and (not kind or panel["type"] == kind)
+    ]
+
+
+def titles(dashboard: Dashboard, name: str) -> list[str]:
+    return [panel["title"].removeprefix(f"{name} ") for panel in panels(dashboard, name)]
+
+
+def test_each_kpi_is_a_row() -> None:
+    """
+    Now, target, trend, by segment, by country and by its own dimensions; what metrics can't tell is left out, and said.
+    """
+    dashboard = grafana_dashboard(shop())
+
+    rows = [panel["title"] for panel in dashboard.data["panels"] if panel["type"] == "row"]
+    assert {"conversion", "average", "customers"} == dashboard.skipped.keys()
+    assert [f"{name}: What {name} means." for name in KINDS if name not in dashboard.skipped] == rows
+    assert [
+        "last 24 h", "of target", "trend, of an hour each", "by segment", "by country",
+    ] == titles(dashboard, "revenue")  # fmt: skip
+    assert ["by segment", "by country", "by plan"] == titles(dashboard, "refunds")[2:]
+    assert ["now", "of target", "trend", "by plan"] == titles(dashboard, "mrr")
+
+
+def test_clickhouse_shows_what_metrics_cannot() -> None:
+    """
+    Over events every kind but retention has panels; each panel says what it is made from.
+    """
+    dashboard = grafana_dashboard([*shop(), kpi("retained", Retention(operations("checkout")))], BOTH)
+
+    assert ["retained"] == [*dashboard.skipped]
+    assert ["of the time shown", "by segment, events", "by country, events"] == titles(dashboard, "conversion")
+    said = {
+        panel["datasource"]["type"]: panel["description"].split("\n\n")[2] for panel in panels(dashboard, "revenue")
+    }
+    assert {
+        "prometheus": "From metrics: an estimate.",
+        "grafana-clickhouse-datasource": "From events, each counted once.",
+    } == said
+
+
+def test_the_foundation_sdk_reads_and_writes_the_same() -> None:
+    """
+    Grafana's own types take the dashboard, and nothing of it is lost on the way back.
+    """
+    sdk = pytest.importorskip("grafana_foundation_sdk.models.dashboard")
+    from grafana_foundation_sdk.cog import plugins
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+
+    plugins.register_default_plugins()
+    told = json.loads(grafana_dashboard(shop(), BOTH).text)
+
+    read = sdk.Dashboard.from_json(json.loads(json.dumps(told)))
+    back = json.loads(json.dumps(read, cls=JSONEncoder))
+
+    assert [] == sorted(_lost(told, back))
+    kinds = {type(target).__name__ for panel in read.panels for target in getattr(panel, "targets", None) or []}
+    assert {"Dataquery", "UnknownDataquery"} == kinds
+
+
+def _lost(told: Any, back: Any, path: str = "") -> set[str]:
+    """Where what came back is something else; what the types add is their default."""
+    if isinstance(told, dict):
+        lost: set[str] = set()
+        for key, value in told.items():
+            if key not in back:
+                lost |= set() if value in (None, "", False, [], {}) else {f"{path}.{key}"}
+            else:
+                lost |= _lost(value, back[key], f"{path}.{key}")
+        return lost
+    if isinstance(told, list):
+        if not isinstance(back, list) or len(told) != len(back):
+            return {path}
+        return {each for index, value in enumerate(told) for each in _lost(value, back[index], f"{path}[{index}]")}
+    return set() if told == back else {f"{path}: {told!r} became {back!r}"}
+
+
+def test_a_further_kpi_changes_no_other_panel() -> None:
+    """
+    Two exports are equal; the uid stays, and so do the ids of panels, each its own.
+    """
+    few, more = shop()[2:], shop()
+    first, again, further = (grafana_dashboard(kpis, BOTH) for kpis in (few, few, more))
+    ids = {panel["id"]: panel["title"] for panel in further.data["panels"]}
+
+    assert first.text == again.text
+    assert len(ids) == len(further.data["panels"])
+    assert {(panel["id"], panel["title"]) for panel in first.data["panels"]} <= ids.items()
+    assert "bizspan-kpis" == further.data["uid"]
+
+
+def test_panels_do_not_overlap() -> None:
+    """
+    Each panel has its place of the 24 columns.
+    """
+    taken: set[tuple[int, int]] = set()
+    for panel in grafana_dashboard(shop(), BOTH).data["panels"]:
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert at["x"] + at["w"] <= 24
+        assert not taken & cells
+        taken |= cells
+
+
+@needs_promtool
+def test_prometheus_takes_each_expression(tmp_path: Path) -> None:
+    """
+    What the panels ask parses.
+    """
+    asked = [
+        target["expr"] for panel in grafana_dashboard(shop()).data["panels"] for target in panel.get("targets", [])
+    ]
+    rules = [{"record": f"asked:{index}", "expr": text} for index, text in enumerate(asked)]
+
+    said = checked(yaml.safe_dump({"groups": [{"name": "asked", "rules": rules}]}), tmp_path)
+
+    assert f"SUCCESS: {len(asked)} rules found" in said
+
+
+@needs_promtool
+def test_panels_get_the_value_by_currency_and_group(tmp_path: Path) -> None:
+    """
+    The part of the target is by currency; groups below the minimum are not shown.
+    """
+    name = 'business_revenue_total{business_operation_name="checkout", business_revenue_currency="%s"%s}'
+    grown = {("EUR", ', geo_country_iso_code="DE"'): "0+5x2000", ("EUR", ""): "0x1500 1x500",
+             ("JPY", ', geo_country_iso_code="JP"'): "0+1x2000"}  # fmt: skip
+    dashboard = grafana_dashboard(shop())
+    (gauge,) = panels(dashboard, "revenue", "gauge")
+    by_country = panels(dashboard, "revenue", "bargauge")[1]
+    euro, yen, country = (target["expr"] for target in (*gauge["targets"], *by_country["targets"]))
+
+    ran = run(
+        "groups: []",
+        tmp_path,
+        {name % key: told for key, told in grown.items()},
+        expressions=[(text, 1890) for text in (euro, yen, country)],
+    )
+
+    assert ["of 10000 EUR", "of 5 JPY"] == [target["legendFormat"] for target in gauge["targets"]]
+    assert {(("currency", "EUR"),): pytest.approx(0.7201)} == ran.values[euro, 1890]
+    assert {(("currency", "JPY"),): 288.0} == ran.values[yen, 1890]
+    assert {
+        (("currency", "EUR"), ("geo_country_iso_code", "DE")): 7200.0,
+        (("currency", "JPY"), ("geo_country_iso_code", "JP")): 1440.0,
+    } == ran.values[country, 1890]
+
+
+def test_thresholds_follow_the_direction() -> None:
+    """
+    Below the target is red where up is good, and green where down is.
+    """
+    dashboard = grafana_dashboard(shop())
+    colours = {
+        name: [
+            step["color"]
+            for step in panels(dashboard, name, "gauge")[0]["fieldConfig"]["defaults"]["thresholds"]["steps"]
+        ]
+        for name in ("success", "slow")
+    }
+
+    assert {"success": ["red", "green"], "slow": ["green", "red"]} == colours
+    drawn = panels(dashboard, "success", "timeseries")[0]["fieldConfig"]["defaults"]
+    assert [None, 0.6] == [step["value"] for step in drawn["thresholds"]["steps"]]
+
+
+def test_a_kpi_of_operations_links_to_their_traces() -> None:
+    """
+    The link opens Explore with a query for spans of the operation, in the dashboard's time.
+    """
+    name = 'check"out $x } || {'
+    dashboard = grafana_dashboard(
+        [kpi("it", Count(operations(name, "other"))), kpi("signups", Count(events("signup")))]
+    )
+    links = panels(dashboard, "it")[0]["links"]
+
+    (link,) = links
+    asked = json.loads(unquote(link["url"].partition("&panes=")[2]))
+    assert {"from": "${__from}", "to": "${__to}"} == asked["t"]["range"]
+    assert "${traces}" == asked["t"]["datasource"]
+    assert (
+        '{ span.business.operation.name = "check\\"out \\x24x } || {" || span.business.operation.name = "other" }'
+        == asked["t"]["queries"][0]["query"]
+    )
+    assert [] == panels(dashboard, "signups")[0]["links"]
+
+
+def test_no_text_of_a_kpi_becomes_a_variable() -> None:
+    """
+    What Grafana would put a variable into is written otherwise: in titles, expressions and SQL.
+    """
+    nasty = "${__user.email} [[datasource]] $__from '\\"
+    told = kpi(
+        "it", Count(operations(nasty, segment=nasty)), owner=nasty, meaning=nasty, playbook="https://x.example/$__from"
+    )
+    dashboard = grafana_dashboard([told], BOTH)
+    ours = ("${prometheus}", "${clickhouse}", "${traces}", "${__from}", "${__to}", "${__org.id}")
+
+    left = dashboard.text
+    for variable in ours:
+        left = left.replace(variable, "")
+    assert ("$" not in left, "[[" not in left, "user.email" in left) == (True, True, True)
+
+
+def test_retention_and_conversion_of_money_say_why() -> None:
+    """
+    What is more than one statement is left to the commands that do it.
+    """
+    with pytest.raises(NotExpressible, match="bizspan kpi show"):
+        panel_sql(kpi("it", Retention(operations("a"))))
+    with pytest.raises(NotExpressible, match="bizspan kpi show"):
+        panel_sql(kpi("it", Sum(rates=Rates("EUR", "2026-03-01", {"USD": "0.92"}))))
+
+
+@pytest.mark.parametrize("uid", ["", "a b", "ä", "x" * 41])
+def test_a_uid_that_grafana_refuses_is_refused(uid: str) -> None:
+    """
+    The uid has letters, digits, dashes and underscores.
+    """
+    with pytest.raises(SetupError, match="uid has letters"):
+        DashboardOptions(uid=uid)
+
+
+SQL_KINDS = [name for name, (of, _) in DEFINITIONS.items() if not isinstance(of, Retention) and name != "converted"]
+
+
+@pytest.mark.skipif(not HAS_CHDB, reason=NO_CHDB)
+def test_panels_over_clickhouse_get_the_figures(tmp_path: Path) -> None:
+    """
+    Each statement gives, for the dashboard's time, what `evaluate` says of the same events, by group too.
+    """
+    told, points = _told()
+    sqlite = sqlite_store(tmp_path / "store.db", told, points)
+    clickhouse = ChdbSource()
+    clickhouse.load(told, points)
+    period = DAY_2026
+
+    for name in SQL_KINDS:
+        declared = declared_kpi(name)
+        for by in ((), declared.by):
+            answer = evaluate(declared, sqlite, period, by=by)
+            figures = answer.groups if by else answer.total
+            expected = {
+                (each.currency or "", *(value for _, value in each.group)): pytest.approx(
+                    float(each.value), abs=0.5001 * 10.0 ** -EXPONENTS[each.currency] if declared.is_money else 1e-9
+                )  # money there is rounded
+                for each in figures
+                if each.value is not None
+            }
+            sql = panel_sql(declared, by)
+            for variable, at in (("${__from}", period.since_ns), ("${__to}", period.until_ns)):
+                sql = sql.replace(variable, str(at // 1_000_000))
+            selected = sql.partition("\n")[0].removeprefix("SELECT ").split(", ")
+            columns = [column.rpartition(" AS ")[2].strip('"') for column in selected]
+            got: dict[Any, float] = {}
+            for row in clickhouse.ask(sql):
+                cells = dict(zip(columns, row, strict=True))
+                key = ((cells.get("currency") or ""), *(cells[fact] for fact in by))
+                if cells["value"] is not None:
+                    got[key] = float(cells["value"])
+            assert expected == got, (name, by, sql)
+
+
+def _told() -> tuple[list[Told], list[Point]]:
+    """A day of a shop: three currencies, retries, bots, and some that tell no country."""
+    minute = 60 * 1_000_000_000
+    told: list[Told] = []
+    for index in range(240):
+        outcome = ("success", "success", "failed")[index % 3]
+        country = ("DE", "AT", None, "FR")[index % 4]
+        currency, minor = (("EUR", 1999), ("JPY", 500), ("BHD", 12345))[index % 5 % 3]
+        facts: dict[str, Any] = {
+            names.OPERATION_NAME: ("basket", "checkout")[index % 2],
+            names.OPERATION_OUTCOME: outcome,
+            names.OPERATION_DURATION: index / 16,
+            names.CUSTOMER: f"c-{index % 17}",
+            names.ORDER: f"o-{index // 3}",
+            names.TRAFFIC: "bot" if index % 29 == 0 else "customer",
+            names.CURRENCY_KEYS[names.REVENUE]: currency,
+            names.MINOR_UNITS_KEYS[names.REVENUE]: minor + index,
+        }
+        if country:
+            facts[names.COUNTRY] = country
+        at = DAY_2026.since_ns + index * 5 * minute
+        told.append(Told(f"u-{index}", at, names.EVENT_OPERATION, facts, copies=1 + index % 2))
+        if index % 10 == 0:
+            refund = {names.CURRENCY_KEYS[names.REFUND]: currency, names.MINOR_UNITS_KEYS[names.REFUND]: 100 + index,
+                      names.ORDER: f"o-{index // 3}", names.COUNTRY: "DE"}  # fmt: skip
+            told.append(Told(f"r-{index}", at + 1, names.EVENT_REFUND, refund))
+        if index % 7 == 0:
+            answer = {names.FEEDBACK_NAME: "nps", names.FEEDBACK_SCORE: float(index % 11), names.COUNTRY: "AT"}
+            told.append(Told(f"f-{index}", at + 2, names.EVENT_FEEDBACK, answer))
+        if index % 6 == 0:
+            told.append(Told(f"s-{index}", at - minute, "signup", {names.CUSTOMER: f"c-{index % 17}"}))
+    points = [
+        Point(DAY_2026.until_ns - 10 * minute, "mrr", 100.0 + index, service, {names.PLAN: plan, **money})
+        for index, (service, plan, money) in enumerate(
+            (service, plan, {names.CURRENCY_KEYS[names.VALUE]: "EUR"})
+            for service in ("shop", "worker")
+            for plan in ("pro", "free")
+        )
+    ]
+    return told, points
