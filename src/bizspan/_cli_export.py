@@ -10,13 +10,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from bizspan._cli_declared import Found, add_arguments, everything
 from bizspan.errors import SetupError
 
 if TYPE_CHECKING:
     from bizspan.kpi import KPI
+    from bizspan.kpi._catalogue import Declared
 
 _WELL, _NOTHING, _USAGE = 0, 1, 2
 _NO_KPI: Final = "no KPI is declared; add [tool.bizspan.kpi.NAME] to pyproject.toml, or pass --module."
@@ -28,10 +29,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the actions and their options."""
     actions = parser.add_subparsers(dest="action", metavar="WHAT", required=True)
     prometheus = actions.add_parser("prometheus", help="recording and alert rules for each KPI")
-    for action in (prometheus,):
+    grafana = actions.add_parser("grafana", help="a dashboard with a row for each KPI")
+    catalogue = actions.add_parser("catalogue", help="a page of every fact, metric, event, operation, feature and KPI")
+    for action in (prometheus, grafana, catalogue):
         add_arguments(action)
         action.add_argument("--output", metavar="FILE", help="where to write it (default: print it)")
-    for action in (prometheus,):
+    for action in (prometheus, grafana):
         action.add_argument("--kpi", action="append", default=[], metavar="NAME", help="this one; may be repeated")
         action.add_argument(
             "--gauge",
@@ -49,6 +52,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     prometheus.add_argument(
         "--severity", default="warning", metavar="TEXT", help="the alerts' label (default: warning)"
     )
+    grafana.add_argument(
+        "--source", choices=("prometheus", "clickhouse", "both"), default="prometheus", help="default: prometheus"
+    )
+    grafana.add_argument("--uid", default="bizspan-kpis", help="what Grafana knows it by (default: bizspan-kpis)")
+    grafana.add_argument("--title", default="KPIs", metavar="TEXT", help="of the dashboard (default: KPIs)")
+    catalogue.add_argument("--format", choices=("md", "html"), default="md", help="default: md")
     parser.epilog = "Exit code: 0 it was written, 1 no KPI can be exported, 2 wrong arguments or a wrong file."
 
 
@@ -76,8 +85,61 @@ def _prometheus(options: argparse.Namespace, found: Found, show: Show) -> int:
     return _written(options, rules.text, rules.skipped, len(kpis), show)
 
 
+def _grafana(options: argparse.Namespace, found: Found, show: Show) -> int:
+    from bizspan.kpi._grafana import SOURCES, DashboardOptions, Source, grafana_dashboard
+
+    kpis = _chosen(options, found)
+    sources: tuple[Source, ...] = tuple(each for each in SOURCES if options.source in (each, "both"))
+    chosen = DashboardOptions(
+        sources, options.uid, options.title, _axes(found.calendar.time_zone), _gauges(options.gauge)
+    )
+    dashboard = grafana_dashboard(kpis, chosen)
+    return _written(options, dashboard.text, dashboard.skipped, len(kpis), show)
+
+
+def _axes(time_zone: str) -> str:
+    return "utc" if time_zone == "UTC" else time_zone
+
+
+def _catalogue(options: argparse.Namespace, found: Found, show: Show) -> int:
+    from bizspan.kpi._catalogue import catalogue
+    from bizspan.kpi._catalogue_text import as_html, as_markdown
+
+    sections = catalogue(found.kpis.values(), found.vocabularies, _declared(found))
+    return _written(options, as_html(sections) if options.format == "html" else as_markdown(sections), {}, 0, show)
+
+
+def _declared(found: Found) -> Declared:
+    """Operations, features and metrics of the configuration file, and where they are."""
+    from bizspan.kpi._catalogue import Declared
+
+    operations: dict[str, tuple[str, ...]] = {}
+    features: dict[str, tuple[str, ...]] = {}
+    if found.loaded is None:
+        return Declared()
+
+    def at(place: dict[str, tuple[str, ...]], name: object, where: str) -> None:
+        if isinstance(name, str) and name:
+            place[name] = (*place.get(name, ()), where)
+
+    routes: Mapping[str, object] = found.loaded.requests.get("routes", {})
+    for route, told in routes.items():
+        table = cast("Mapping[str, object]", told) if isinstance(told, Mapping) else {"operation": told}
+        at(operations, table.get("operation"), route)
+        at(features, table.get("feature"), route)
+    for function, told in found.loaded.operations.items():
+        at(operations, told.get("name") or function.rpartition(":")[2].rpartition(".")[2], function)
+        at(features, told.get("facts", {}).get("feature"), function)
+    for task, name in found.loaded.tasks.items():
+        at(operations, name, task)
+    metrics = found.loaded.configure.get("metric_dimensions") or {}
+    return Declared(operations, features, {name: tuple(facts or ()) for name, facts in metrics.items()})
+
+
 _ACTIONS: Final[Mapping[str, Callable[[argparse.Namespace, Found, Show], int]]] = {
     "prometheus": _prometheus,
+    "grafana": _grafana,
+    "catalogue": _catalogue,
 }
 
 

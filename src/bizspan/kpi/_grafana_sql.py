@@ -22,11 +22,12 @@ from bizspan.kpi._promql import NotExpressible
 # Moments that no dashboard shows, far from each other: where they come out, Grafana's variables go in.
 _SINCE, _UNTIL, _NOW = 3_000_000_000_000_000_000, 5_000_000_000_000_000_000, 8_000_000_000_000_000_000
 _NEAR: Final = 900_000_000_000_000_000
-_WRITTEN: Final[Mapping[int, str]] = {
+_DASHBOARD: Final[Mapping[int, str]] = {
     _SINCE: "toInt64(${__from}) * 1000000",
     _UNTIL: "toInt64(${__to}) * 1000000",
     _NOW: "toUnixTimestamp64Nano(now64(9))",
 }
+_NAMED: Final[Mapping[int, str]] = {_SINCE: "{since:Int64}", _UNTIL: "{until:Int64}", _NOW: "{now:Int64}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +122,26 @@ def _scale() -> str:
 _SCALE: Final = _scale()
 
 
-def _text(statement: Statement) -> str:
-    """A statement with its values in it, and Grafana's variables for its times."""
+def named_sql(kpi: KPI) -> tuple[tuple[str, str], ...]:
+    """
+    What gives a KPI's value in ClickHouse, with the parameters ``since``, ``until`` and ``now`` in nanoseconds; nothing
+    for a retention, whose statement is of certain cohorts.
+
+    Args:
+        kpi: Which one.
+    """
+    if isinstance(kpi.of, Retention):
+        return ()
+    told = statements(kpi, _Nowhere(), Period(_SINCE, _UNTIL), as_of_ns=_NOW)
+    return tuple((each.what, _text(each, _NAMED)) for each in told if each.what in ("value", "of", "to"))
+
+
+def _text(statement: Statement, moments: Mapping[int, str] = _DASHBOARD) -> str:
+    """A statement with its values in it, and these words for its times."""
     dialect = statement.dialect
     written = {
-        dialect.placeholder(name, value): _value(dialect, value) for name, value in statement.parameters.items()
+        dialect.placeholder(name, value): _value(dialect, value, moments)
+        for name, value in statement.parameters.items()
     }  # fmt: skip
     if not written:
         return statement.sql
@@ -133,13 +149,13 @@ def _text(statement: Statement) -> str:
     return re.sub(pattern, lambda found: written[found[0]], statement.sql)
 
 
-def _value(dialect: Dialect, value: str | int | float) -> str:
+def _value(dialect: Dialect, value: str | int | float, moments: Mapping[int, str]) -> str:
     if isinstance(value, str):
         # Grafana puts variables where it finds $ or [[, in a text too.
         return dialect.literal(value).replace("$", "\\x24").replace("[", "\\x5b")
     if isinstance(value, int):
-        for moment, text in _WRITTEN.items():
+        for moment, text in moments.items():
             if abs(value - moment) < _NEAR:
                 distance = value - moment
-                return f"({text}{f' {distance:+d}' if distance else ''})"
+                return f"({text} {'+' if distance > 0 else '-'} {abs(distance)})" if distance else f"({text})"
     return dialect.literal(value)
