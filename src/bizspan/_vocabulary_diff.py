@@ -122,12 +122,12 @@ def _allowed(old: Attribute, new: Attribute, change: Callable[[str, bool, str], 
     if after is None:
         yield change("allowed", False, "any value is taken from now on")
     elif before is None:
-        yield change("allowed", True, f"only {_listed(after)} are taken from now on")
+        yield change("allowed", True, f"taken from now on: only {_listed(after)}")
     else:
         if before - after:
-            yield change("allowed", True, f"{_listed(before - after)} are no longer taken")
+            yield change("allowed", True, f"no longer taken: {_listed(before - after)}")
         if after - before:
-            yield change("allowed", False, f"{_listed(after - before)} are taken as well")
+            yield change("allowed", False, f"taken as well: {_listed(after - before)}")
 
 
 def _listed(values: set[Any]) -> str:
