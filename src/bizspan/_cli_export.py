@@ -132,7 +132,7 @@ def _declared(found: Found) -> Declared:
         at(features, told.get("facts", {}).get("feature"), function)
     for task, name in found.loaded.tasks.items():
         at(operations, name, task)
-    metrics = found.loaded.configure.get("metric_dimensions") or {}
+    metrics: Mapping[str, Iterable[str] | None] = found.loaded.configure.get("metric_dimensions") or {}
     return Declared(operations, features, {name: tuple(facts or ()) for name, facts in metrics.items()})
 
 

@@ -56,13 +56,14 @@ def read_vocabularies(path: str | Path) -> tuple[Vocabulary, ...]:
         raise SetupError(f"{path}: it can't be read ({error.strerror}).") from None
     except (ValueError, RecursionError) as error:
         raise SetupError(f"{path}: it is no JSON ({error}).") from None
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
+    told: Mapping[str, Any] = cast("Mapping[str, Any]", document) if isinstance(document, dict) else {}
+    if told.get("format") != FORMAT:
         raise SetupError(
             f"{path}: it is no saved vocabulary of format {FORMAT}; save one with"
             " `bizspan vocabulary show --format json`."
         )
     try:
-        return tuple(_read(each) for each in document["vocabularies"])
+        return tuple(_read(each) for each in told["vocabularies"])
     except (KeyError, TypeError, AttributeError) as error:
         raise SetupError(f"{path}: a part is missing or is something else ({error}).") from None
     except SetupError as error:
@@ -75,4 +76,5 @@ def _read(told: Mapping[str, Any]) -> Vocabulary:
 
 
 def _attribute(told: dict[str, Any]) -> Attribute:
-    return Attribute(**{**told, "type": _TYPES[told["type"]]})
+    told["type"] = _TYPES[told["type"]]
+    return Attribute(**told)

@@ -26,7 +26,7 @@ SHOP = Vocabulary(
 
 
 def kpi(name: str, of: Any, **options: Any) -> KPI:
-    told = {"owner": "sales", "meaning": f"What {name} means.", "vocabulary": SHOP, **options}
+    told: dict[str, Any] = {"owner": "sales", "meaning": f"What {name} means.", "vocabulary": SHOP, **options}
     return KPI(name, of, **told)
 
 

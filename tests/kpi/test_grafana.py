@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
 import pytest
-import yaml
 
 from bizspan import names
 from bizspan._currencies import EXPONENTS
@@ -38,7 +37,7 @@ from bizspan.kpi._grafana_sql import panel_sql
 from bizspan.kpi._promql import NotExpressible
 from tests.kpi.cases import DEFINITIONS
 from tests.kpi.cases import kpi as declared_kpi
-from tests.kpi.promtool import checked, needs_promtool, run
+from tests.kpi.promtool import as_yaml, checked, needs_promtool, run
 from tests.kpi.stores import HAS_CHDB, NO_CHDB, ChdbSource, Point, Told, sqlite_store
 
 DAY_2026 = Calendar().read("2026-03-02", 0)
@@ -64,7 +63,8 @@ KINDS: dict[str, tuple[Definition, dict[str, Any]]] = {
 
 
 def kpi(name: str, of: Definition, **options: Any) -> KPI:
-    return KPI(name, of, **{"owner": "sales", "meaning": f"What {name} means.", **options})
+    told: dict[str, Any] = {"owner": "sales", "meaning": f"What {name} means.", **options}
+    return KPI(name, of, **told)
 
 
 def shop() -> list[KPI]:
@@ -132,24 +132,31 @@ def test_the_foundation_sdk_reads_and_writes_the_same() -> None:
     back = json.loads(json.dumps(read, cls=JSONEncoder))
 
     assert [] == sorted(_lost(told, back))
-    kinds = {type(target).__name__ for panel in read.panels for target in getattr(panel, "targets", None) or []}
+    targets: list[Any] = [target for panel in read.panels for target in _targets(panel)]
+    kinds = {type(target).__name__ for target in targets}
     assert {"Dataquery", "UnknownDataquery"} == kinds
+
+
+def _targets(panel: Any) -> list[Any]:
+    found: list[Any] | None = getattr(panel, "targets", None)
+    return found or []
 
 
 def _lost(told: Any, back: Any, path: str = "") -> set[str]:
     """Where what came back is something else; what the types add is their default."""
     if isinstance(told, dict):
         lost: set[str] = set()
-        for key, value in told.items():
+        for key, value in cast("dict[str, Any]", told).items():
             if key not in back:
                 lost |= set() if value in (None, "", False, [], {}) else {f"{path}.{key}"}
             else:
                 lost |= _lost(value, back[key], f"{path}.{key}")
         return lost
     if isinstance(told, list):
-        if not isinstance(back, list) or len(told) != len(back):
+        items: list[Any] = told
+        if len(items) != len(back):
             return {path}
-        return {each for index, value in enumerate(told) for each in _lost(value, back[index], f"{path}[{index}]")}
+        return {each for index, value in enumerate(items) for each in _lost(value, back[index], f"{path}[{index}]")}
     return set() if told == back else {f"{path}: {told!r} became {back!r}"}
 
 
@@ -190,7 +197,7 @@ def test_prometheus_takes_each_expression(tmp_path: Path) -> None:
     ]
     rules = [{"record": f"asked:{index}", "expr": text} for index, text in enumerate(asked)]
 
-    said = checked(yaml.safe_dump({"groups": [{"name": "asked", "rules": rules}]}), tmp_path)
+    said = checked(as_yaml({"groups": [{"name": "asked", "rules": rules}]}), tmp_path)
 
     assert f"SUCCESS: {len(asked)} rules found" in said
 

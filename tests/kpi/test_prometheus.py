@@ -34,7 +34,8 @@ LATER = MONTH + DAY
 
 
 def kpi(name: str, of: Definition, **options: Any) -> KPI:
-    return KPI(name, of, **{"owner": "sales", "meaning": f"What {name} means.", **options})
+    told: dict[str, Any] = {"owner": "sales", "meaning": f"What {name} means.", **options}
+    return KPI(name, of, **told)
 
 
 def rate(of: str, country: str = "") -> Ratio:

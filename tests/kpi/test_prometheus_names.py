@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -58,11 +59,12 @@ IN_EURO = {"revenue", "revenue_of_all", "revenue_of_events", "refunds", "costs",
 
 def tell() -> None:
     """A minute of a shop."""
-    for revenue, facts in (
+    told: tuple[tuple[str, dict[str, Any]], ...] = (
         ("10.50", {"country": "DE", "gift": True, "items": 3}),
         ("20.00", {"country": "DE", "gift": False, "items": 3}),
         ("30.00", {"country": "AT", "plan": "pro"}),
-    ):
+    )
+    for revenue, facts in told:
         with bizspan.operation("checkout", **facts) as op:
             op.revenue(revenue, "EUR")
             op.cost("1", "EUR")

@@ -42,7 +42,7 @@ class RuleOptions:
         gauges: How Prometheus calls gauges whose unit is not empty: ``{"stock.value": "stock_value_EUR"}``.
 
     Raises:
-        SetupError: When a change is not between 0.01 and 10, or is no drop at all.
+        SetupError: When a change is not a part from 0.01 up to 1.
     """
 
     volume_change: float = 0.5
