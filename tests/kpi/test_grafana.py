@@ -153,7 +153,7 @@ def _lost(told: Any, back: Any, path: str = "") -> set[str]:
                 lost |= _lost(value, back[key], f"{path}.{key}")
         return lost
     if isinstance(told, list):
-        items: list[Any] = told
+        items: list[Any] = cast("Any", told)
         if len(items) != len(back):
             return {path}
         return {each for index, value in enumerate(items) for each in _lost(value, back[index], f"{path}[{index}]")}

@@ -220,13 +220,16 @@ TARGETS = (
     kpi("mrr", Recurring("mrr"), target={"EUR": 1000}),
     kpi("average", Ratio(Sum(of=operations("checkout")), Count(operations("checkout"))), target={"EUR": "4"}),
     kpi("younger", Count(events("younger")), target=1_000_000, per="week"),
+    kpi("gone", Count(events("gone"))),
+    kpi("rare", Count(events("rare"))),
 )
 
 
 @needs_promtool
 def test_a_missed_target_fires_by_currency(tmp_path: Path) -> None:
     """
-    What is below its target, or above where down is good, fires once its period has gone by; few records do not.
+    What is below its target, or above where down is good, fires once its period has gone by; few records do not. In the
+    first weeks, yesterday's hour says whether data is missing.
     """
     buckets = {0.5: 1.2, 1.0: 6, 2.5: 9, 5.0: 10, "+Inf": 10}
     series = {
@@ -238,6 +241,8 @@ def test_a_missed_target_fires_by_currency(tmp_path: Path) -> None:
         duration("few", "failed"): f"0x{2 * DAY} 1x{DAY}",
         'mrr{business_value_currency="EUR"}': f"999x{3 * DAY}",
         happened("younger"): steady(1, 3 * DAY),
+        happened("gone"): steady(1, 2 * DAY - 120),
+        happened("rare"): steady(0.01, 2 * DAY - 120),
         **{
             f'business_operation_duration_seconds_bucket{{business_operation_name="checkout", le="{bound}"}}': steady(
                 count, 3 * DAY
@@ -251,12 +256,13 @@ def test_a_missed_target_fires_by_currency(tmp_path: Path) -> None:
         prometheus_rules(TARGETS).text,
         tmp_path,
         series,
-        alerts=[("KpiTargetMissed", early), ("KpiTargetMissed", late)],
+        alerts=[("KpiTargetMissed", early), ("KpiTargetMissed", late), ("KpiNoData", late)],
     )
 
     always = [("average", "EUR"), ("conversion", ""), ("mrr", "EUR"), ("slow", "")]
     assert always == ran.firing("KpiTargetMissed", early)
     assert sorted([*always, ("revenue", "EUR")]) == ran.firing("KpiTargetMissed", late)
+    assert [("gone", "")] == ran.firing("KpiNoData", late)
     (missed,) = [each for each in ran.alerts["KpiTargetMissed", late] if each.labels["kpi"] == "revenue"]
     assert (
         "7200 EUR in the last 24 hours; the target is at least 10000 EUR, 900000 JPY."
