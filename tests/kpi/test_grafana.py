@@ -33,7 +33,7 @@ from bizspan.kpi import (
     refunds,
 )
 from bizspan.kpi._grafana import Dashboard, DashboardOptions, grafana_dashboard
-from bizspan.kpi._grafana_sql import panel_sql
+from bizspan.kpi._grafana_sql import panel_sql, trend_sql
 from bizspan.kpi._promql import NotExpressible
 from tests.kpi.cases import DEFINITIONS
 from tests.kpi.cases import kpi as declared_kpi
@@ -108,6 +108,7 @@ def test_clickhouse_shows_what_metrics_cannot() -> None:
 
     assert ["retained"] == [*dashboard.skipped]
     assert ["of the time shown", "by segment, events", "by country, events"] == titles(dashboard, "conversion")
+    assert ["of the time shown", "by day, events", "by segment, events"] == titles(dashboard, "average")[:3]
     said = {
         panel["datasource"]["type"]: panel["description"].split("\n\n")[2] for panel in panels(dashboard, "revenue")
     }
@@ -344,6 +345,44 @@ def test_panels_over_clickhouse_get_the_figures(tmp_path: Path) -> None:
                 if cells["value"] is not None:
                     got[key] = float(cells["value"])
             assert expected == got, (name, by, sql)
+
+
+@pytest.mark.skipif(not HAS_CHDB, reason=NO_CHDB)
+def test_trends_over_clickhouse_are_of_the_calendars_days(tmp_path: Path) -> None:
+    """
+    Each day of the KPIs' time zone has the value that `evaluate` gives for it.
+    """
+    told, _ = _told()
+    sqlite = sqlite_store(tmp_path / "store.db", told)
+    clickhouse = ChdbSource()
+    clickhouse.load(told)
+    tokyo = Calendar("Asia/Tokyo")
+    compared = 0
+
+    for name in SQL_KINDS:
+        declared = declared_kpi(name)
+        try:
+            sql = trend_sql(declared, "Asia/Tokyo")
+        except NotExpressible:
+            continue
+        compared += 1
+        expected: dict[Any, Any] = {}
+        for day in tokyo.split(DAY_2026, "day"):
+            answer = evaluate(declared, sqlite, day, by=())
+            start = tokyo.around(day.since_ns, "day").since_ns // 1_000_000_000
+            rounding = 0.5001 if declared.is_money else 1e-9
+            expected |= {
+                (start, each.currency): pytest.approx(float(each.value), abs=rounding)
+                for each in answer.total
+                if each.value is not None and each.n
+            }
+        for variable, at in (("${__from}", DAY_2026.since_ns), ("${__to}", DAY_2026.until_ns)):
+            sql = sql.replace(variable, str(at // 1_000_000))
+        rows = clickhouse.ask(f"SELECT toUnixTimestamp(time) AS at, * FROM (\n{sql}\n)")
+        got = {(int(row[0]), row[2] if len(row) == 4 else ""): float(row[-1]) for row in rows if row[-1] is not None}
+        assert expected == got, (name, sql)
+
+    assert compared > 20
 
 
 def _told() -> tuple[list[Told], list[Point]]:

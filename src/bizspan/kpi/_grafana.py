@@ -15,7 +15,7 @@ from zlib import crc32
 from bizspan import names
 from bizspan.errors import SetupError
 from bizspan.kpi._definition import Recurring
-from bizspan.kpi._grafana_sql import panel_sql
+from bizspan.kpi._grafana_sql import panel_sql, trend_sql
 from bizspan.kpi._kpi import KPI
 from bizspan.kpi._promql import NotExpressible, Promql, operations_of, quoted
 
@@ -320,16 +320,28 @@ class _ClickHouse(_Panels):
 
     def lines(self) -> list[list[Node]]:
         options = {"showHeader": True, "cellHeight": "sm"}
-        now = self.panel("of the time shown", "table", (6, 8), [self.target(panel_sql(self.kpi))], options=options)
-        width = (_WIDTH - 6) // max(1, len(self.by))
-        panels = [now]
+        now = self.panel("of the time shown", "table", (8, 7), [self.target(panel_sql(self.kpi))], options=options)
+        panels: list[Node] = []
+        width = _WIDTH // max(1, len(self.by))
         for name in self.by:
             targets = [self.target(panel_sql(self.kpi, (name,)))]
             note = "" if self.is_gauge else f"Groups below {self.kpi.minimum_group} are not shown."
-            panels.append(
-                self.panel(f"by {_plain(name)}, events", "table", (width, 8), targets, options=options, note=note)
-            )
-        return [panels]
+            what = f"by {_plain(name)}, events"
+            panels.append(self.panel(what, "table", (width, 8), targets, options=options, note=note))
+        return [[now, *self.trend()], *([panels] if panels else [])]
+
+    def trend(self) -> list[Node]:
+        zone = self.options.time_zone
+        try:
+            sql = trend_sql(self.kpi, "UTC" if zone in ("browser", "utc") else zone)
+        except NotExpressible:
+            return []
+        what = f"by {'hour' if self.kpi.per == 'hour' else 'day'}, events"
+        note = "The first and the last lie in the time shown in part."
+        custom = {"drawStyle": "bars", "fillOpacity": 60}
+        fields: Node = {"defaults": {**self.field(), "color": {"mode": "palette-classic"}, "custom": custom}}
+        target = {**self.target(sql), "queryType": "timeseries", "format": 0}
+        return [self.panel(what, "timeseries", (16, 7), [target], fieldConfig={**fields, "overrides": []}, note=note)]
 
     def field(self) -> Node:
         plain = super().field()

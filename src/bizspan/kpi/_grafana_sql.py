@@ -13,14 +13,16 @@ from bizspan._currencies import EXPONENTS
 from bizspan.errors import SetupError
 from bizspan.kpi._calendar import Period
 from bizspan.kpi._definition import AverageOrderValue, Conversion, Ratio, Recurring, Retention, Sum
-from bizspan.kpi._dialect import CLICKHOUSE, Dialect
+from bizspan.kpi._dialect import CLICKHOUSE, ClickHouse, Dialect
 from bizspan.kpi._emit import Statement
 from bizspan.kpi._evaluate import statements
+from bizspan.kpi._facts import Fact
 from bizspan.kpi._kpi import KPI, is_converted
 from bizspan.kpi._promql import NotExpressible
 
 # Moments that no dashboard shows, far from each other: where they come out, Grafana's variables go in.
 _SINCE, _UNTIL, _NOW = 3_000_000_000_000_000_000, 5_000_000_000_000_000_000, 8_000_000_000_000_000_000
+_BUCKET: Final = "bizspan.bucket"
 _NEAR: Final = 900_000_000_000_000_000
 _DASHBOARD: Final[Mapping[int, str]] = {
     _SINCE: "toInt64(${__from}) * 1000000",
@@ -41,9 +43,30 @@ class _Nowhere:
         raise SetupError("there is no source to ask.")
 
 
+@dataclass(frozen=True, slots=True)
+class _Bucketed(ClickHouse):
+    """
+    ClickHouse with one more fact: the hour or day that an event lies in.
+
+    Args:
+        unit: ``Hour`` or ``Day``.
+        zone: Whose.
+    """
+
+    unit: str = "Day"
+    zone: str = "UTC"
+
+    def fact(self, fact: Fact) -> str:
+        """A fact of an event."""
+        if fact.key == _BUCKET:
+            return f"toString(toUnixTimestamp(toStartOf{self.unit}(Timestamp, {self.literal(self.zone)})))"
+        return ClickHouse.fact(self, fact)
+
+
 def panel_sql(kpi: KPI, by: tuple[str, ...] = ()) -> str:
     """
-    One statement with the columns ``currency`` (of money), the facts, ``value``, and ``n`` where records are counted.
+    One statement with the columns ``currency`` (of money), the facts, ``value``, ``n`` where records are counted, and
+    the target where there is one and no breakdown.
 
     Groups below the KPI's minimum are left out.
 
@@ -54,18 +77,61 @@ def panel_sql(kpi: KPI, by: tuple[str, ...] = ()) -> str:
     Raises:
         NotExpressible: When it takes more than one statement.
     """
-    if isinstance(kpi.of, Retention):
-        raise NotExpressible("its cohorts need a calendar: `bizspan kpi show` has them.")
-    if is_converted(kpi.of):
-        raise NotExpressible("it is converted by rates of yours: `bizspan kpi show` does that.")
-    told = statements(kpi, _Nowhere(), Period(_SINCE, _UNTIL), by=by, as_of_ns=_NOW)
-    of = {each.what: each for each in told}
+    of = _asked(kpi, _Nowhere(), by)
     keys = [f"g{index}" for index in range(len(by))]
     shown = [f'{key} AS "{name}"' for key, name in zip(keys, by, strict=True)]
     inner, has_currency, has_n = _inner(kpi, of, keys)
     columns = [*(["currency"] if has_currency else []), *shown, "value", *(["n"] if has_n else [])]
+    target = [] if by else _target(kpi, has_currency)
     least = f"\nWHERE n >= {kpi.minimum_group}" if by and has_n else ""
-    return f"SELECT {', '.join(columns)}\nFROM (\n{inner}\n){least}\nORDER BY {'value DESC' if by else columns[0]}"
+    order = "value DESC" if by else columns[0]
+    return f"SELECT {', '.join((*columns, *target))}\nFROM (\n{inner}\n){least}\nORDER BY {order}"
+
+
+def trend_sql(kpi: KPI, time_zone: str) -> str:
+    """
+    One statement with the columns ``time``, ``currency`` (of money) and ``value``: of each day, or of each hour where
+    the target is for an hour.
+
+    Args:
+        kpi: Which one.
+        time_zone: Whose days.
+
+    Raises:
+        NotExpressible: When a day's value is not that of its records.
+    """
+    match kpi.of:
+        case Recurring():
+            raise NotExpressible("a gauge has its trend in Prometheus.")
+        case Conversion(reentry="first"):
+            raise NotExpressible("the first entry of each period is another question for each day.")
+        case Sum(dated="order") | Ratio(of=Sum(dated="order")) | Ratio(to=Sum(dated="order")):
+            raise NotExpressible("refunds by the order's date are not of the day they were told.")
+        case _:
+            dialect = _Bucketed(unit="Hour" if kpi.per == "hour" else "Day", zone=time_zone)
+    inner, has_currency, _ = _inner(kpi, _asked(kpi, _Nowhere(dialect), (_BUCKET,)), ["g0"])
+    columns = ["toDateTime(toUInt32(g0)) AS time", *(["currency"] if has_currency else []), "value"]
+    return f"SELECT {', '.join(columns)}\nFROM (\n{inner}\n)\nORDER BY time"
+
+
+def _asked(kpi: KPI, where: _Nowhere, by: tuple[str, ...]) -> Mapping[str, Statement]:
+    """The statements that a panel is made from, by what they give."""
+    if isinstance(kpi.of, Retention):
+        raise NotExpressible("its cohorts need a calendar: `bizspan kpi show` has them.")
+    if is_converted(kpi.of):
+        raise NotExpressible("it is converted by rates of yours: `bizspan kpi show` does that.")
+    told = statements(kpi, where, Period(_SINCE, _UNTIL), by=by, as_of_ns=_NOW)
+    return {each.what: each for each in told}
+
+
+def _target(kpi: KPI, has_currency: bool) -> list[str]:
+    if not kpi.targets:
+        return []
+    name = f'"target per {kpi.per}"' if kpi.per else '"target"'
+    if not has_currency or "" in kpi.targets:
+        return [f"{next(iter(kpi.targets.values())):f} AS {name}"]
+    told = ", ".join(f"currency = '{code}', {amount:f}" for code, amount in kpi.targets.items())
+    return [f"multiIf({told}, NULL) AS {name}"]
 
 
 def _inner(kpi: KPI, of: Mapping[str, Statement], keys: list[str]) -> tuple[str, bool, bool]:
