@@ -47,29 +47,28 @@ def conversion(writer: Writer, definition: Conversion, what: str) -> Statement:
         reached = f"min({_at(number)}) OVER (PARTITION BY subject, attempt) AS time{number}"
         tables[f"reached{number}"] = f"SELECT {told}, {reached}\n  FROM reached{number - 1}"
         told += f", time{number}"
+    # Under names of their own: an alias that is also a column's name is taken for the aggregate by ClickHouse.
     times = [
-        f"min({_at(1)}) AS time1",
-        *(f"min(time{number}) AS time{number}" for number in range(2, last)),
-        f"min({_at(last)}) AS time{last}",
+        f"min({_at(1)}) AS at1",
+        *(f"min(time{number}) AS at{number}" for number in range(2, last)),
+        f"min({_at(last)}) AS at{last}",
     ]
     groups = "".join(
-        f"max(CASE WHEN step = 1 AND entry = attempt THEN {each} END) AS {each}, " for each in writer.groups
+        f"max(CASE WHEN step = 1 AND entry = attempt THEN {alias} END) AS of_{alias}, " for alias in writer.groups
     )
     tables["paths"] = (
         f"SELECT subject, attempt, {groups}{', '.join(times)}\n  FROM reached{last - 1}\n  GROUP BY subject, attempt"
     )
     # The earliest of a step decides: when it is outside the window, so are all others.
     window = emit.bind(definition.window_ns)
-    counts = ", ".join(
-        f"sum({flag(f'time{number} <= time1 + {window}')}) AS n{number}" for number in range(1, last + 1)
-    )
-    is_open = (
-        f"(time{last} IS NULL OR time{last} > time1 + {window}) AND time1 + {window} >= {emit.bind(asked.as_of_ns)}"
-    )
+    counts = ", ".join(f"sum({flag(f'at{number} <= at1 + {window}')}) AS n{number}" for number in range(1, last + 1))
+    is_open = f"(at{last} IS NULL OR at{last} > at1 + {window}) AND at1 + {window} >= {emit.bind(asked.as_of_ns)}"
+    kept = "".join(f"of_{alias} AS {alias}, " for alias in writer.groups)
     select = (
-        f"SELECT {writer.by()}{counts}, sum({flag(is_open)}) AS pending\nFROM paths\n"
-        f"WHERE time1 < {emit.bind(writer.until_ns)}{writer.group_by()}"
+        f"SELECT {kept}{counts}, sum({flag(is_open)}) AS pending\nFROM paths\nWHERE at1 < {emit.bind(writer.until_ns)}"
     )
+    if writer.groups:
+        select += "\nGROUP BY " + ", ".join(f"of_{alias}" for alias in writer.groups)
     cells: list[tuple[str, Cell]] = [*((f"n{number}", "int") for number in range(1, last + 1)), ("pending", "int")]
     return emit.statement(what, tables, select, writer.cells(*cells))
 
