@@ -56,6 +56,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--source", choices=("prometheus", "clickhouse", "both"), default="prometheus", help="default: prometheus"
     )
     grafana.add_argument("--uid", default="bizspan-kpis", help="what Grafana knows it by (default: bizspan-kpis)")
+    grafana.add_argument("--table", metavar="NAME", help="ClickHouse's table of logs (default: otel_logs)")
     grafana.add_argument("--title", default="KPIs", metavar="TEXT", help="of the dashboard (default: KPIs)")
     catalogue.add_argument("--format", choices=("md", "html"), default="md", help="default: md")
     parser.epilog = "Exit code: 0 it was written, 1 no KPI can be exported, 2 wrong arguments or a wrong file."
@@ -86,13 +87,14 @@ def _prometheus(options: argparse.Namespace, found: Found, show: Show) -> int:
 
 
 def _grafana(options: argparse.Namespace, found: Found, show: Show) -> int:
+    from bizspan.kpi import CLICKHOUSE, ClickHouse
     from bizspan.kpi._grafana import SOURCES, DashboardOptions, Source, grafana_dashboard
 
     kpis = _chosen(options, found)
     sources: tuple[Source, ...] = tuple(each for each in SOURCES if options.source in (each, "both"))
-    chosen = DashboardOptions(
-        sources, options.uid, options.title, _axes(found.calendar.time_zone), _gauges(options.gauge)
-    )
+    tables = ClickHouse(table=options.table) if options.table else CLICKHOUSE
+    zone = _axes(found.calendar.time_zone)
+    chosen = DashboardOptions(sources, options.uid, options.title, zone, _gauges(options.gauge), tables)
     dashboard = grafana_dashboard(kpis, chosen)
     return _written(options, dashboard.text, dashboard.skipped, len(kpis), show)
 

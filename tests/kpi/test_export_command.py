@@ -113,9 +113,10 @@ def test_a_file_is_written_as_a_whole(folder: Path) -> None:
     """
     path = folder / "dashboard.json"
     path.write_text("old", encoding="utf-8")
-    first = export(folder, "grafana", "--source", "both", "--uid", "shop", "--title", "Shop", "--output", str(path))
+    words = ("grafana", "--source", "both", "--uid", "shop", "--title", "Shop", "--table", "told.logs")
+    first = export(folder, *words, "--output", str(path))
     told = path.read_bytes()
-    second = export(folder, "grafana", "--source", "both", "--uid", "shop", "--title", "Shop", "--output", str(path))
+    second = export(folder, *words, "--output", str(path))
 
     assert (0, f"{path} written\n", "") == (first.returncode, first.stdout, first.stderr)
     assert told == path.read_bytes()
@@ -131,6 +132,8 @@ def test_a_file_is_written_as_a_whole(folder: Path) -> None:
     titles = [panel["title"] for panel in dashboard["panels"]]
     assert "revenue by delivery" in titles
     assert "customers by country, events" in titles
+    assert b"FROM told.logs" in told
+    assert b"otel_logs" not in told
 
 
 def test_the_catalogue_has_the_files_operations_and_features(folder: Path) -> None:
@@ -158,6 +161,7 @@ def test_the_catalogue_has_the_files_operations_and_features(folder: Path) -> No
         (("prometheus", "--gauge", "stock.value"), 2, "--gauge is NAME=METRIC"),
         (("prometheus", "--gauge", "a=b{c}"), 2, "--gauge is NAME=METRIC"),
         (("grafana", "--uid", "a b"), 2, "uid has letters"),
+        (("grafana", "--table", "a; b"), 2, "is no name of a table"),
         (("grafana", "--output", "nowhere/dashboard.json"), 2, "nowhere/dashboard.json: it can't be written"),
         (("catalogue", "--config", "nowhere.toml"), 2, "nowhere.toml: there is no such file"),
         (("catalogue", "--module", "kpis:NONE"), 2, "can't be imported"),

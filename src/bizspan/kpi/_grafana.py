@@ -15,6 +15,7 @@ from zlib import crc32
 from bizspan import names
 from bizspan.errors import SetupError
 from bizspan.kpi._definition import Recurring
+from bizspan.kpi._dialect import CLICKHOUSE, ClickHouse
 from bizspan.kpi._grafana_sql import panel_sql, trend_sql
 from bizspan.kpi._kpi import KPI
 from bizspan.kpi._promql import NotExpressible, Promql, operations_of, quoted
@@ -64,6 +65,7 @@ class DashboardOptions:
         title: Of the dashboard.
         time_zone: Whose days the axes show.
         gauges: How Prometheus calls gauges whose unit is not empty.
+        tables: How the tables in ClickHouse are called.
 
     Raises:
         SetupError: When the uid is none, or no source is named.
@@ -74,6 +76,7 @@ class DashboardOptions:
     title: str = "KPIs"
     time_zone: str = "browser"
     gauges: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
+    tables: ClickHouse = CLICKHOUSE
 
     def __post_init__(self) -> None:
         plain = self.uid.replace("-", "").replace("_", "")
@@ -320,11 +323,17 @@ class _ClickHouse(_Panels):
 
     def lines(self) -> list[list[Node]]:
         options = {"showHeader": True, "cellHeight": "sm"}
-        now = self.panel("of the time shown", "table", (8, 7), [self.target(panel_sql(self.kpi))], options=options)
+        now = self.panel(
+            "of the time shown",
+            "table",
+            (8, 7),
+            [self.target(panel_sql(self.kpi, (), self.options.tables))],
+            options=options,
+        )
         panels: list[Node] = []
         width = _WIDTH // max(1, len(self.by))
         for name in self.by:
-            targets = [self.target(panel_sql(self.kpi, (name,)))]
+            targets = [self.target(panel_sql(self.kpi, (name,), self.options.tables))]
             note = "" if self.is_gauge else f"Groups below {self.kpi.minimum_group} are not shown."
             what = f"by {_plain(name)}, events"
             panels.append(self.panel(what, "table", (width, 8), targets, options=options, note=note))
@@ -333,7 +342,7 @@ class _ClickHouse(_Panels):
     def trend(self) -> list[Node]:
         zone = self.options.time_zone
         try:
-            sql = trend_sql(self.kpi, "UTC" if zone in ("browser", "utc") else zone)
+            sql = trend_sql(self.kpi, "UTC" if zone in ("browser", "utc") else zone, self.options.tables)
         except NotExpressible:
             return []
         what = f"by {'hour' if self.kpi.per == 'hour' else 'day'}, events"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from bizspan._currencies import EXPONENTS
@@ -63,7 +63,7 @@ class _Bucketed(ClickHouse):
         return ClickHouse.fact(self, fact)
 
 
-def panel_sql(kpi: KPI, by: tuple[str, ...] = ()) -> str:
+def panel_sql(kpi: KPI, by: tuple[str, ...] = (), tables: ClickHouse = CLICKHOUSE) -> str:
     """
     One statement with the columns ``currency`` (of money), the facts, ``value``, ``n`` where records are counted, and
     the target where there is one and no breakdown.
@@ -73,11 +73,12 @@ def panel_sql(kpi: KPI, by: tuple[str, ...] = ()) -> str:
     Args:
         kpi: Which one.
         by: Facts that it is broken down by.
+        tables: How the tables are called.
 
     Raises:
         NotExpressible: When it takes more than one statement.
     """
-    of = _asked(kpi, _Nowhere(), by)
+    of = _asked(kpi, _Nowhere(tables), by)
     keys = [f"g{index}" for index in range(len(by))]
     shown = [f'{key} AS "{name}"' for key, name in zip(keys, by, strict=True)]
     inner, has_currency, has_n = _inner(kpi, of, keys)
@@ -88,7 +89,7 @@ def panel_sql(kpi: KPI, by: tuple[str, ...] = ()) -> str:
     return f"SELECT {', '.join((*columns, *target))}\nFROM (\n{inner}\n){least}\nORDER BY {order}"
 
 
-def trend_sql(kpi: KPI, time_zone: str) -> str:
+def trend_sql(kpi: KPI, time_zone: str, tables: ClickHouse = CLICKHOUSE) -> str:
     """
     One statement with the columns ``time``, ``currency`` (of money) and ``value``: of each day, or of each hour where
     the target is for an hour.
@@ -96,6 +97,7 @@ def trend_sql(kpi: KPI, time_zone: str) -> str:
     Args:
         kpi: Which one.
         time_zone: Whose days.
+        tables: As for `panel_sql`.
 
     Raises:
         NotExpressible: When a day's value is not that of its records.
@@ -108,7 +110,8 @@ def trend_sql(kpi: KPI, time_zone: str) -> str:
         case Sum(dated="order") | Ratio(of=Sum(dated="order")) | Ratio(to=Sum(dated="order")):
             raise NotExpressible("refunds by the order's date are not of the day they were told.")
         case _:
-            dialect = _Bucketed(unit="Hour" if kpi.per == "hour" else "Day", zone=time_zone)
+            told = {each.name: getattr(tables, each.name) for each in fields(tables)}
+            dialect = _Bucketed(**told, unit="Hour" if kpi.per == "hour" else "Day", zone=time_zone)
     inner, has_currency, _ = _inner(kpi, _asked(kpi, _Nowhere(dialect), (_BUCKET,)), ["g0"])
     columns = ["toDateTime(toUInt32(g0)) AS time", *(["currency"] if has_currency else []), "value"]
     return f"SELECT {', '.join(columns)}\nFROM (\n{inner}\n)\nORDER BY time"
