@@ -88,7 +88,8 @@ def _prometheus(options: argparse.Namespace, found: Found, show: Show) -> int:
 
 def _grafana(options: argparse.Namespace, found: Found, show: Show) -> int:
     from bizspan.kpi import CLICKHOUSE, ClickHouse
-    from bizspan.kpi._grafana import SOURCES, DashboardOptions, Source, grafana_dashboard
+    from bizspan.kpi._grafana import grafana_dashboard
+    from bizspan.kpi._grafana_panels import SOURCES, DashboardOptions, Source
 
     kpis = _chosen(options, found)
     sources: tuple[Source, ...] = tuple(each for each in SOURCES if options.source in (each, "both"))

@@ -24,7 +24,8 @@ from bizspan.kpi._emit import Statement
 from bizspan.kpi._evaluate import evaluate, statements
 from bizspan.kpi._figure import Answer, Figure
 from bizspan.kpi._file import Declared, load
-from bizspan.kpi._grafana import DashboardOptions, grafana_dashboard
+from bizspan.kpi._grafana import grafana_dashboard
+from bizspan.kpi._grafana_panels import DashboardOptions
 from bizspan.kpi._kpi import KPI
 from bizspan.kpi._prometheus import RuleOptions, prometheus_rules
 from bizspan.kpi._records import Condition, Records, events, feedback, operations, refunds
