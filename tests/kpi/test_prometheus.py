@@ -346,7 +346,13 @@ def test_promtool_takes_every_kind(direction: str, tmp_path: Path) -> None:
     """
     Each kind that metrics can tell makes rules that Prometheus would load, and twice the same.
     """
-    kpis = [kpi(name, of, direction=direction) for name, of in EVERY_KIND.items()]
+    kpis = [
+        *(kpi(name, of, direction=direction) for name, of in EVERY_KIND.items()),
+        *(
+            kpi(f"each_{per}", Sum(), direction=direction, per=per, target={"EUR": "0.50", "JPY": 0})
+            for per in ("hour", "day", "week", "month")
+        ),
+    ]
     rules = prometheus_rules(kpis)
 
     assert {} == rules.skipped
