@@ -9,9 +9,27 @@ from typing import Any
 import pytest
 
 from bizspan import Attribute, Vocabulary, names
-from bizspan.kpi import KPI, Conversion, Count, Recurring, Retention, Sum, events, feedback, operations
+from bizspan.kpi import (
+    KPI,
+    AverageOrderValue,
+    Conversion,
+    Count,
+    Definition,
+    Distinct,
+    Quantile,
+    Rates,
+    Ratio,
+    Recurring,
+    Retention,
+    Sum,
+    events,
+    feedback,
+    operations,
+    refunds,
+)
 from bizspan.kpi._catalogue import Declared, Entry, Section, catalogue
 from bizspan.kpi._catalogue_text import anchor, as_html, as_markdown
+from bizspan.kpi._words import in_words
 from bizspan.vocabulary import STANDARD
 
 SHOP = Vocabulary(
@@ -93,6 +111,34 @@ def test_an_entry_says_what_is_known() -> None:
     assert ["which customer took which step" in reason for reason in rows("kpis", "bought")["not in Prometheus"]] == [
         True
     ]
+
+
+WORDS: tuple[tuple[Definition, str], ...] = (
+    (Count(operations("checkout", "basket", country=["DE", "AT"], unless={"plan": "pro"})),
+     'how many operations "checkout" or "basket" where country is DE or AT and plan is not pro'),
+    (Count(events("signup", gift=True)), 'how many events "signup" where gift is true'),
+    (Sum(), "revenue of all that is told, by currency"),
+    (Sum("refund", refunds(), dated="order"), "refund of refunds, by the date of the order, by currency"),
+    (Sum(rates=Rates("EUR", "2026-03-01", {})), "revenue of all that is told, in EUR by the rates of 2026-03-01"),
+    (AverageOrderValue(of=operations("checkout")), 'revenue for each order of operations "checkout", by currency'),
+    (Ratio(Count(feedback("nps", score=[9, 10])), Count(feedback("nps"))),
+     'how many answers to "nps" where score is 9 or 10, divided by how many answers to "nps"'),
+    (Distinct("session"), "how many different sessions in all that is told"),
+    (Quantile(0.95, of=operations("checkout")), 'the duration that 95 % of operations "checkout" stay at or below'),
+    (Conversion((events("look"), events("take"), events("pay")), "session", "30min", "each"),
+     'the part of the sessions with event "look" that go on to event "take", then event "pay" within 30min; each entry counts'),
+    (Retention(operations("checkout"), every="week", at=2),
+     'the part of the customers whose first operation "checkout" is in one week that have that again 2 weeks later'),
+    (Recurring("mrr", across="services"), 'what the gauge "mrr" told last, added up over services'),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("of", "said"), WORDS, ids=[of.kind for of, _ in WORDS])
+def test_a_definition_is_a_sentence(of: Definition, said: str) -> None:
+    """
+    Who reads no code reads what is measured.
+    """
+    assert said == in_words(of)
 
 
 def test_a_kpi_shows_what_it_compiles_to() -> None:

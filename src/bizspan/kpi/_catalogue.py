@@ -13,7 +13,7 @@ from bizspan.kpi._definition import Recurring, records_of, subjects_of
 from bizspan.kpi._grafana_sql import named_sql
 from bizspan.kpi._kpi import KPI
 from bizspan.kpi._promql import NotExpressible, Promql
-from bizspan.kpi._render import definition_text
+from bizspan.kpi._words import in_words
 from bizspan.vocabulary import STANDARD, Attribute, Vocabulary
 
 Where = Mapping[str, tuple[str, ...]]
@@ -180,7 +180,7 @@ def _kpis(kpis: tuple[KPI, ...]) -> Iterable[Entry]:
             ("good is", (kpi.direction,)),
             ("target", (f"{target}{period}",) if target else ()),
             ("unit", (kpi.shown_unit,) if kpi.shown_unit else ()),
-            ("definition", (definition_text(kpi),)),
+            ("measures", (in_words(kpi.of),)),
             ("operations", tuple(Reference("operations", name) for name in operations)),
             ("events", tuple(Reference("events", name) for name in events)),
             ("by", tuple(Reference("facts", name) for name in kpi.by)),

@@ -191,8 +191,3 @@ def _said(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_said(each) for each in cast("tuple[object, ...]", value)) + "]"
     return str(value)
-
-
-def definition_text(kpi: KPI) -> str:
-    """What a KPI measures, as one line."""
-    return _said(kpi.of)
