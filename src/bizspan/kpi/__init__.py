@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bizspan.kpi._calendar import Calendar, Period
+from bizspan.kpi._catalogue import catalogue
+from bizspan.kpi._catalogue_text import as_html, as_markdown
 from bizspan.kpi._clickhouse import ClickHouseSource
 from bizspan.kpi._definition import (
     AverageOrderValue,
@@ -22,7 +24,10 @@ from bizspan.kpi._emit import Statement
 from bizspan.kpi._evaluate import evaluate, statements
 from bizspan.kpi._figure import Answer, Figure
 from bizspan.kpi._file import Declared, load
+from bizspan.kpi._grafana import grafana_dashboard
+from bizspan.kpi._grafana_panels import DashboardOptions
 from bizspan.kpi._kpi import KPI
+from bizspan.kpi._prometheus import RuleOptions, prometheus_rules
 from bizspan.kpi._records import Condition, Records, events, feedback, operations, refunds
 from bizspan.kpi._render import answer_data, answer_text, kpi_data, kpi_text, value_text
 from bizspan.kpi._source import Source, SqliteSource
@@ -41,6 +46,7 @@ __all__ = [
     "Condition",
     "Conversion",
     "Count",
+    "DashboardOptions",
     "Declared",
     "Definition",
     "Dialect",
@@ -53,6 +59,7 @@ __all__ = [
     "Records",
     "Recurring",
     "Retention",
+    "RuleOptions",
     "Source",
     "Sqlite",
     "SqliteSource",
@@ -60,14 +67,19 @@ __all__ = [
     "Sum",
     "answer_data",
     "answer_text",
+    "as_html",
+    "as_markdown",
+    "catalogue",
     "evaluate",
     "events",
     "feedback",
+    "grafana_dashboard",
     "kpi_data",
     "kpi_text",
     "load",
     "matrix",
     "operations",
+    "prometheus_rules",
     "reason",
     "refunds",
     "statements",
