@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bizspan.kpi._calendar import Calendar, Period
+from bizspan.kpi._clickhouse import ClickHouseSource
 from bizspan.kpi._definition import (
     AverageOrderValue,
     Conversion,
@@ -16,20 +17,32 @@ from bizspan.kpi._definition import (
     Retention,
     Sum,
 )
+from bizspan.kpi._dialect import CLICKHOUSE, SQLITE, ClickHouse, Dialect, Sqlite
+from bizspan.kpi._emit import Statement
+from bizspan.kpi._evaluate import evaluate, statements
+from bizspan.kpi._figure import Answer, Figure
 from bizspan.kpi._file import Declared, load
 from bizspan.kpi._kpi import KPI
 from bizspan.kpi._records import Condition, Records, events, feedback, operations, refunds
+from bizspan.kpi._source import Source, SqliteSource
 
 __all__ = [
+    "CLICKHOUSE",
     "KPI",
+    "SQLITE",
+    "Answer",
     "AverageOrderValue",
     "Calendar",
+    "ClickHouse",
+    "ClickHouseSource",
     "Condition",
     "Conversion",
     "Count",
     "Declared",
     "Definition",
+    "Dialect",
     "Distinct",
+    "Figure",
     "Period",
     "Quantile",
     "Rates",
@@ -37,10 +50,16 @@ __all__ = [
     "Records",
     "Recurring",
     "Retention",
+    "Source",
+    "Sqlite",
+    "SqliteSource",
+    "Statement",
     "Sum",
+    "evaluate",
     "events",
     "feedback",
     "load",
     "operations",
     "refunds",
+    "statements",
 ]

@@ -106,6 +106,7 @@ class Sum:
             raise SetupError("dated='order' is for refunds: money='refund'.")
         if self.rates is not None and not isinstance(cast("object", self.rates), Rates):
             raise SetupError("rates are Rates(to=..., date=..., per={...}).")
+        _check_outcome(self.money, self.of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,7 @@ class AverageOrderValue:
 
     def __post_init__(self) -> None:
         _check_money(self.money)
+        _check_outcome(self.money, self.of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,6 +359,13 @@ def is_additive(definition: Definition) -> bool:
 def _check_money(money: object) -> None:
     if money not in MONEY:
         raise SetupError(f"money is one of {', '.join(MONEY)}, got {money!r}.")
+
+
+def _check_outcome(money: str, records: Records) -> None:
+    if money in ("revenue", "refund", "tax") and records.asks("outcome"):
+        raise SetupError(
+            f"{money} counts with the outcome success alone; leave that condition out, or sum money='value'."
+        )
 
 
 def _check_name(what: str, name: object) -> None:

@@ -1,0 +1,112 @@
+"""
+What is said beside a KPI's value: how many records count, are hidden, lack an amount or a subject, or came late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bizspan.kpi._definition import (
+    AverageOrderValue,
+    Conversion,
+    Count,
+    Definition,
+    Distinct,
+    MoneyKind,
+    Quantile,
+    Ratio,
+    Recurring,
+    Retention,
+    Sum,
+)
+from bizspan.kpi._dialect import Dialect
+from bizspan.kpi._emit import Cell, Statement
+from bizspan.kpi._facts import Fact
+from bizspan.kpi._records import Records
+from bizspan.kpi._writer import Asked, Writer, flag
+
+Selected = Sequence[tuple[Records, "MoneyKind | None"]]
+
+
+def accounts(asked: Asked, dialect: Dialect, facts: Mapping[str, Fact]) -> tuple[Statement, ...]:
+    """
+    The statements that give what is said beside a KPI's value; none for a gauge.
+
+    Args:
+        asked: What is asked.
+        dialect: The engine's.
+        facts: What it reads, by the names that the KPI uses.
+    """
+    definition = asked.kpi.of
+    told = selected(definition)
+    if not told:
+        return ()
+    by_order = isinstance(definition, Sum) and definition.dated == "order"
+    subject = definition.subject if isinstance(definition, (Distinct, Conversion, Retention)) else ""
+    said = _accounts(Writer(dialect, asked, facts), told, subject, by_order)
+    if isinstance(definition, Sum) and by_order:
+        return said, _unmatched(Writer(dialect, asked, facts), definition)
+    return (said,)
+
+
+def selected(definition: Definition) -> list[tuple[Records, MoneyKind | None]]:
+    """The records that a definition reads, and the amount that it reads of them."""
+    match definition:
+        case Sum() | AverageOrderValue():
+            return [(definition.of, definition.money)]
+        case Count() | Distinct() | Quantile():
+            return [(definition.of, None)]
+        case Ratio():
+            return [*selected(definition.of), *selected(definition.to)]
+        case Conversion():
+            return [(step, None) for step in definition.steps]
+        case Retention():
+            return [(definition.first, None), (definition.coming_back, None)]
+        case Recurring():
+            return []
+
+
+def _accounts(writer: Writer, told: Selected, subject: str, by_order: bool) -> Statement:
+    emit, dialect, asked = writer.emit, writer.dialect, writer.asked
+    fits: list[str] = []
+    shown: list[str] = []
+    for records, money in told:
+        fit = emit.records(records, money)
+        fits.append(f"({fit})")
+        shown.append("(" + " AND ".join(each for each in (fit, emit.customers(records)) if each) + ")")
+    missing = [f"{emit.invalid(money)} IS NOT NULL" for _, money in told if money is not None]
+    is_over = asked.period.until_ns <= asked.as_of_ns
+    late = f"{dialect.received} >= {emit.bind(asked.period.until_ns)}" if dialect.received and is_over else ""
+    columns = {
+        "shown": flag(_either(shown)),
+        "missing": flag(_either(missing) or "1 = 0"),
+        "unnamed": flag(f"{emit.fact(subject)} IS NULL" if subject else "1 = 0"),
+        "late": flag(late or "1 = 0"),
+    }
+    among = f"({_either(fits)})"
+    if by_order:
+        tables, sold = writer.sold(columns, among)
+        tables["records"] = f"SELECT * FROM dated WHERE fits = 1 AND {sold}"
+    else:
+        tables = {"records": emit.read(columns, [*writer.within(), among])}
+    select = (
+        "SELECT sum(shown) AS n, sum(1 - shown) AS hidden, sum(shown * missing) AS missing,\n"
+        "    sum(shown * unnamed) AS unnamed, sum(shown * late) AS late\nFROM records"
+    )
+    cells: list[tuple[str, Cell]] = [(name, "int") for name in ("n", "hidden", "missing", "unnamed", "late")]
+    return emit.statement("accounts", tables, select, cells)
+
+
+def _unmatched(writer: Writer, definition: Sum) -> Statement:
+    """Refunds of the period whose order was never sold, as far as is known."""
+    emit = writer.emit
+    of = definition.of
+    fits = " AND ".join(each for each in (emit.records(of, definition.money), emit.customers(of)) if each)
+    tables, _ = writer.sold({}, fits)
+    since, until = emit.bind(writer.asked.period.since_ns), emit.bind(writer.until_ns)
+    select = f"SELECT count(*) AS n\nFROM dated\nWHERE fits = 1 AND sold IS NULL AND time >= {since} AND time < {until}"
+    return emit.statement("unmatched", tables, select, [("n", "int")])
+
+
+def _either(conditions: Sequence[str]) -> str:
+    return " OR ".join(dict.fromkeys(conditions))

@@ -1,0 +1,232 @@
+"""
+From a KPI and a source to figures.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from itertools import islice
+from typing import Any, Final, Literal, cast
+
+from bizspan.errors import SetupError
+from bizspan.kpi._accounts import accounts
+from bizspan.kpi._calendar import Calendar, Period
+from bizspan.kpi._compile import compiled
+from bizspan.kpi._definition import Definition, Recurring, Retention
+from bizspan.kpi._emit import Statement
+from bizspan.kpi._facts import Fact, FactTable
+from bizspan.kpi._figure import Answer, Figure
+from bizspan.kpi._kpi import KPI, is_converted
+from bizspan.kpi._small import too_small
+from bizspan.kpi._source import Row, Source
+from bizspan.kpi._values import Rows, figures_of
+from bizspan.kpi._writer import Asked
+from bizspan.vocabulary import Vocabulary
+
+_MOST_BORDERS: Final = 420
+_CASTS: Final[Mapping[str, Any]] = {"text": str, "int": int, "float": float}
+
+
+def evaluate(
+    kpi: KPI,
+    source: Source,
+    period: Period,
+    *,
+    calendar: Calendar | None = None,
+    by: Iterable[str] | None = None,
+    compare: Literal["previous"] | Period | None = None,
+    as_of_ns: int | None = None,
+) -> Answer:
+    """
+    The KPI's values in a period.
+
+    Args:
+        kpi: What is measured.
+        source: Where from.
+        period: Of which time; what of it has not gone by is cut off.
+        calendar: Whose days; by default UTC's.
+        by: Facts to break down by; by default, the KPI's own. Empty for none.
+        compare: Also another period: the one before, or this one; as much of it as has gone by of `period`.
+        as_of_ns: What was known at this moment; by default, what is known now. Where the engine does not keep when an
+            event arrived, what had happened by then.
+
+    Raises:
+        SetupError: When `by` names a fact that is not known, or the source can't answer.
+    """
+    calendar = calendar or Calendar()
+    names_of = tuple(kpi.by if by is None else (by,) if isinstance(by, str) else by)
+    now_ns = time.time_ns() if as_of_ns is None else as_of_ns
+    facts = _facts(kpi, names_of)
+    asked = Asked(kpi, period, now_ns, known_ns=as_of_ns)
+    if isinstance(kpi.of, Retention):
+        asked = _with_boundaries(asked, kpi.of, calendar)
+    answer = _answer(asked, names_of, source, calendar, facts)
+    if compare is None:
+        return answer
+    other = calendar.before(period) if compare == "previous" else compare
+    if period.has(now_ns):
+        other = other.first(max(1, now_ns - period.since_ns))
+    earlier = Asked(kpi, other, now_ns, known_ns=as_of_ns)
+    if isinstance(kpi.of, Retention):
+        earlier = _with_boundaries(earlier, kpi.of, calendar)
+    return replace(answer, previous=_answer(earlier, names_of, source, calendar, facts))
+
+
+def statements(
+    kpi: KPI,
+    source: Source,
+    period: Period,
+    *,
+    calendar: Calendar | None = None,
+    by: Iterable[str] = (),
+    as_of_ns: int | None = None,
+) -> tuple[Statement, ...]:
+    """
+    What would be asked of a source, without asking it.
+
+    Args:
+        kpi: What is measured.
+        source: Only its dialect is used.
+        period: Of which time.
+        calendar: As for `evaluate`.
+        by: As for `evaluate`; by default none.
+        as_of_ns: As for `evaluate`.
+
+    Raises:
+        SetupError: As `evaluate`.
+    """
+    names_of = tuple(by)
+    asked = Asked(kpi, period, time.time_ns() if as_of_ns is None else as_of_ns, names_of, as_of_ns)
+    if isinstance(kpi.of, Retention):
+        asked = _with_boundaries(asked, kpi.of, calendar or Calendar())
+    facts = _facts(kpi, names_of)
+    return (*compiled(asked, source.dialect, facts), *accounts(asked, source.dialect, facts))
+
+
+def _facts(kpi: KPI, by: Sequence[str]) -> Mapping[str, Fact]:
+    """What is read, with the facts of this breakdown."""
+    if by and isinstance(kpi.of, Retention):
+        raise SetupError(f"KPI {kpi.name!r}: retention is broken down by cohorts, not by facts.")
+    table = FactTable((kpi.vocabulary,) if isinstance(kpi.vocabulary, Vocabulary) else kpi.vocabulary)
+    facts = {**kpi.facts, **{name: table[name] for name in by}}
+    wrong = [name for name in by if facts[name].kind == "float"]
+    if wrong:
+        raise SetupError(f"KPI {kpi.name!r}: the fact {wrong[0]!r} has too many values to break down by.")
+    return facts
+
+
+def _with_boundaries(asked: Asked, definition: Retention, calendar: Calendar) -> Asked:
+    """The periods of the cohorts, whole ones, and those that come after them until now."""
+    unit = definition.every
+    first = calendar.around(asked.period.since_ns, unit)
+    borders = [first.since_ns]
+    cohorts = 0
+    at = first
+    while len(borders) <= _MOST_BORDERS:
+        borders.append(at.until_ns)
+        if at.since_ns < asked.period.until_ns:
+            cohorts = len(borders) - 1
+        elif len(borders) - 1 >= cohorts + definition.periods:
+            break
+        if at.until_ns > asked.as_of_ns and at.until_ns >= asked.period.until_ns:
+            break
+        at = calendar.around(at.until_ns, unit)
+    else:
+        raise SetupError(f"KPI {asked.kpi.name!r}: over {_MOST_BORDERS} periods; ask for fewer cohorts.")
+    return replace(asked, boundaries=tuple(borders), cohorts=cohorts)
+
+
+def _answer(asked: Asked, by: tuple[str, ...], source: Source, calendar: Calendar, facts: Mapping[str, Fact]) -> Answer:
+    dialect = source.dialect
+    total = compiled(asked, dialect, facts)
+    grouped = compiled(replace(asked, by=by), dialect, facts) if by else ()
+    said = accounts(asked, dialect, facts)
+    asked_for = (*total, *grouped, *said)
+    rows = iter(
+        [_cast(each, found) for each, found in zip(asked_for, source.rows(asked_for), strict=True)]
+    )  # fmt: skip
+    of_total = figures_of(asked, (), _named(total, islice(rows, len(total))))
+    of_groups = figures_of(asked, by, _named(grouped, islice(rows, len(grouped)))) if by else None
+    beside = {each.what: found for each, found in zip(said, rows, strict=True)}
+    groups, suppressed = _shown(asked.kpi, of_groups.figures if of_groups else ())
+    told = _first(beside.get("accounts"))
+    definition: Definition = asked.kpi.of
+    return Answer(
+        kpi=asked.kpi,
+        period=asked.period.elapsed(asked.as_of_ns),
+        calendar=calendar,
+        as_of_ns=asked.as_of_ns,
+        known_ns=asked.known_ns if dialect.received else None,
+        basis="gauge" if isinstance(definition, Recurring) else "events",
+        is_exact=not (is_converted(definition) or isinstance(definition, Recurring)),
+        total=tuple(_judged(asked, calendar, each) for each in of_total.figures),
+        groups=tuple(groups),
+        cohorts=of_total.cohorts,
+        suppressed=suppressed,
+        hidden=told.get("hidden"),
+        missing=None if told.get("missing") is None else told["missing"] + of_total.unknown,
+        unnamed=told.get("unnamed"),
+        late=told.get("late") if dialect.received else None,
+        unmatched=_first(beside.get("unmatched")).get("n"),
+        pending=of_total.pending,
+        unconverted=of_total.unconverted,
+        statements=asked_for,
+    )
+
+
+def _named(asked_for: Sequence[Statement], found: Iterable[list[dict[str, Any]]]) -> Rows:
+    return {each.what: rows for each, rows in zip(asked_for, found, strict=True)}
+
+
+def _cast(statement: Statement, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The cells as what they are: engines give whole numbers as texts, or booleans as numbers."""
+    return [
+        {
+            name: None if value is None else _CASTS[kind](value)
+            for (name, kind), value in zip(statement.columns, row, strict=True)
+        }
+        for row in rows
+    ]
+
+
+def _first(rows: Sequence[Mapping[str, Any]] | None) -> dict[str, int]:
+    """The one row of a statement without groups; sums over nothing are NULL."""
+    return {name: value or 0 for name, value in rows[0].items()} if rows else {}
+
+
+def _shown(kpi: KPI, figures: Sequence[Figure]) -> tuple[list[Figure], int]:
+    """The groups that are not too small, and how many are."""
+    if isinstance(kpi.of, Recurring):  # of sets of facts, not of people
+        return list(figures), 0
+    sizes = {(each.currency, *(value for _, value in each.group)): each.n for each in figures}
+
+    def lines(cell: tuple[str | None, ...]) -> tuple[object, ...]:
+        currency, *values = cell
+        # The total of its currency; and, with several facts, the total over each of them.
+        over = [(index, *values[:index], *values[index + 1 :]) for index in range(len(values))] if values[1:] else []
+        return ((currency,), *((currency, *each) for each in over))
+
+    hidden = too_small(sizes, kpi.minimum_group, cast("Any", lines))
+    kept = [each for each in figures if (each.currency, *(value for _, value in each.group)) not in hidden]
+    return kept, len(figures) - len(kept)
+
+
+def _judged(asked: Asked, calendar: Calendar, figure: Figure) -> Figure:
+    """With whether its target is met."""
+    kpi, period = asked.kpi, asked.period
+    target = kpi.targets.get(figure.currency)
+    if target is None or figure.value is None:
+        return figure
+    if kpi.per:
+        whole = calendar.around(period.since_ns, kpi.per)
+        if (whole.since_ns, whole.until_ns) != (period.since_ns, period.until_ns):
+            return figure
+    value = Decimal(str(figure.value)) if isinstance(figure.value, float) else figure.value
+    is_met = value >= target if kpi.direction == "up" else value <= target
+    is_over = period.until_ns <= asked.as_of_ns
+    # While it goes on, what grows has reached its target, or broken its limit, for good.
+    is_final = is_over or not kpi.per or (is_met if kpi.direction == "up" else not is_met)
+    return replace(figure, met=is_met) if is_final else figure

@@ -1,0 +1,145 @@
+"""
+What the statements of all kinds share: time, groups, amounts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bizspan import names
+from bizspan.kpi._calendar import Period
+from bizspan.kpi._definition import MoneyKind
+from bizspan.kpi._dialect import Dialect
+from bizspan.kpi._emit import Cell, Emitter
+from bizspan.kpi._facts import Fact
+from bizspan.kpi._kpi import KPI
+from bizspan.kpi._records import Records
+
+ORDER = Fact("order", names.ORDER)
+_SALES = Records()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """
+    What is asked of a KPI.
+
+    Args:
+        kpi: Which one.
+        period: Of which time.
+        by: Broken down by these facts.
+        as_of_ns: What happened later is not looked at.
+        known_ns: What arrived later is not looked at either; None takes whatever is there.
+        boundaries: Of the periods of a retention: the start of each, and the end of the last.
+        cohorts: How many of these periods are cohorts.
+    """
+
+    kpi: KPI
+    period: Period
+    as_of_ns: int
+    by: tuple[str, ...] = ()
+    known_ns: int | None = None
+    boundaries: tuple[int, ...] = ()
+    cohorts: int = 0
+
+
+class Writer:
+    """
+    Writes the statements of one question.
+
+    Args:
+        dialect: The engine's.
+        asked: The question.
+        facts: What it reads.
+    """
+
+    def __init__(self, dialect: Dialect, asked: Asked, facts: Mapping[str, Fact]) -> None:
+        self.asked = asked
+        self.emit = Emitter(dialect, facts)
+        self.dialect = dialect
+        self.until_ns = min(asked.period.until_ns, max(asked.as_of_ns, asked.period.since_ns + 1))
+        self.groups = {f"g{index}": name for index, name in enumerate(asked.by)}
+
+    # --- what all kinds share -------------------------------------------------------------------------------------
+
+    def within(self, since_ns: int | None = None, until_ns: int | None = None) -> list[str]:
+        """The conditions of time: by default, of the period as far as it has gone by."""
+        bind = self.emit.bind
+        since = self.asked.period.since_ns if since_ns is None else since_ns
+        until = self.until_ns if until_ns is None else until_ns
+        conditions = [self.dialect.between(bind(since), bind(until))]
+        if self.asked.known_ns is not None and self.dialect.received:
+            received = self.dialect.received
+            conditions.append(f"({received} IS NULL OR {received} <= {bind(self.asked.known_ns)})")
+        return conditions
+
+    def grouped(self) -> dict[str, str]:
+        """The columns of the breakdown."""
+        return {alias: self.emit.fact(name) for alias, name in self.groups.items()}
+
+    def cells(self, *columns: tuple[str, Cell], currency: bool = False) -> list[tuple[str, Cell]]:
+        """The statement's columns: currency, groups, and these."""
+        money: list[tuple[str, Cell]] = [("currency", "text")] if currency else []
+        return [*money, *((alias, "text") for alias in self.groups), *columns]
+
+    def by(self, *first: str) -> str:
+        """The keys of a group, with a comma after each."""
+        return "".join(f"{key}, " for key in (*first, *self.groups))
+
+    def group_by(self, *first: str) -> str:
+        """The last line of a statement that has groups."""
+        keys = ", ".join((*first, *self.groups))
+        return f"\nGROUP BY {keys}" if keys else ""
+
+    # --- amounts --------------------------------------------------------------------------------------------------
+
+    def amounts(self, money: MoneyKind, of: Records, dated: str = "record") -> dict[str, str]:
+        """The tables of amounts; the last one is `records`."""
+        emit = self.emit
+        minor = emit.minor(money)
+        columns = {
+            "currency": emit.currency(money),
+            **self.grouped(),
+            "minor": minor,
+            "row_id": self.dialect.row,
+            "ord": self.dialect.fact(ORDER),
+        }
+        fits = [emit.records(of, money), emit.customers(of), f"{minor} IS NOT NULL"]
+        if dated != "order":
+            return {"records": emit.read(columns, [*self.within(), *fits])}
+        tables, sold = self.sold(columns, " AND ".join(each for each in fits if each))
+        return {**tables, "records": f"SELECT * FROM dated WHERE fits = 1 AND {sold}"}
+
+    def sold(self, columns: Mapping[str, str], fits: str) -> tuple[dict[str, str], str]:
+        """
+        Records with the time at which their order was sold first.
+
+        Args:
+            columns: What is read of them.
+            fits: Which records, beside the sales themselves.
+
+        Returns:
+            The tables `told` and `dated`, and the condition that the order was sold in the period.
+        """
+        emit = self.emit
+        order = self.dialect.fact(ORDER)
+        is_sale = f"{emit.records(_SALES, 'revenue')} AND {emit.minor('revenue')} IS NOT NULL AND {order} IS NOT NULL"
+        read = {
+            **columns,
+            "ord": order,
+            "time": self.dialect.time,
+            "fits": flag(fits),
+            "is_sale": flag(is_sale),
+        }
+        told = emit.read(read, [*self.within(0, self.asked.as_of_ns), f"(({fits}) OR ({is_sale}))"])
+        kept = ", ".join(name for name in read if name != "is_sale")
+        sold = "min(CASE WHEN is_sale = 1 THEN time END) OVER (PARTITION BY ord) AS sold"
+        since, until = emit.bind(self.asked.period.since_ns), emit.bind(self.until_ns)
+        tables = {"told": told, "dated": f"SELECT {kept}, {sold} FROM told"}
+        return tables, f"sold >= {since} AND sold < {until}"
+
+
+def flag(condition: str) -> str:
+    """A condition as 1 or 0."""
+    return f"CASE WHEN {condition} THEN 1 ELSE 0 END"

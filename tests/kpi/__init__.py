@@ -1,0 +1,1 @@
+"""Tests of KPIs as code."""
