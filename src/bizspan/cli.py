@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Final, TextIO
 
+from bizspan import _cli_kpi
+
 _USAGE, _INTERRUPTED = 2, 130
 _MOST_TIMEOUT_S: Final = 300.0
 _MOST_TOLERANCE_S: Final = 86_400.0
@@ -283,8 +285,13 @@ def _reconcile(options: argparse.Namespace, command: Sequence[str]) -> int:
     return report.exit_code
 
 
+def _kpi(options: argparse.Namespace, command: Sequence[str]) -> int:
+    return _cli_kpi.run(options, _print)
+
+
 _COMMANDS: Final = (
     Command("doctor", "Check the set-up as it will run.", _doctor_arguments, _doctor, takes_command=True),
+    Command("kpi", "Look at the KPIs that are declared, and evaluate them.", _cli_kpi.arguments, _kpi),
     Command("reconcile", "Compare the events with the system of record.", _reconcile_arguments, _reconcile),
     Command("spool", "Look at events on disk, and send them.", _spool_arguments, _spool),
 )

@@ -24,12 +24,15 @@ from bizspan.kpi._figure import Answer, Figure
 from bizspan.kpi._file import Declared, load
 from bizspan.kpi._kpi import KPI
 from bizspan.kpi._records import Condition, Records, events, feedback, operations, refunds
+from bizspan.kpi._render import answer_data, answer_text, kpi_data, kpi_text, value_text
 from bizspan.kpi._source import Source, SqliteSource
+from bizspan.kpi._support import TARGETS, matrix, reason
 
 __all__ = [
     "CLICKHOUSE",
     "KPI",
     "SQLITE",
+    "TARGETS",
     "Answer",
     "AverageOrderValue",
     "Calendar",
@@ -55,11 +58,18 @@ __all__ = [
     "SqliteSource",
     "Statement",
     "Sum",
+    "answer_data",
+    "answer_text",
     "evaluate",
     "events",
     "feedback",
+    "kpi_data",
+    "kpi_text",
     "load",
+    "matrix",
     "operations",
+    "reason",
     "refunds",
     "statements",
+    "value_text",
 ]

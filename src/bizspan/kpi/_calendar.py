@@ -194,11 +194,11 @@ class Calendar:
         # Of the offset that holds: a zone may be half an hour off, and an hour on the wall may come twice.
         offset_ns = ((local.utcoffset() or timedelta()) // timedelta(microseconds=1)) * 1000
         since_ns = (time_ns + offset_ns) // _HOUR_NS * _HOUR_NS - offset_ns
-        return Period(since_ns, since_ns + _HOUR_NS, "hour", local.strftime("%Y-%m-%dT%H:00%z"))
+        return Period(max(0, since_ns), since_ns + _HOUR_NS, "hour", local.strftime("%Y-%m-%dT%H:00%z"))
 
     def _midnight(self, day: date) -> int:
         # Where the clock is set forward at midnight, fold=0 is the moment of the jump: the day's first.
-        return ns_of(datetime.combine(day, time(), self.zone))
+        return max(0, ns_of(datetime.combine(day, time(), self.zone)))
 
     def _label(self, since_ns: int, until_ns: int) -> str:
         days = [

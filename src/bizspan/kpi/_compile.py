@@ -119,4 +119,8 @@ def compiled(asked: Asked, dialect: Dialect, facts: Mapping[str, Fact]) -> tuple
     parts: list[tuple[str, Definition]] = [("value", definition)]
     if isinstance(definition, Ratio):
         parts = [("of", definition.of), ("to", definition.to)]
-    return tuple(_WRITE[part.kind](Writer(dialect, asked, facts), part, what) for what, part in parts)
+    return tuple(_written(Writer(dialect, asked, facts), what, part) for what, part in parts)
+
+
+def _written(writer: Writer, what: str, definition: Any) -> Statement:
+    return _WRITE[definition.kind](writer, definition, what)

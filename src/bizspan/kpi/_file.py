@@ -60,11 +60,13 @@ class Declared:
         kpis: By name, in the file's order.
         calendar: The time zone and the start of the week.
         path: The file.
+        modules: Names of Python objects that hold further KPIs, which are not imported here.
     """
 
     kpis: Mapping[str, KPI]
     calendar: Calendar
     path: Path | None = None
+    modules: tuple[str, ...] = ()
 
 
 class _Wrong(Exception):  # noqa: N818 - internal: turned into a SetupError with file and line
@@ -156,8 +158,13 @@ def _declared(
             where = ".".join(("kpi", name, *wrong.keys))
             raise SetupError(f"{path}:{lines.of('kpi', name, *wrong.keys)}: {where}: {wrong.message}") from None
         except SetupError as error:
-            raise SetupError(f"{path}:{lines.of('kpi', name)}: {error}") from None
-    return Declared(kpis, calendar, path)
+            said = str(error).removeprefix(f"KPI {name!r}: ")
+            raise SetupError(f"{path}:{lines.of('kpi', name)}: kpi.{name}: {said}") from None
+    try:
+        modules = _texts(section.get("kpi_module", []), "kpi_module")
+    except _Wrong as wrong:
+        raise SetupError(f"{path}:{lines.of('kpi_module')}: kpi_module: {wrong.message}") from None
+    return Declared(kpis, calendar, path, modules)
 
 
 def _kpi(name: str, told: object, vocabulary: Vocabulary | Iterable[Vocabulary]) -> KPI:

@@ -1,0 +1,62 @@
+"""
+What each kind of KPI compiles to, and the reason where it does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from bizspan.kpi._definition import KINDS, Definition, Quantile, Ratio, Recurring, Sum
+from bizspan.kpi._kpi import KPI
+
+Target = Literal["sqlite", "clickhouse", "prometheus"]
+
+TARGETS: Final[tuple[Target, ...]] = ("sqlite", "clickhouse", "prometheus")
+_SUBJECTS: Final = "metrics do not know who acted: subjects are never dimensions"
+# By kind: why Prometheus can't have it.
+_NOT_IN_PROMETHEUS: Final[Mapping[str, str]] = {
+    "conversion": _SUBJECTS,
+    "average_order_value": "metrics do not know orders; use the ratio of a sum and a count",
+    "distinct": _SUBJECTS,
+    "retention": _SUBJECTS,
+}
+
+
+def reason(kpi: KPI, target: Target) -> str:
+    """
+    Why a KPI can't be had from a target; empty where it can.
+
+    Args:
+        kpi: Which one.
+        target: ``sqlite``, ``clickhouse`` or ``prometheus``.
+    """
+    if target != "prometheus":
+        return ""
+    return _of_definition(kpi.of)
+
+
+def _of_definition(definition: Definition) -> str:
+    match definition:
+        case Ratio():
+            return _of_definition(definition.of) or _of_definition(definition.to)
+        case Sum(dated="order"):
+            return "a counter counts a refund when it is told; the order's date is in the events alone"
+        case Sum(money="value") | Sum(money="tax"):
+            return f"there is no counter of {definition.money}"
+        case Quantile() if definition.value not in ("duration", "score"):
+            return "there are histograms of durations and of scores only"
+        case _:
+            return _NOT_IN_PROMETHEUS.get(definition.kind, "")
+
+
+def matrix() -> list[tuple[str, tuple[str, ...]]]:
+    """By kind, what each of `TARGETS` gives: ``exact``, ``estimate``, or ``no: `` and the reason."""
+    return [(kind.kind, tuple(_cell(kind, target) for target in TARGETS)) for kind in KINDS]
+
+
+def _cell(kind: type[Definition], target: Target) -> str:
+    if target == "prometheus":
+        why = _NOT_IN_PROMETHEUS.get(kind.kind, "")
+        return f"no: {why}" if why else "estimate"
+    return "latest value" if kind is Recurring else "exact"
