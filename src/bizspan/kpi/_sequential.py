@@ -20,7 +20,7 @@ winsorised); and there are enough units for the central limit theorem, of which 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, inf, log, sqrt
 from typing import Final, Literal
 
@@ -99,6 +99,8 @@ class Stratum:
     at: int = 0
     until: int = 0
     """From when, until when; in whatever unit the caller counts."""
+    blocks: tuple[int, int] = (1, 1)
+    """Of how many hours, of different days, each arm is made."""
 
     @property
     def is_matched(self) -> bool:
@@ -132,6 +134,12 @@ class Difference:
     of_candidate: int
     unmatched: int
     too_few: str = ""
+
+    def scaled(self, by: float) -> Difference:
+        """The same in another unit, such as euros instead of cents."""
+        baseline = None if self.baseline is None else self.baseline * by
+        candidate = None if self.candidate is None else self.candidate * by
+        return replace(self, baseline=baseline, candidate=candidate, low=self.low * by, high=self.high * by)
 
     @property
     def value(self) -> float | None:
@@ -179,7 +187,7 @@ def merged(strata: Sequence[Stratum], least: int, most_span: int) -> list[Stratu
 
 
 def difference(
-    strata: Iterable[Stratum], *, alpha: float, measure: Measure, minimum: int = 30, is_clustered: bool = False
+    strata: Iterable[Stratum], *, alpha: float, measure: Measure, minimum: int = 30, between: float = 0.0
 ) -> Difference:
     """
     The difference of two arms, with an interval that holds its value at every look, all looks together, with the
@@ -190,8 +198,7 @@ def difference(
         alpha: The probability of an error, over all looks; for several KPIs, divided by their number.
         measure: ``rate``: units with 0 or 1; ``mean``: units with a number; ``ratio``: units with two.
         minimum: Fewer units than this in an arm are too few.
-        is_clustered: Whether strata also differ by chance as a whole, as hours of different days do; the spread between
-            strata then counts where it is the greater one.
+        between: The variance of hours of different days, beyond that of their units; see `between_blocks`.
     """
     told = list(strata)
     pairs = [each for each in told if each.is_matched]
@@ -206,8 +213,8 @@ def difference(
     of_candidate = sum(w * each.candidate.y / each.candidate.x for w, each in zip(weights, pairs, strict=True)) / total
     value = of_candidate - of_baseline
     spread = _spread(pairs, weights, baseline, candidate, measure)
-    if is_clustered:
-        spread = max(spread, _between(pairs, weights, value))
+    for weight, each in zip(weights, pairs, strict=True):
+        spread += weight * weight * between * sum(1 / blocks for blocks in each.blocks)
     time = sum(_harmonic(each.baseline.n, each.candidate.n) for each in pairs)
     error = sqrt(spread) / total
     radius, p = _boundary(value, error, time, alpha)
@@ -255,13 +262,29 @@ def _variance(arm: Sums, other: Sums, measure: Measure) -> float:
     return arm.squares / (arm.n - 1) if arm.n > 1 else 0.0
 
 
-def _between(pairs: Sequence[Stratum], weights: Sequence[float], value: float) -> float:
-    """The variance of the weighted sum as the strata show it, each one a draw of its own."""
-    total = 0.0
-    for weight, pair in zip(weights, pairs, strict=True):
-        apart = pair.candidate.y / pair.candidate.x - pair.baseline.y / pair.baseline.x - value
-        total += (weight * apart) ** 2
-    return total * len(pairs) / (len(pairs) - 1) if len(pairs) > 1 else 0.0
+def between_blocks(groups: Iterable[Sequence[Sums]]) -> float:
+    """
+    By how much hours that should be alike differ beyond what their units explain: the variance between them, by the
+    method of moments (DerSimonian and Laird, 1986).
+
+    Args:
+        groups: Hours that should be alike: the same of several weeks.
+    """
+    apart = scale = 0.0
+    free = 0
+    for group in groups:
+        blocks = [each for each in group if each.x > 0 and each.n > 1]
+        total = _added(blocks)
+        if len(blocks) < 2 or total.squares <= 0:
+            continue
+        unit = total.squares / (total.n - 1)
+        weights = [each.x * each.x / (each.n * unit) for each in blocks]
+        weight = sum(weights)
+        middle = sum(w * each.y / each.x for w, each in zip(weights, blocks, strict=True)) / weight
+        apart += sum(w * (each.y / each.x - middle) ** 2 for w, each in zip(weights, blocks, strict=True))
+        scale += weight - sum(w * w for w in weights) / weight
+        free += len(blocks) - 1
+    return max(0.0, (apart - free) / scale) if scale > 0 else 0.0
 
 
 def _boundary(value: float, error: float, time: float, alpha: float) -> tuple[float, float]:

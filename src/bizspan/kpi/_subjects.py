@@ -12,8 +12,11 @@ from bizspan.kpi._emit import Cell, Statement
 from bizspan.kpi._writer import Writer, flag
 
 
-def conversion(writer: Writer, definition: Conversion, what: str) -> Statement:
-    """How many entered, and how many reached each step, by group of the entry."""
+def attempts(writer: Writer, definition: Conversion) -> dict[str, str]:
+    """
+    The tables of attempts: in the last one, the row of the entry has ``place`` 1 and the time of each step, ``time1``
+    and so on; NULL for steps that were not reached.
+    """
     emit, dialect, asked = writer.emit, writer.dialect, writer.asked
     fits = [
         " AND ".join(each for each in (emit.records(step), emit.customers(step)) if each) for step in definition.steps
@@ -51,7 +54,14 @@ def conversion(writer: Writer, definition: Conversion, what: str) -> Statement:
         )
         tables[f"reached{number}"] = f"SELECT {told}{reached}\n  FROM reached{number - 1}"
         told += f"time{number}, "
-    last = len(fits)
+    return tables
+
+
+def conversion(writer: Writer, definition: Conversion, what: str) -> Statement:
+    """How many entered, and how many reached each step, by group of the entry."""
+    emit, asked = writer.emit, writer.asked
+    tables = attempts(writer, definition)
+    last = len(definition.steps)
     counts = ", ".join(f"count(time{number}) AS n{number}" for number in range(1, last + 1))
     pending = flag(f"time{last} IS NULL AND time1 + {emit.bind(definition.window_ns)} >= {emit.bind(asked.as_of_ns)}")
     select = (
