@@ -98,9 +98,11 @@ class Arms:
     def crossed(self) -> Statement:
         """How many units are in both arms."""
         writer = self._writer()
-        tables = self._units(writer, "", False)
+        told = self._told(writer, "")
+        columns = {"unit": told.unit, **writer.grouped()}
         arm = next(iter(writer.groups))
-        tables["both"] = f"SELECT unit FROM units GROUP BY unit HAVING count(DISTINCT {arm}) > 1"
+        tables = {"records": writer.emit.read(columns, [*writer.within(), told.among, f"{told.unit} IS NOT NULL"])}
+        tables["both"] = f"SELECT unit FROM records GROUP BY unit HAVING count(DISTINCT {arm}) > 1"
         return writer.emit.statement("crossed", tables, "SELECT count(*) AS n\nFROM both", [("n", "int")])
 
     def unnamed(self) -> Statement:
@@ -120,16 +122,31 @@ class Arms:
             "seen": writer.dialect.time,
             "told_y": told.y,
             "told_x": told.x,
-            **({"unit": told.unit} if told.unit else {}),
+            **({"unit": told.unit, "row_id": writer.dialect.row} if told.unit else {}),
             **writer.grouped(),
         }
         tables = {"records": writer.emit.read(columns, [*writer.within(), told.among])}
         if not told.unit:
             tables["units"] = f"SELECT {writer.by()}seen AS first_seen, told_y AS y, told_x AS x FROM records"
             return tables
+        if self._how.measure == "ratio" and told.y_by == told.x_by == "sum":
+            tables["units"] = (
+                f"SELECT {writer.by()}unit, min(seen) AS first_seen, sum(told_y) AS y, sum(told_x) AS x\n"
+                f"  FROM records\n  WHERE unit IS NOT NULL\n  GROUP BY {writer.by()}unit"
+            )
+            return tables
+        # What is added up over a unit's records is more where an arm has more of them: a unit that meets both arms
+        # counts once, with all that it did, for the one that it met first.
+        first = "".join(f", {group} AS of_{group}" for group in writer.groups)
+        tables["ordered"] = (
+            f"SELECT unit, seen, told_y, told_x{first},\n"
+            "    row_number() OVER (PARTITION BY unit ORDER BY seen, row_id) AS place\n"
+            "  FROM records\n  WHERE unit IS NOT NULL"
+        )
+        groups = "".join(f"max(CASE WHEN place = 1 THEN of_{group} END) AS {group}, " for group in writer.groups)
         tables["units"] = (
-            f"SELECT {writer.by()}unit, min(seen) AS first_seen, {told.y_by}(told_y) AS y, {told.x_by}(told_x) AS x\n"
-            f"  FROM records\n  WHERE unit IS NOT NULL\n  GROUP BY {writer.by()}unit"
+            f"SELECT {groups}unit, min(seen) AS first_seen,\n    {told.y_by}(told_y) AS y, {told.x_by}(told_x) AS x\n"
+            "  FROM ordered\n  GROUP BY unit"
         )
         return tables
 

@@ -95,7 +95,7 @@ def compare(
     now_ns = time.time_ns() if as_of_ns is None else as_of_ns
     seen = _seen(chosen[0], source, design, how, now_ns)
     is_there = all(seen.get(arm, 0) for arm in (design.baseline, design.candidate))
-    read = [part for kpi in chosen for part in _Reader(kpi, source, design, how, now_ns).parts()] if is_there else []
+    read = [part for kpi in chosen for part in Reader(kpi, source, design, how, now_ns).parts()] if is_there else []
     tests = sum(not isinstance(part.how, str) for part in read)
     return Comparison(
         design=design,
@@ -169,7 +169,7 @@ def _seen(kpi: KPI, source: Source, design: Design, how: How, now_ns: int) -> di
     return {name: n for name, n in found.items() if name in kept or name in (design.baseline, design.candidate)}
 
 
-class _Reader:
+class Reader:
     """
     Reads one KPI of both arms.
 
@@ -256,7 +256,8 @@ class _Reader:
             arms = self._arms(how, window, ())
             if how.is_fact and self.kpi.kind in ("count", "sum"):
                 told["unnamed"] += self._ask(arms.unnamed())[0]["n"]
-            if how.is_fact and self.design.is_concurrent:
+            # A conversion is of the arm of its entry.
+            if how.is_fact and self.design.is_concurrent and self.kpi.kind != "conversion":
                 told["crossed"] += self._ask(arms.crossed())[0]["n"]
         return told
 

@@ -109,13 +109,11 @@ def _plan_of_ratio(definition: Ratio, unit: str) -> Plan | str:
         return "refunds by their order's date belong to the arm that sold; compare refunds by their own date"
     if len(subjects) > 1:
         return f"it counts different {' and '.join(sorted(subjects))}, which have no unit in common"
-    if subjects:
-        unit = subjects.pop()
-        is_rate = definition.is_rate
-        return Plan("rate" if is_rate else "ratio", unit, f"by {unit}", money)
-    if definition.is_rate and not unit:
-        return Plan("rate", RECORD, f"of {_called(definition.to.of)}")
-    return Plan("ratio", unit or RECORD, f"by {unit or RECORD}", money)
+    if definition.is_rate and (subjects or not unit):
+        unit = subjects.pop() if subjects else RECORD
+        return Plan("rate", unit, f"of {_called(definition.to.of) if unit == RECORD else f'{unit}s'}")
+    per = f"of {definition.to.money}" if isinstance(definition.to, Sum) else f"per {_called(definition.to.of)}"
+    return Plan("ratio", subjects.pop() if subjects else unit or RECORD, per, money)
 
 
 def _called(records: Records) -> str:
