@@ -65,11 +65,10 @@ class Oracle:
         took_place = outcome in (None, "success")
         names_outcome = any(condition.fact == "outcome" for condition in records.where)
         if records.is_everything:
-            named = took_place or names_outcome or money is not None or event.name == names.EVENT_OPERATION
+            named = took_place or names_outcome or event[names.OPERATION_NAME] is not None
             if money is not None:
-                named = (
-                    event[f"business.{money}.minor_units"] is not None or event[f"business.{money}.invalid"] is not None
-                )
+                told = (event[f"business.{money}.minor_units"], event[f"business.{money}.invalid"])
+                named = named and told != (None, None)
         else:
             is_operation = event.name in (names.EVENT_OPERATION, _FURTHER.get(money or "", ""))
             named = is_operation and event[names.OPERATION_NAME] in records.operations

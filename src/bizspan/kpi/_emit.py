@@ -131,8 +131,10 @@ class Emitter:
             question = self.dialect.fact(RECORD_FACTS["question"])
             is_answer = f"{self.among(event, [names.EVENT_FEEDBACK])} AND {self.among(question, records.questions)}"
             told.append(f"{is_answer}{took_place}")
-        if records.is_everything and money is None and took_place:
-            told.append(f"({self.among(event, [names.EVENT_OPERATION])} OR {self._took_place()})")
+        if records.is_everything and took_place:
+            # An event, no operation, that a rollback took back counts nowhere.
+            operation = self.dialect.fact(RECORD_FACTS["operation"])
+            told.append(f"({operation} IS NOT NULL OR {self._took_place()})")
         return told[0] if len(told) == 1 else f"({' OR '.join(f'({each})' for each in told)})" if told else ""
 
     def _took_place(self) -> str:

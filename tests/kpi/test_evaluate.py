@@ -1,0 +1,468 @@
+"""What stands beside a value: time, what is known, targets, small groups, and the purchases of a real shop."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+import bizspan
+from bizspan import Money, names
+from bizspan.errors import SetupError
+from bizspan.kpi import (
+    KPI,
+    AverageOrderValue,
+    Calendar,
+    Conversion,
+    Count,
+    Distinct,
+    Period,
+    Quantile,
+    Rates,
+    Ratio,
+    Retention,
+    SqliteSource,
+    Sum,
+    evaluate,
+    events,
+    feedback,
+    operations,
+    refunds,
+)
+from bizspan.testing import capture
+from tests.kpi.stores import Told, sqlite_store
+from tests.kpi.strategies import BERLIN, DAY, HOUR
+
+CHECKOUT: Final = operations("checkout")
+PAID: Final = operations("checkout", outcome="success")
+CDNOW: Final = Path(__file__).parents[2] / "examples" / "data" / "cdnow_sample.csv"
+
+
+def kpi(of: Any, **more: Any) -> KPI:
+    return KPI("measured", of, owner="shop", meaning="What the tests measure.", **more)
+
+
+def sale(number: int, time_ns: int, minor: int = 100, currency: str = "EUR", received_ns: int = 0, **more: Any) -> Told:
+    attributes = {
+        names.OPERATION_NAME: "checkout",
+        names.OPERATION_OUTCOME: "success",
+        names.MINOR_UNITS_KEYS[names.REVENUE]: minor,
+        names.CURRENCY_KEYS[names.REVENUE]: currency,
+        **{getattr(names, name.upper()): value for name, value in more.items()},
+    }
+    return Told(f"u-{number}", time_ns, names.EVENT_OPERATION, attributes, received_ns or time_ns)
+
+
+def store(tmp_path: Path, told: Iterable[Told]) -> SqliteSource:
+    return sqlite_store(tmp_path / "store.db", told)
+
+
+# --- time and what is known -------------------------------------------------------------------------------------------
+
+
+def test_a_late_fact_restates_a_closed_period_visibly(tmp_path: Path) -> None:
+    """
+    Event time decides the period; what arrived after its end is in the figure of now, counted as late, and not in
+    what was known then.
+    """
+    on_time, late = sale(1, DAY.since_ns + HOUR), sale(2, DAY.since_ns + 2 * HOUR, received_ns=DAY.until_ns + HOUR)
+    source = store(tmp_path, [on_time, late])
+
+    then = evaluate(kpi(Sum()), source, DAY, calendar=BERLIN, as_of_ns=DAY.until_ns)
+    now = evaluate(kpi(Sum()), source, DAY, calendar=BERLIN, as_of_ns=DAY.until_ns + 2 * HOUR)
+
+    assert [Decimal("1.00")] == [each.value for each in then.total]
+    assert [Decimal("2.00")] == [each.value for each in now.total]
+    assert (0, 1) == (then.late, now.late)
+    assert DAY.until_ns + 2 * HOUR == now.as_of_ns == now.known_ns
+
+
+@pytest.mark.parametrize(
+    ("day", "hour", "before"),
+    # In the night before, the clock was set back, or forward: the same time elapsed, not the same clock.
+    [("2026-10-26", 10, 10), ("2026-03-30", 10, 10), ("2026-07-15", 3, 3)],
+)
+def test_today_is_compared_with_as_much_of_yesterday(tmp_path: Path, day: str, hour: int, before: int) -> None:
+    """
+    Ten hours of today stand against the first ten hours of yesterday, on long and short days too.
+    """
+    today = BERLIN.day(date.fromisoformat(day))
+    yesterday = BERLIN.before(today)
+    hours = [yesterday.since_ns + n * HOUR for n in range(60)]
+    source = store(tmp_path, [sale(number, time_ns) for number, time_ns in enumerate(hours)])
+
+    answer = evaluate(
+        kpi(Count(CHECKOUT)), source, today, calendar=BERLIN, compare="previous", as_of_ns=today.since_ns + hour * HOUR
+    )
+
+    assert [hour] == [each.value for each in answer.total]
+    assert answer.previous is not None
+    assert [before] == [each.value for each in answer.previous.total]
+    assert hour * HOUR == answer.previous.period.until_ns - answer.previous.period.since_ns
+
+
+def test_a_period_that_is_over_is_compared_with_the_whole_one_before(tmp_path: Path) -> None:
+    """
+    The day of 25 hours with the whole day before it; or with a period that was named.
+    """
+    times = [DAY.since_ns + n * HOUR for n in range(-24, 25)]
+    source = store(tmp_path, [sale(number, time_ns) for number, time_ns in enumerate(times)])
+    named = Period(DAY.since_ns - 2 * HOUR, DAY.since_ns)
+
+    answer = evaluate(
+        kpi(Count(CHECKOUT)), source, DAY, calendar=BERLIN, compare="previous", as_of_ns=DAY.until_ns + 9 * HOUR
+    )
+    other = evaluate(kpi(Count(CHECKOUT)), source, DAY, calendar=BERLIN, compare=named, as_of_ns=DAY.until_ns)
+
+    assert answer.previous is not None
+    assert other.previous is not None
+    assert (25, 24, 2) == (answer.total[0].value, answer.previous.total[0].value, other.previous.total[0].value)
+
+
+def test_the_zone_decides_the_day(tmp_path: Path) -> None:
+    """
+    A sale at half past eleven in New York counts for one day there and for another in Berlin.
+    """
+    moment = int(datetime(2026, 3, 8, 4, 30, tzinfo=UTC).timestamp()) * 10**9
+    source = store(tmp_path, [sale(1, moment)])
+
+    counted = {
+        zone: [
+            evaluate(kpi(Count(CHECKOUT)), source, calendar.day(date(2026, 3, day)), calendar=calendar).total[0].value
+            for day in (7, 8)
+        ]
+        for zone in ("America/New_York", "Europe/Berlin")
+        for calendar in [Calendar(zone)]
+    }
+
+    assert {"America/New_York": [1, 0], "Europe/Berlin": [0, 1]} == counted
+
+
+# --- targets ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("direction", "target", "hours", "met"),
+    [
+        ("up", 3, 30, True),
+        ("up", 4, 30, False),
+        ("up", 3, 5, True),  # what only grows has reached it for good
+        ("up", 4, 5, None),
+        ("down", 3, 30, True),
+        ("down", 2, 30, False),
+        ("down", 2, 5, False),
+        ("down", 3, 5, None),
+    ],
+)
+def test_a_target_is_met_missed_or_still_open(
+    tmp_path: Path, direction: Any, target: int, hours: int, met: bool | None
+) -> None:
+    """
+    While the day goes on, only what can't change any more is said.
+    """
+    source = store(tmp_path, [sale(number, DAY.since_ns + number * HOUR) for number in range(3)])
+    measured = kpi(Count(CHECKOUT), target=target, per="day", direction=direction)
+
+    answer = evaluate(measured, source, DAY, calendar=BERLIN, as_of_ns=DAY.since_ns + hours * HOUR)
+
+    assert met is answer.total[0].met
+
+
+def test_a_target_per_day_says_nothing_about_a_week(tmp_path: Path) -> None:
+    """
+    It is for one whole period of its kind.
+    """
+    source = store(tmp_path, [sale(1, DAY.since_ns)])
+    measured = kpi(Sum(), target=Money("1", "EUR"), per="day")
+
+    week = evaluate(measured, source, BERLIN.around(DAY.since_ns, "week"), calendar=BERLIN, as_of_ns=DAY.until_ns + 1)
+    day = evaluate(measured, source, DAY, calendar=BERLIN, as_of_ns=DAY.until_ns)
+
+    assert (None, True) == (week.total[0].met, day.total[0].met)
+
+
+# --- groups -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_small_group_is_not_shown_and_not_to_be_found_by_subtraction(tmp_path: Path) -> None:
+    """
+    Two of Austria are hidden, and with them the smallest other group.
+    """
+    told = {"DE": 40, "CH": 9, "AT": 2}
+    countries = [country for country, count in told.items() for _ in range(count)]
+    source = store(tmp_path, [sale(n, DAY.since_ns + n, country=each) for n, each in enumerate(countries)])
+
+    answer = evaluate(kpi(Sum(), by=("country",)), source, DAY, calendar=BERLIN)
+
+    assert {("country", "DE")} == {pair for each in answer.groups for pair in each.group}
+    assert (2, Decimal("51.00")) == (answer.suppressed, answer.total[0].value)
+    assert Decimal("40.00") == getattr(answer.figure("EUR", {"country": "DE"}), "value", None)
+
+
+def test_a_table_of_two_facts_hides_no_single_cell(tmp_path: Path) -> None:
+    """
+    In no row and no column one cell alone is missing, as its total could be known.
+    """
+    rows = {"DE": (30, 20), "AT": (10, 1), "CH": (8, 9)}
+    sizes = {(country, segment): row[at] for country, row in rows.items() for at, segment in enumerate(("smb", "pro"))}
+    cells = [cell for cell, count in sizes.items() for _ in range(count)]
+    told = [sale(n, DAY.since_ns + n, country=cell[0], segment=cell[1]) for n, cell in enumerate(cells)]
+    source = store(tmp_path, told)
+
+    answer = evaluate(kpi(Count(CHECKOUT)), source, DAY, calendar=BERLIN, by=("country", "segment"))
+
+    shown = {tuple(value for _, value in each.group) for each in answer.groups}
+    hidden = {*sizes} - shown
+    assert ("AT", "pro") in hidden
+    assert shown
+    for fact in (0, 1):
+        for value in {cell[fact] for cell in hidden}:
+            assert sum(1 for cell in hidden if cell[fact] == value) > 1
+
+
+def test_each_currency_stays_apart_and_no_currency_is_none_of_them(tmp_path: Path) -> None:
+    """
+    Amounts in what is no currency are counted as missing; nothing is added across.
+    """
+    source = store(
+        tmp_path,
+        [
+            sale(1, DAY.since_ns, 150), sale(2, DAY.since_ns, 150, "JPY"), sale(3, DAY.since_ns, 1234, "BHD"),
+            sale(4, DAY.since_ns, 1, "XXQ"),
+        ],
+    )  # fmt: skip
+
+    answer = evaluate(kpi(Sum()), source, DAY, calendar=BERLIN)
+
+    assert {"EUR": Decimal("1.50"), "JPY": Decimal(150), "BHD": Decimal("1.234")} == {
+        each.currency: each.value for each in answer.total
+    }
+    assert 1 == answer.missing
+
+
+def test_a_sum_beyond_64_bits_is_refused_and_not_wrapped(tmp_path: Path) -> None:
+    """
+    Two amounts at the limit say what to do.
+    """
+    source = store(tmp_path, [sale(number, DAY.since_ns, 2**63 - 1) for number in (1, 2)])
+
+    with pytest.raises(SetupError, match="shorter period"):
+        evaluate(kpi(Sum()), source, DAY, calendar=BERLIN)
+
+
+def test_converted_money_says_what_it_could_not_convert(tmp_path: Path) -> None:
+    """
+    A currency without a rate stays by itself, and is named; the sum is an estimate.
+    """
+    told = [(100, "EUR"), (333, "USD"), (5, "JPY")]
+    source = store(tmp_path, [sale(n, DAY.since_ns, minor, currency) for n, (minor, currency) in enumerate(told)])
+    rates = Rates("EUR", "2026-10-01", {"USD": "0.8571"})
+
+    answer = evaluate(kpi(Sum(rates=rates)), source, DAY, calendar=BERLIN)
+
+    assert {"EUR": Decimal("3.85"), "JPY": Decimal(5)} == {each.currency: each.value for each in answer.total}
+    assert (("JPY",), False) == (answer.unconverted, answer.is_exact)
+
+
+def test_a_breakdown_by_what_is_not_known_is_refused(tmp_path: Path) -> None:
+    """
+    As in a definition: with what was probably meant.
+    """
+    source = store(tmp_path, [])
+
+    with pytest.raises(SetupError, match="did you mean 'segment'"):
+        evaluate(kpi(Count(CHECKOUT)), source, DAY, by=("segmnet",))
+    with pytest.raises(SetupError, match="too many values"):
+        evaluate(kpi(Count(CHECKOUT)), source, DAY, by=("duration",))
+    with pytest.raises(SetupError, match="cohorts"):
+        evaluate(kpi(Retention(CHECKOUT)), source, DAY, by=("country",))
+    with pytest.raises(SetupError, match="ask for fewer cohorts"):
+        evaluate(kpi(Retention(CHECKOUT, every="day")), source, Period(0, DAY.until_ns), calendar=BERLIN)
+
+
+# --- what bizspan emits -----------------------------------------------------------------------------------------------
+
+
+def test_what_bizspan_emits_is_what_kpis_read(tmp_path: Path) -> None:
+    """
+    Operations, second currencies, events, refunds and feedback of the real pipeline, evaluated.
+    """
+    with capture(check=False) as told:
+        for number in range(4):
+            with bizspan.operation("checkout", order=f"o-{number}", customer=f"c-{number % 2}", country="DE") as op:
+                op.revenue("10.00", "EUR")
+                if number == 1:
+                    op.revenue("500", "JPY")
+                if number == 2:
+                    op.reject("card_declined")
+                if number == 3:
+                    op.cost("1.50", "EUR")
+        with bizspan.operation("checkout", traffic="bot") as op:
+            op.revenue("99.00", "EUR")
+        with bizspan.operation("checkout") as op:
+            op.revenue("1.001", "EUR")
+        bizspan.refund("4.00", "EUR", order="o-0")
+        bizspan.feedback("nps", 9)
+        bizspan.feedback("nps", 3)
+    emitted = [
+        Told(each.uid, each.time_ns, each.event_name, _scalars(each.attributes), each.time_ns) for each in told.events()
+    ]
+    source = store(tmp_path, emitted)
+    around = Period(min(each.time_ns for each in emitted), max(each.time_ns for each in emitted) + 1)
+
+    def values(of: Any) -> Any:
+        return {each.currency: each.value for each in evaluate(kpi(of), source, around).total}
+
+    assert {"EUR": Decimal("30.00"), "JPY": Decimal(500)} == values(Sum(of=CHECKOUT))
+    assert {"EUR": Decimal("1.50")} == values(Sum("cost", CHECKOUT))
+    assert {"EUR": Decimal("4.00")} == values(Sum("refund", refunds(), dated="order"))
+    assert {"": 5} == values(Count(CHECKOUT))
+    assert {"": 4 / 5} == values(Ratio(Count(PAID), Count(CHECKOUT)))
+    assert {"": 2} == values(Distinct("customer", CHECKOUT))
+    assert {"EUR": Decimal("10.00"), "JPY": Decimal(500)} == values(AverageOrderValue(of=CHECKOUT))
+    assert {"": 3.0} == values(Quantile(0.5, "score", feedback("nps")))
+    answer = evaluate(kpi(Sum(of=CHECKOUT)), source, around)
+    assert (1, 1) == (answer.hidden, answer.missing)
+
+
+def _scalars(attributes: Any) -> dict[str, Any]:
+    return {key: value for key, value in attributes.items() if isinstance(value, (str, int, float, bool))}
+
+
+# --- the purchases of a real shop -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def purchases() -> list[tuple[str, date, int, int]]:
+    with CDNOW.open(newline="", encoding="utf-8") as file:
+        return [
+            (row["customer"], date.fromisoformat(row["date"]), int(row["quantity"]), round(Decimal(row["usd"]) * 100))
+            for row in csv.DictReader(file)
+        ]
+
+
+@pytest.fixture(scope="module")
+def shop(purchases: list[tuple[str, date, int, int]], tmp_path_factory: pytest.TempPathFactory) -> SqliteSource:
+    def told() -> Iterable[Told]:
+        for number, (customer, day, _, minor) in enumerate(purchases):
+            time_ns = BERLIN.day(day).since_ns + 12 * HOUR + number
+            yield sale(number, time_ns, minor, "USD", customer=customer, order=f"o-{number}")
+
+    return sqlite_store(tmp_path_factory.mktemp("cdnow") / "store.db", told())
+
+
+def test_the_revenue_of_each_month_is_the_shops(
+    purchases: list[tuple[str, date, int, int]], shop: SqliteSource
+) -> None:
+    """
+    Sum, number, customers, and average order value of all months, to the cent.
+    """
+    by_month: dict[tuple[int, int], list[tuple[str, int]]] = defaultdict(list)
+    for customer, day, _, minor in purchases:
+        by_month[day.year, day.month].append((customer, minor))
+    assert len(by_month) > 12
+
+    for (year, month), told in by_month.items():
+        period = BERLIN.month(year, month)
+        found = {
+            of.kind: evaluate(kpi(of), shop, period, calendar=BERLIN).total[0].value
+            for of in (Sum(), Count(PAID), Distinct(), AverageOrderValue())
+        }
+        total = sum(minor for _, minor in told)
+        assert {
+            "sum": Decimal(total).scaleb(-2),
+            "count": len(told),
+            "distinct": len({customer for customer, _ in told}),
+            "average_order_value": Decimal(round(Decimal(total) / len(told))).scaleb(-2),
+        } == found
+
+
+def test_the_retention_of_each_cohort_is_the_shops(
+    purchases: list[tuple[str, date, int, int]], shop: SqliteSource
+) -> None:
+    """
+    Who bought first in a month, and who of them came back in each of the six months after it.
+    """
+    months: dict[str, set[int]] = defaultdict(set)
+    for customer, day, _, _ in purchases:
+        months[customer].add(day.year * 12 + day.month - 1)
+    first = 1997 * 12
+    starts = (first, first + 1, first + 2)
+    cohorts = {start: [seen for seen in months.values() if min(seen) == start] for start in starts}
+    period = Period(BERLIN.month(1997, 1).since_ns, BERLIN.month(1997, 3).until_ns)
+
+    answer = evaluate(kpi(Retention(PAID)), shop, period, calendar=BERLIN)
+
+    expected = [
+        (sum(1 for seen in members if start + age in seen), len(members))
+        for start, members in cohorts.items()
+        for age in range(7)
+    ]
+    assert expected == [each.parts for each in answer.cohorts]
+    hits, of = (sum(each) for each in zip(*(pair for pair in expected[1::7]), strict=True))
+    assert hits / of == answer.total[0].value
+    assert all(each.is_mature for each in answer.cohorts)
+
+
+def test_an_immature_cohort_is_marked_and_left_out_of_the_value(shop: SqliteSource) -> None:
+    """
+    In the middle of March, March itself, and what comes after February, are not over.
+    """
+    as_of = BERLIN.day(date(1997, 3, 15)).since_ns
+    period = Period(BERLIN.month(1997, 1).since_ns, BERLIN.month(1997, 3).until_ns)
+
+    answer = evaluate(kpi(Retention(PAID)), shop, period, calendar=BERLIN, as_of_ns=as_of)
+
+    assert [(0, True), (1, True), (2, False), (0, True), (1, False), (0, False)] == [
+        (each.age, each.is_mature) for each in answer.cohorts
+    ]
+    assert answer.cohorts[1].value == answer.total[0].value
+
+
+def test_a_second_purchase_within_30_days_is_the_shops(
+    purchases: list[tuple[str, date, int, int]], shop: SqliteSource
+) -> None:
+    """
+    Of those who bought in January, those who bought again within 30 days, as plain Python has it.
+    """
+    january = BERLIN.month(1997, 1)
+    days: dict[str, list[date]] = defaultdict(list)
+    for customer, day, _, _ in purchases:
+        days[customer].append(day)
+    entered = {customer: min(told) for customer, told in days.items() if min(told) < date(1997, 2, 1)}
+    window = timedelta(days=30)
+    again = sum(1 for who, start in entered.items() if any(start < day <= start + window for day in days[who]))
+    marked = [Told(each.uid, each.time_ns, "first", each.attributes, each.time_ns) for each in _firsts(purchases)]
+    source = sqlite_store(Path(shop.path).with_name("marked.db"), [*_sales(purchases), *marked])
+
+    steps = (events("first"), CHECKOUT)
+    answer = evaluate(kpi(Conversion(steps, window="30d")), source, january, calendar=BERLIN)
+
+    assert (len(entered), again) == answer.total[0].steps
+
+
+def _sales(purchases: list[tuple[str, date, int, int]]) -> Iterable[Told]:
+    """At noon of UTC, where each day has 24 hours; a customer's first purchase apart, and once a day."""
+    seen: dict[str, set[date]] = defaultdict(set)
+    for number, (customer, day, _, minor) in enumerate(purchases):
+        if seen[customer] and day not in seen[customer]:
+            yield sale(number, _noon(day), minor, "USD", customer=customer)
+        seen[customer].add(day)
+
+
+def _firsts(purchases: list[tuple[str, date, int, int]]) -> Iterable[Told]:
+    first: dict[str, date] = {}
+    for customer, day, _, _ in purchases:
+        first[customer] = min(day, first.get(customer, day))
+    for number, (customer, day) in enumerate(first.items()):
+        yield Told(f"f-{number}", _noon(day), "first", {names.CUSTOMER: customer})
+
+
+def _noon(day: date) -> int:
+    return int(datetime(day.year, day.month, day.day, 12, tzinfo=UTC).timestamp()) * 10**9
