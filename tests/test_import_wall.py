@@ -26,7 +26,7 @@ SOURCE: Final = Path(__file__).resolve().parent.parent / "src" / "bizspan"
 HOUSE: Final = (
     ("DOORS", "__main__"),
     ("DOORS", "cli pytest_plugin"),
-    ("DOORS", "_cli_kpi"),
+    ("DOORS", "_cli_compare _cli_kpi"),
     ("DOORS", "doctor"),
     ("DOORS", "doctor._environment doctor._zero_code doctor._canary"),
     (

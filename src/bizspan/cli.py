@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Final, TextIO
 
-from bizspan import _cli_kpi
+from bizspan import _cli_compare, _cli_kpi
 
 _USAGE, _INTERRUPTED = 2, 130
 _MOST_TIMEOUT_S: Final = 300.0
@@ -289,7 +289,12 @@ def _kpi(options: argparse.Namespace, command: Sequence[str]) -> int:
     return _cli_kpi.run(options, _print)
 
 
+def _compare(options: argparse.Namespace, command: Sequence[str]) -> int:
+    return _cli_compare.run(options, _print)
+
+
 _COMMANDS: Final = (
+    Command("compare", "Compare a release with the one before, by KPIs.", _cli_compare.arguments, _compare),
     Command("doctor", "Check the set-up as it will run.", _doctor_arguments, _doctor, takes_command=True),
     Command("kpi", "Look at the KPIs that are declared, and evaluate them.", _cli_kpi.arguments, _kpi),
     Command("reconcile", "Compare the events with the system of record.", _reconcile_arguments, _reconcile),

@@ -25,7 +25,7 @@ from bizspan.kpi import (
     operations,
 )
 from bizspan.kpi._arms import MINUTE_NS
-from bizspan.kpi._compare import How, Reader
+from bizspan.kpi._compare import CompareOptions, Reader
 from bizspan.kpi._design import Design, concurrent
 from bizspan.kpi._sequential import Stratum, Sums
 from tests.kpi import strategies
@@ -110,7 +110,7 @@ class Units:
         outcome = event[names.OPERATION_OUTCOME]
         is_checkout, took_place = operation == "checkout", outcome in (None, names.SUCCESS)
         is_paid = is_checkout and outcome == names.SUCCESS
-        minor = event[names.MINOR_UNITS_KEYS[names.REVENUE]]
+        minor: Any = event[names.MINOR_UNITS_KEYS[names.REVENUE]]
         of_checkout = is_checkout or (event.name == names.EVENT_REVENUE and event[names.OPERATION_NAME] == "checkout")
         is_money = minor is not None and took_place and event[names.CURRENCY_KEYS[names.REVENUE]] == currency
         is_told = event.name == names.EVENT_OPERATION or took_place
@@ -120,14 +120,14 @@ class Units:
             case "paid_by_customer" | "buyers":
                 return (float(is_paid), 1.0) if is_told else None
             case "revenue_by_customer":
-                return (float(minor) if is_money else 0.0, 1.0) if is_told else None
+                return (float(minor or 0) if is_money else 0.0, 1.0) if is_told else None
             case "average":
-                return (float(minor), 1.0) if of_checkout and is_money else None
+                return (float(minor or 0), 1.0) if of_checkout and is_money else None
             case _:  # per_basket
                 fits = of_checkout and took_place
                 if not (fits or operation == "basket"):
                     return None
-                return float(minor) if fits and is_money else 0.0, float(operation == "basket")
+                return float(minor or 0) if fits and is_money else 0.0, float(operation == "basket")
 
     def _conversions(self, is_each: bool) -> dict[tuple[str, int], list[tuple[float, float]]]:
         def step(event: Told) -> int:
@@ -191,7 +191,7 @@ def check(source: Source, told: list[Told]) -> None:
     for name, (definition, unit) in DEFINITIONS.items():
         note(name)
         kpi = KPI(name, definition, owner="team", meaning="a test")
-        for part in Reader(kpi, source, design, How(unit=unit), NOW_NS).parts():
+        for part in Reader(kpi, source, design, CompareOptions(unit=unit), NOW_NS).parts():
             expected = {key: sums_of(values) for key, values in units.found(name, part.currency).items()}
             actual = {
                 (arm, stratum.at): sums

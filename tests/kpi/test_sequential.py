@@ -47,7 +47,7 @@ def looks(
         minute[arm] += told
         over_all[arm] += told
         if user % per_minute == 0:
-            closed.append(Stratum(*minute))
+            closed.append(Stratum(minute[0], minute[1]))
             minute = [Sums(), Sums()]
         if user % 10:
             continue
@@ -55,7 +55,7 @@ def looks(
             error = sqrt(sum(each.squares / (each.n - 1) / each.n for each in over_all))
             baseline, candidate = (each.y / each.n for each in over_all)
             naive = user if error and abs(candidate - baseline) > 1.96 * error else None
-        found = difference([*closed, Stratum(*minute)], alpha=0.05, measure=measure)
+        found = difference([*closed, Stratum(minute[0], minute[1])], alpha=0.05, measure=measure)
         if found.verdict("up") in ("better", "worse"):
             return user, naive
     return None, naive
@@ -140,7 +140,7 @@ def rollout(seed: int, effect: float) -> list[Stratum]:
         for _ in range(20):
             arm = random.random() < share
             arms[arm] += sums([float(random.random() < p + effect * arm)])
-        strata.append(Stratum(*arms, minute, minute + 1))
+        strata.append(Stratum(arms[0], arms[1], minute, minute + 1))
     return strata
 
 

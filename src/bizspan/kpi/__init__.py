@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from bizspan.kpi._calendar import Calendar, Period
 from bizspan.kpi._clickhouse import ClickHouseSource
+from bizspan.kpi._compare import CompareOptions, compare
+from bizspan.kpi._compared import Comparison, Line
 from bizspan.kpi._definition import (
     AverageOrderValue,
     Conversion,
@@ -17,6 +19,7 @@ from bizspan.kpi._definition import (
     Retention,
     Sum,
 )
+from bizspan.kpi._design import Design, before_after, concurrent
 from bizspan.kpi._dialect import CLICKHOUSE, SQLITE, ClickHouse, Dialect, Sqlite
 from bizspan.kpi._emit import Statement
 from bizspan.kpi._evaluate import evaluate, statements
@@ -38,14 +41,18 @@ __all__ = [
     "Calendar",
     "ClickHouse",
     "ClickHouseSource",
+    "CompareOptions",
+    "Comparison",
     "Condition",
     "Conversion",
     "Count",
     "Declared",
     "Definition",
+    "Design",
     "Dialect",
     "Distinct",
     "Figure",
+    "Line",
     "Period",
     "Quantile",
     "Rates",
@@ -60,6 +67,9 @@ __all__ = [
     "Sum",
     "answer_data",
     "answer_text",
+    "before_after",
+    "compare",
+    "concurrent",
     "evaluate",
     "events",
     "feedback",

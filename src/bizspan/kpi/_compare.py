@@ -31,9 +31,9 @@ _CASTS: Final[Mapping[str, Any]] = {"text": str, "int": int, "float": float}
 
 
 @dataclass(frozen=True, slots=True)
-class How:
+class CompareOptions:
     """
-    How strict a comparison is, and what it shows.
+    CompareOptions strict a comparison is, and what it shows.
 
     Args:
         alpha: The probability of an error, over all KPIs and looks.
@@ -73,7 +73,12 @@ class _Read:
 
 
 def compare(
-    kpis: Iterable[KPI], source: Source, design: Design, how: How | None = None, *, as_of_ns: int | None = None
+    kpis: Iterable[KPI],
+    source: Source,
+    design: Design,
+    options: CompareOptions | None = None,
+    *,
+    as_of_ns: int | None = None,
 ) -> Comparison:
     """
     Compare two arms by each KPI.
@@ -82,32 +87,32 @@ def compare(
         kpis: What is compared.
         source: Where the events are.
         design: Which records against which.
-        how: How strict it is, and what it shows.
+        options: CompareOptions strict it is, and what it shows.
         as_of_ns: What is now.
 
     Raises:
         SetupError: A fact is not known, or the source can't answer.
     """
-    how = how or How()
+    options = options or CompareOptions()
     chosen = list(kpis)
     if not chosen:
         raise SetupError("there is no KPI to compare; declare one.")
     now_ns = time.time_ns() if as_of_ns is None else as_of_ns
-    seen = _seen(chosen[0], source, design, how, now_ns)
+    seen = _seen(chosen[0], source, design, options, now_ns)
     is_there = all(seen.get(arm, 0) for arm in (design.baseline, design.candidate))
-    read = [part for kpi in chosen for part in Reader(kpi, source, design, how, now_ns).parts()] if is_there else []
+    read = [part for kpi in chosen for part in Reader(kpi, source, design, options, now_ns).parts()] if is_there else []
     tests = sum(not isinstance(part.how, str) for part in read)
     return Comparison(
         design=design,
-        alpha=how.alpha,
+        alpha=options.alpha,
         tests=tests,
         as_of_ns=now_ns,
         seen=seen,
-        lines=tuple(_line(part, how, how.alpha / max(1, tests)) for part in read),
+        lines=tuple(_line(part, design, options, options.alpha / max(1, tests)) for part in read),
     )
 
 
-def _line(part: _Read, how: How, alpha: float) -> Line:
+def _line(part: _Read, design: Design, options: CompareOptions, alpha: float) -> Line:
     kpi, plan_of = part.kpi, part.how
     if isinstance(plan_of, str):
         return Line(kpi, "", "unclear", f"not supported: {plan_of}")
@@ -115,7 +120,7 @@ def _line(part: _Read, how: How, alpha: float) -> Line:
 
     def of(strata: Iterable[Stratum], between: float) -> Difference:
         return difference(
-            strata, alpha=alpha, measure=plan_of.measure, minimum=how.minimum, between=between
+            strata, alpha=alpha, measure=plan_of.measure, minimum=options.minimum, between=between
         ).scaled(scale)  # fmt: skip
 
     found = of(part.strata, part.between)
@@ -125,8 +130,16 @@ def _line(part: _Read, how: How, alpha: float) -> Line:
     return Line(
         kpi, part.currency, verdict, found.too_few, plan_of, found,
         tuple(None if each.value is None else each.value * scale for each in arms), slices, suppressed,
-        part.beside or {},
+        part.beside or {}, _per_hour(plan_of, found, part.strata) if design.is_concurrent else None,
     )  # fmt: skip
+
+
+def _per_hour(how: Plan, found: Difference, strata: Iterable[Stratum]) -> float | None:
+    """What the difference comes to in an hour, with as many units as the candidate had."""
+    minutes = sum(each.until - each.at for each in strata if each.is_matched)
+    if how.money is None or how.measure != "mean" or found.value is None or not minutes:
+        return None
+    return found.value * found.of_candidate * 60 / minutes
 
 
 def _is_pure(kpi: KPI) -> bool:
@@ -147,14 +160,14 @@ def _slices(part: _Read, of: Any) -> tuple[tuple[Slice, ...], int]:
     return tuple(found), suppressed
 
 
-def _seen(kpi: KPI, source: Source, design: Design, how: How, now_ns: int) -> dict[str, int]:
-    """How many records each arm has; of other values of the fact, the most frequent ones."""
-    facts = _facts(kpi, (design.by, *(name for name, _ in how.where)))
+def _seen(kpi: KPI, source: Source, design: Design, options: CompareOptions, now_ns: int) -> dict[str, int]:
+    """CompareOptions many records each arm has; of other values of the fact, the most frequent ones."""
+    facts = _facts(kpi, (design.by, *(name for name, _ in options.where)))
     found: dict[str, int] = {}
     for arm, period in design.windows:
         writer = Writer(source.dialect, Asked(kpi, period, now_ns, (design.by,) if design.by else ()), facts)
         filters = [
-            writer.emit.among(writer.emit.fact(name), [_parameter(facts[name], value)]) for name, value in how.where
+            writer.emit.among(writer.emit.fact(name), [_parameter(facts[name], value)]) for name, value in options.where
         ]
         # The column keeps the statement one of the form that all have, where no fact tells the arm.
         columns = {**writer.grouped(), "time": source.dialect.time}
@@ -177,18 +190,18 @@ class Reader:
         kpi: Which one.
         source: Where from.
         design: The arms.
-        how: What else is asked.
+        options: What else is asked.
         now_ns: What is now.
     """
 
-    def __init__(self, kpi: KPI, source: Source, design: Design, how: How, now_ns: int) -> None:
+    def __init__(self, kpi: KPI, source: Source, design: Design, options: CompareOptions, now_ns: int) -> None:
         self.source, self.design, self.now_ns = source, design, now_ns
-        self.slices = how.slices
-        self.plan = plan(kpi.of, how.unit)
-        named = (design.by, how.unit, *(name for name, _ in how.where), *how.slices)
+        self.slices = options.slices
+        self.plan = plan(kpi.of, options.unit)
+        named = (design.by, options.unit, *(name for name, _ in options.where), *options.slices)
         unit = (self.plan.unit,) if isinstance(self.plan, Plan) and self.plan.is_fact else ()
         self.facts = _facts(kpi, (*named, *unit))
-        self.conditions = tuple(Condition(name, (_value(self.facts[name], value),)) for name, value in how.where)
+        self.conditions = tuple(Condition(name, (_value(self.facts[name], value),)) for name, value in options.where)
         if design.by:
             arms = tuple(_value(self.facts[design.by], arm) for arm in (design.baseline, design.candidate))
             self.conditions = (*self.conditions, Condition(design.by, arms))

@@ -50,6 +50,7 @@ class Line:
         suppressed: How many slices are not shown, because they are small or would give a small one away.
         beside: How many records are ``hidden`` (other traffic than customers'), lack an amount (``missing``) or a unit
             (``unnamed``); how many units are in both arms (``crossed``).
+        per_hour: Of a sum of money: what the difference comes to in an hour of the candidate.
     """
 
     kpi: KPI
@@ -62,6 +63,7 @@ class Line:
     slices: tuple[Slice, ...] = ()
     suppressed: int = 0
     beside: Mapping[str, int] = field(default_factory=lambda: _NONE)
+    per_hour: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
