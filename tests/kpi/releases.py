@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from bizspan import names
 from bizspan._columns import SERVICE_VERSION
@@ -21,22 +21,34 @@ PAID: Final = operations("checkout", outcome="success")
 _REVENUE: Final = names.MINOR_UNITS_KEYS[names.REVENUE], names.CURRENCY_KEYS[names.REVENUE]
 
 
-def kpi(name: str, of: Definition, **more: Any) -> KPI:
+def kpi(name: str, of: Definition, direction: Literal["up", "down"] = "up") -> KPI:
     """A KPI with an owner and a meaning."""
-    return KPI(name, of, **{"owner": "shop", "meaning": "A test.", **more})
+    return KPI(name, of, owner="shop", meaning="A test.", direction=direction)
 
 
 SUCCESS: Final = kpi("success", Ratio(Count(PAID), Count(CHECKOUT)))
-FAILED: Final = kpi("failed", Ratio(Count(operations("checkout", outcome="failed")), Count(CHECKOUT)), direction="down")
+FAILED: Final = kpi("failed", Ratio(Count(operations("checkout", outcome="failed")), Count(CHECKOUT)), "down")
 REVENUE: Final = kpi("revenue", Sum("revenue", CHECKOUT))
+
+
+def always(rate: float) -> Callable[[float, bool], float]:
+    """The same rate at any time, in both versions."""
+    return lambda gone, is_new: rate
 
 
 def checkout(
     uid: str, time_ns: int, version: str, *, paid: bool, minor: int = 0, currency: str = "EUR", **facts: Any
 ) -> Told:
     """One checkout."""
-    keys = {"customer": names.CUSTOMER, "country": names.COUNTRY, "traffic": names.TRAFFIC, "order": names.ORDER,
-            "flag": names.FLAG, "variant": names.VARIANT}  # fmt: skip
+    keys = {
+        "customer": names.CUSTOMER,
+        "country": names.COUNTRY,
+        "traffic": names.TRAFFIC,
+        "order": names.ORDER,
+        "flag": names.FLAG,
+        "variant": names.VARIANT,
+        "invalid": names.AMOUNT_INVALID_KEYS[names.REVENUE],
+    }
     told: dict[str, Any] = {
         names.OPERATION_NAME: "checkout",
         names.OPERATION_ID: uid,
