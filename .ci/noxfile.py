@@ -147,6 +147,15 @@ def third_party(session: nox.Session) -> None:
 
 
 @nox.session(python=FIRST)
+def clickhouse(session: nox.Session) -> None:
+    """KPIs on ClickHouse itself, in the tests' process. Apart: it takes 900 MB."""
+    session.chdir(ROOT)
+    session.install(*PINNED, "-e", ".[otlp]", "--group", "test", "--group", "clickhouse")
+    session.run("python", "-c", "import chdb")  # or its tests are skipped
+    session.run("pytest", "tests/kpi", "-k", "clickhouse or older_table", *BOUNDED, *session.posargs)
+
+
+@nox.session(python=FIRST)
 def bench(session: nox.Session) -> None:
     """What is measured: alone on the machine, one test at a time."""
     session.chdir(ROOT)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import bizspan
-from bizspan import names
+from bizspan import _lines, names
 from bizspan.errors import SetupError
-from bizspan.reconcile import Event, OtlpJsonLines, Reading, _otlp_json
+from bizspan.reconcile import Event, OtlpJsonLines, Reading
 from bizspan.testing import START_NS, capture
 from tests.shop_files import write_events
 
@@ -140,7 +140,7 @@ def test_a_line_without_end_is_skipped(tmp_path: Path, monkeypatch: pytest.Monke
     """
     Memory stays bounded: a line beyond the limit is passed over, and the next one is read.
     """
-    monkeypatch.setattr(_otlp_json, "_LINE_LIMIT", 1024)
+    monkeypatch.setattr(_lines, "_LINE_LIMIT", 1024)
     path = tmp_path / "events.jsonl"
     path.write_text("x" * 5000 + "\n" + line(record("1")) + "y" * 1024)
 

@@ -5,10 +5,11 @@ The command ``bizspan``. Each command imports its room when it is called, so tha
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Final, TextIO
 
@@ -17,6 +18,7 @@ from bizspan import _cli_compare, _cli_kpi
 _USAGE, _INTERRUPTED = 2, 130
 _MOST_TIMEOUT_S: Final = 300.0
 _MOST_TOLERANCE_S: Final = 86_400.0
+_MOST_DAYS: Final = 36_500.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,7 @@ def _spool_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _spool(options: argparse.Namespace, command: Sequence[str]) -> int:
+    from bizspan._progress import terminal
     from bizspan.errors import SetupError
     from bizspan.spool import _command
 
@@ -176,7 +179,7 @@ def _spool(options: argparse.Namespace, command: Sequence[str]) -> int:
             return _command.retried(options.directory, as_json, _print)
         if options.action == "purge":
             return _command.purged(options.directory, options.waiting, as_json, _print)
-        return _command.drain(options.directory, options.timeout_s, as_json, _print, _command.terminal())
+        return _command.drain(options.directory, options.timeout_s, as_json, _print, terminal())
     except SetupError as error:
         print(f"bizspan: {error}", file=sys.stderr)
         return _USAGE
@@ -220,7 +223,7 @@ def _reconcile_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--events", nargs="+", required=True, metavar="PATH",
-        help="OTLP JSON lines: files, or directories of them; directories of spools",
+        help="OTLP JSON lines: files, or directories of them; directories of spools; stores of the lens",
     )  # fmt: skip
     add("--ledger", required=True, metavar="FILE", help="the system of record: a CSV file or a SQLite database")
     add("--ledger-query", default="", metavar="SQL", help="one SELECT, for SQLite")
@@ -285,6 +288,9 @@ def _reconcile(options: argparse.Namespace, command: Sequence[str]) -> int:
     return report.exit_code
 
 
+# --- kpi ----------------------------------------------------------------------------------------------------------
+
+
 def _kpi(options: argparse.Namespace, command: Sequence[str]) -> int:
     return _cli_kpi.run(options, _print)
 
@@ -293,10 +299,105 @@ def _compare(options: argparse.Namespace, command: Sequence[str]) -> int:
     return _cli_compare.run(options, _print)
 
 
+# --- lens ---------------------------------------------------------------------------------------------------------
+
+
+def _lens_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--port", type=_port, default=4318, metavar="N", help="where to listen, 0 is any free port (default: 4318)")
+    add("--host", default="127.0.0.1", metavar="HOST", help="the address; beyond loopback it needs a token")
+    add("--store", metavar="FILE", help="where events are kept (default: bizspan/lens.db in XDG_STATE_HOME)")
+    add("--retention-days", type=_days, default=90.0, metavar="N", help="how long they are kept (default: 90)")
+    add("--max-size", type=_size, default=10 << 30, metavar="SIZE", help="of the store, as 500MB (default: 10 GiB)")
+    add("--token", default="", metavar="TEXT", help="every request needs it (default: BIZSPAN_LENS_TOKEN)")
+    add("--allow-host", action="append", default=[], metavar="NAME", help="a further name to be asked under")
+    add("--format", choices=("text", "json"), default="text", help="how to print (default: text)")
+    parser.epilog = "Exit code: 0 after Ctrl-C or SIGTERM, 2 wrong arguments, or a port or store that can't be used."
+
+
+def _lens(options: argparse.Namespace, command: Sequence[str]) -> int:
+    from bizspan.errors import SetupError
+    from bizspan.lens import Retention, _command
+
+    told = _command.Options(
+        host=options.host,
+        port=options.port,
+        store=options.store,
+        # A variable is not shown to everybody who lists processes.
+        token=options.token or os.environ.get("BIZSPAN_LENS_TOKEN", ""),
+        allow_hosts=options.allow_host,
+        retention=Retention(days=options.retention_days, bytes=options.max_size),
+        as_json=options.format == "json",
+    )
+    try:
+        return _command.serve(told, _print)
+    except SetupError as error:
+        print(f"bizspan lens: error: {error}", file=sys.stderr)
+        return _USAGE
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 65_536):
+        raise argparse.ArgumentTypeError("must be a port: a whole number below 65536")
+    return int(text)
+
+
+def _days(text: str) -> float:
+    days = float(text) if text.replace(".", "", 1).isdigit() and text.isascii() else 0.0
+    if not 0 < days <= _MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"must be a number of days above 0, at most {_MOST_DAYS:g}")
+    return days
+
+
+def _size(text: str) -> int:
+    from bizspan.lens._command import size_of
+
+    try:
+        return size_of(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be a size of at least 1MB, as 500MB or 2GB") from None
+
+
+# --- import -------------------------------------------------------------------------------------------------------
+
+
+def _import_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "bizspan import PATH ... [options]"
+    parser.add_argument(
+        "paths", nargs="+", metavar="PATH",
+        help="OTLP JSON lines, plain or gzipped: files, or directories of them; directories of spools",
+    )  # fmt: skip
+    parser.add_argument("--store", metavar="FILE", help="of the lens (default: as bizspan lens)")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="how to print (default: text)")
+    parser.epilog = "Exit code: 0 all is in the store, 1 some of it can't be read or kept, 2 wrong arguments."
+
+
+def _import(options: argparse.Namespace, command: Sequence[str]) -> int:
+    from bizspan import _importing
+    from bizspan._progress import terminal
+    from bizspan.errors import SetupError
+
+    try:
+        found = _importing.import_into(options.store, options.paths, terminal())
+    except SetupError as error:
+        print(f"bizspan import: error: {error}", file=sys.stderr)
+        return _USAGE
+    if options.format == "json":
+        _print(json.dumps(asdict(found)))
+    else:
+        damaged = f", {found.damaged:,} unreadable" if found.damaged else ""
+        _print(f"stored {found.stored:,}, already there {found.already:,}, refused {found.refused:,}{damaged}")
+        for problem in found.problems:
+            _print(f"  {problem}")
+    return found.exit_code
+
+
 _COMMANDS: Final = (
     Command("compare", "Compare a release with the one before, by KPIs.", _cli_compare.arguments, _compare),
     Command("doctor", "Check the set-up as it will run.", _doctor_arguments, _doctor, takes_command=True),
+    Command("import", "Put events from files and spools into the lens's store.", _import_arguments, _import),
     Command("kpi", "Look at the KPIs that are declared, and evaluate them.", _cli_kpi.arguments, _kpi),
+    Command("lens", "Take in what applications send, and keep it.", _lens_arguments, _lens),
     Command("reconcile", "Compare the events with the system of record.", _reconcile_arguments, _reconcile),
     Command("spool", "Look at events on disk, and send them.", _spool_arguments, _spool),
 )

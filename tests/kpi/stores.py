@@ -33,7 +33,7 @@ class Told:
     uid: str
     time_ns: int
     name: str
-    attributes: Mapping[str, Scalar]
+    attributes: Mapping[str, Any]
     received_ns: int = 0
     copies: int = 1
 
@@ -113,10 +113,11 @@ class ChdbSource:
     """ClickHouse in this process, asked as over HTTP: the same text, the same form of parameters, the same answers."""
 
     def __init__(self, dialect: Dialect = CLICKHOUSE) -> None:
-        from chdb.session import Session  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
+        from importlib import import_module
 
         self.dialect = dialect
-        self._session: Any = Session()
+        # By name: type checkers run without it.
+        self._session: Any = import_module("chdb.session").Session()
 
     def load(self, events: Iterable[Told], points: Iterable[Point] = ()) -> None:
         """Have these in the tables: each as often as it was delivered."""

@@ -32,7 +32,7 @@ _minors = st.integers(-5_000, 5_000) | st.sampled_from([2**53 + 1, 10**15 + 7])
 
 @st.composite
 def _attributes(draw: Any) -> tuple[str, dict[str, Any]]:
-    kind = draw(st.sampled_from(["checkout", "checkout", "basket", "signup", "refund", "nps", "cost", "further"]))
+    kind: str = draw(st.sampled_from(["checkout", "checkout", "basket", "signup", "refund", "nps", "cost", "further"]))
     told: dict[str, Any] = {
         names.CUSTOMER: draw(_maybe | st.sampled_from(["a", "b", "c", "d"])),
         names.ORDER: draw(_maybe | st.sampled_from(["o-1", "o-2", "o-3", ""]).map(lambda order: order or None)),
@@ -54,7 +54,8 @@ def _attributes(draw: Any) -> tuple[str, dict[str, Any]]:
         told |= {names.OPERATION_NAME: "checkout", names.OPERATION_OUTCOME: outcome}
         name, money = names.EVENT_REVENUE, "revenue"
     else:
-        name = {"refund": names.EVENT_REFUND, "nps": names.EVENT_FEEDBACK, "cost": names.EVENT_COST}.get(kind, kind)
+        ours = {"refund": names.EVENT_REFUND, "nps": names.EVENT_FEEDBACK, "cost": names.EVENT_COST}
+        name = ours.get(kind, kind)
         money = {"refund": "refund", "cost": "cost", "signup": "revenue"}.get(kind, "")
         told[names.OPERATION_OUTCOME] = draw(st.sampled_from([None, None, None, "failed"]))
         if kind == "nps":

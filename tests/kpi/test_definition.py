@@ -34,6 +34,8 @@ from bizspan.kpi import (
 
 CHECKOUT = operations("checkout")
 PAID = operations("checkout", outcome="success")
+GIFTS = Vocabulary("shop", [Attribute(name="gift", type=bool)])
+RATES = Rates("EUR", "2026-03-01", {"USD": "0.92"})
 
 
 def made(of: Any = None, **more: Any) -> KPI:
@@ -99,10 +101,6 @@ def test_what_does_not_hold_together_says_what_to_change(make: Callable[[], obje
     """
     with pytest.raises(SetupError, match=said):
         make()
-
-
-GIFTS = Vocabulary("shop", [Attribute(name="gift", type=bool)])
-RATES = Rates("EUR", "2026-03-01", {"USD": "0.92"})
 
 
 def test_the_facts_of_a_kpi_have_their_keys() -> None:

@@ -311,7 +311,8 @@ def test_what_bizspan_emits_is_what_kpis_read(tmp_path: Path) -> None:
         bizspan.feedback("nps", 9)
         bizspan.feedback("nps", 3)
     emitted = [
-        Told(each.uid, each.time_ns, each.event_name, _scalars(each.attributes), each.time_ns) for each in told.events()
+        Told(each.uid, each.time_ns, each.event_name, _scalars(each.attributes), each.time_ns)
+        for each in (*told.operations(), *told.events())
     ]
     source = store(tmp_path, emitted)
     around = Period(min(each.time_ns for each in emitted), max(each.time_ns for each in emitted) + 1)

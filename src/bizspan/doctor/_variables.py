@@ -72,7 +72,7 @@ def check_misspelled(environment: Mapping[str, str]) -> Iterator[Finding]:
 
 def known_variables() -> frozenset[str]:
     """The variables that OpenTelemetry's installed packages and bizspan read."""
-    known = {*VARIABLES, "BIZSPAN_HASH_KEY", "BIZSPAN_SPOOL_ENDPOINT", *_FURTHER}
+    known = {*VARIABLES, "BIZSPAN_HASH_KEY", "BIZSPAN_SPOOL_ENDPOINT", "BIZSPAN_LENS_TOKEN", *_FURTHER}
     for entry in entry_points(group=_GROUP):
         try:
             module = entry.load()

@@ -118,21 +118,22 @@ class Emitter:
 
     def _named(self, records: Records, money: MoneyKind | None) -> str:
         event = self.dialect.event_name
-        took_place = "" if records.asks("outcome") else f" AND {self._took_place()}"
+        says_outcome = records.asks("outcome")
         told: list[str] = []
         if records.operations:
             further = [_FURTHER[money]] if money is not None and money in _FURTHER else []
             name = self.dialect.fact(RECORD_FACTS["operation"])
             is_operation = self.among(event, [names.EVENT_OPERATION, *further])
             told.append(f"{is_operation} AND {self.among(name, records.operations)}")
+        # An event, no operation, that a rollback took back counts nowhere.
         if records.events:
-            told.append(f"{self.among(event, records.events)}{took_place}")
+            is_event = self.among(event, records.events)
+            told.append(is_event if says_outcome else f"{is_event} AND {self._took_place()}")
         if records.questions:
             question = self.dialect.fact(RECORD_FACTS["question"])
             is_answer = f"{self.among(event, [names.EVENT_FEEDBACK])} AND {self.among(question, records.questions)}"
-            told.append(f"{is_answer}{took_place}")
-        if records.is_everything and took_place:
-            # An event, no operation, that a rollback took back counts nowhere.
+            told.append(is_answer if says_outcome else f"{is_answer} AND {self._took_place()}")
+        if records.is_everything and not says_outcome:
             operation = self.dialect.fact(RECORD_FACTS["operation"])
             told.append(f"({operation} IS NOT NULL OR {self._took_place()})")
         return told[0] if len(told) == 1 else f"({' OR '.join(f'({each})' for each in told)})" if told else ""

@@ -6,20 +6,15 @@ The encoding is that of the OTLP specification, "JSON Protobuf Encoding": 64-bit
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import Any, Final
 
 from bizspan import names
-from bizspan.errors import SetupError
+from bizspan._lines import files_of, lines_of
 from bizspan.reconcile._events import Event, Reading, event_of
 
-_SUFFIXES: Final = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
-_LINE_LIMIT: Final = 64 * 1024 * 1024  # a collector's batch is seldom above 10 MB; without a newline a file is one line
-_GZIP: Final = b"\x1f\x8b"
 _NUMBERS: Final = ("intValue", "doubleValue", "boolValue")
 
 _WANTED: Final = frozenset(
@@ -43,69 +38,29 @@ class OtlpJsonLines:
     """
 
     def __init__(self, paths: Sequence[str | Path]) -> None:
-        self._files = [file for path in paths for file in _files(Path(path))]
+        self._files = [file for path in paths for file in files_of(Path(path))]
 
     def events(self, reading: Reading) -> Iterator[Event]:
         """See `Source`."""
         for file in self._files:
-            try:
-                with _opened(file) as stream:
-                    yield from _from_lines(stream, file.name, reading)
-            except OSError as error:
-                raise SetupError(f"{file} cannot be read: {error.strerror or type(error).__name__}.") from None
+            for where, line in lines_of(file, reading.bad):
+                yield from _from_line(where, line, reading)
 
 
-def _files(path: Path) -> list[Path]:
-    if not path.exists():
-        raise SetupError(f"{path} does not exist; pass the file, or the directory, of the collector's file exporter.")
-    if not path.is_dir():
-        return [path]
-    found = sorted(each for each in path.iterdir() if each.is_file() and each.name.endswith(_SUFFIXES))
-    if not found:
-        raise SetupError(f"{path} has no file that ends in {', '.join(_SUFFIXES)}; pass the files by name.")
+def _from_line(where: str, line: bytes, reading: Reading) -> list[Event]:
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError):
+        reading.bad(where, "not JSON" if line.endswith(b"\n") else "not JSON; the file may end within the line")
+        return []
+    # To the end before the first is given out: a line that turns out to be damaged counts as a whole.
+    try:
+        found = [*_from_request(request, reading)]
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+        reading.bad(where, "not an OTLP export request")
+        return []
+    reading.events += len(found)
     return found
-
-
-def _opened(file: Path) -> IO[bytes]:
-    # By its first bytes: a rotated file may have any name.
-    stream = file.open("rb")
-    start = stream.read(2)
-    stream.seek(0)
-    return stream if start != _GZIP else cast("IO[bytes]", gzip.GzipFile(fileobj=stream))
-
-
-def _from_lines(stream: IO[bytes], name: str, reading: Reading) -> Iterator[Event]:
-    number = 0
-    while True:
-        number += 1
-        where = f"{name}:{number}"
-        try:
-            line = stream.readline(_LINE_LIMIT)
-        except (EOFError, zlib.error, gzip.BadGzipFile):
-            reading.bad(where, "the gzip file is damaged or ends early; its rest is not read")
-            return
-        if not line:
-            return
-        if len(line) == _LINE_LIMIT and not line.endswith(b"\n"):
-            reading.bad(where, f"longer than {_LINE_LIMIT >> 20} MiB")
-            while (line := stream.readline(_LINE_LIMIT)) and not line.endswith(b"\n"):
-                pass
-            continue
-        if not line.strip():
-            continue
-        try:
-            request = json.loads(line)
-        except (ValueError, RecursionError):
-            reading.bad(where, "not JSON" if line.endswith(b"\n") else "not JSON; the file may end within the line")
-            continue
-        # To the end before the first is given out: a line that turns out to be damaged counts as a whole.
-        try:
-            found = [*_from_request(request, reading)]
-        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
-            reading.bad(where, "not an OTLP export request")
-            continue
-        reading.events += len(found)
-        yield from found
 
 
 def _from_request(request: Any, reading: Reading) -> Iterator[Event]:

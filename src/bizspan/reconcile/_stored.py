@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bizspan import names
 from bizspan.reconcile._events import Event, Reading, Source, event_of
+from bizspan.reconcile._lens import LensStores, is_store
 from bizspan.reconcile._otlp_json import OtlpJsonLines
 
 
@@ -63,20 +64,21 @@ class _Several:
 
 def source_of(paths: Sequence[str | Path]) -> Source:
     """
-    What these paths hold: OTLP JSON lines, spools, or some of each.
+    What these paths hold: OTLP JSON lines, spools, stores of the lens, or some of each.
 
     Args:
-        paths: Files, directories of files, and directories of spools.
+        paths: Files, directories of files, directories of spools, and stores.
 
     Raises:
         SetupError: A path does not exist, or a directory holds neither.
     """
     spools = [path for path in paths if _is_spool(os.fspath(path))]
-    files = [path for path in paths if path not in spools]
-    if not spools:
+    stores = [path for path in paths if is_store(os.fspath(path))]
+    files = [path for path in paths if path not in spools and path not in stores]
+    if not spools and not stores:
         return OtlpJsonLines(files)
     # Spools first: what is sent meanwhile is read twice, and has one uid. The other way round, it would be missed.
-    return _Several(Stored(spools), OtlpJsonLines(files))
+    return _Several(Stored(spools), LensStores(stores), OtlpJsonLines(files))
 
 
 def _is_spool(path: str) -> bool:

@@ -4,7 +4,7 @@ Some events of one segment, on their way to a collector, and what becomes of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +30,20 @@ def unpack_scope(payload: bytes) -> tuple[bytes, bytes]:
     """Both parts of a scope's frame."""
     end = 4 + int.from_bytes(payload[:4], "little")
     return payload[4:end], payload[end:]
+
+
+def grouped(entries: Sequence[Frame], scopes: Mapping[int, bytes]) -> list[Group]:
+    """
+    Events by scope.
+
+    Args:
+        entries: Their frames.
+        scopes: Payloads of the scopes' frames, by number.
+    """
+    by_scope: dict[int, list[bytes]] = {}
+    for frame in entries:
+        by_scope.setdefault(frame.scope, []).append(frame.payload)
+    return [(*unpack_scope(scopes.get(number, NO_SCOPE)), payloads) for number, payloads in by_scope.items()]
 
 
 @dataclass(slots=True)
@@ -80,13 +94,7 @@ class StoredBatch:
     groups: Sequence[Group] = field(init=False)
 
     def __post_init__(self) -> None:
-        by_scope: dict[int, list[bytes]] = {}
-        for frame in self.entries:
-            by_scope.setdefault(frame.scope, []).append(frame.payload)
-        self.groups = [
-            (*unpack_scope(self.segment.scopes.get(number, NO_SCOPE)), payloads)
-            for number, payloads in by_scope.items()
-        ]
+        self.groups = grouped(self.entries, self.segment.scopes)
 
     @property
     def resource(self) -> bytes:

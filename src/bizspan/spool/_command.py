@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TextIO
 
+from bizspan._progress import Bar
 from bizspan.spool import _wire
 from bizspan.spool._batch import StoredBatch
 from bizspan.spool._inspect import Status, events_in, opened, purge, status_of
@@ -110,7 +110,7 @@ def drain(path: str, timeout_s: float | None, as_json: bool, show: Print, progre
     source = _Orphans(path)
     sender = Sender(source, Poster(from_environment()), _wire.export_request)
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    bar = _Bar(progress, source.total)
+    bar = Bar(progress, source.total)
     try:
         while deadline is None or time.monotonic() < deadline:
             outcome = sender.run_once(deadline)
@@ -159,40 +159,6 @@ class _Orphans:
 
     def tick(self) -> None:
         """Nothing comes while it is drained."""
-
-
-class _Bar:
-    """A progress bar on a terminal; nothing elsewhere."""
-
-    _WIDTH = 30
-
-    def __init__(self, stream: TextIO | None, total: int) -> None:
-        self._stream = stream
-        self._total = max(1, total)
-        self._shown = float("-inf")
-        self._began = time.monotonic()
-
-    def show(self, done: int) -> None:
-        """Draw it, ten times a second at most."""
-        now = time.monotonic()
-        if self._stream is None or (now - self._shown < 0.1 and done < self._total):
-            return
-        self._shown = now
-        filled = self._WIDTH * min(done, self._total) // self._total
-        rate = done / max(now - self._began, 0.001)
-        self._stream.write(f"\r[{'#' * filled:<{self._WIDTH}}] {done:,} of {self._total:,}  {rate:,.0f}/s ")
-        self._stream.flush()
-
-    def end(self) -> None:
-        """Leave its line."""
-        if self._stream is not None and self._shown > 0:
-            self._stream.write("\n")
-            self._stream.flush()
-
-
-def terminal() -> TextIO | None:
-    """Where a progress bar may be drawn."""
-    return sys.stderr if sys.stderr.isatty() else None
 
 
 def _when(time_ns: int) -> str:

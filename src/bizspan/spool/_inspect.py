@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from bizspan.errors import SetupError
-from bizspan.spool import _frame, _segment
+from bizspan.spool import _frame, _segment, _wire
 from bizspan.spool._ack import Ack
+from bizspan.spool._batch import grouped
 from bizspan.spool._decode import StoredEvent, event_of, resource_of
 from bizspan.spool._directory import ACK, BAD, DEAD, SEGMENT, Directory, Name, Unusable, name_of
 from bizspan.spool._files import Files
@@ -132,6 +133,45 @@ def events_in(
                     yield resource, event_of(frame.payload)
             except ValueError:  # of a newer writer
                 continue
+
+
+def requests_in(
+    path: str, *, damaged: Callable[[str, int], object] = lambda name, size: None, most: int = 500
+) -> Iterator[tuple[bytes, int]]:
+    """
+    What waits, as export requests, and how many events each has. Takes nothing.
+
+    Args:
+        path: The directory.
+        damaged: See `events_in`.
+        most: Events of one request.
+
+    Raises:
+        SetupError: As `opened`.
+    """
+    directory = opened(path)
+    for name in names_in(directory):
+        if name.kind != SEGMENT:
+            continue
+        taken = _ack(directory, name).offset
+        resource = _wire.resource({})
+        scopes: dict[int, bytes] = {}
+        waiting: list[Frame] = []
+        for frame in _all(directory, name):
+            if isinstance(frame, Damage):
+                if frame.end > taken:
+                    damaged(str(name), frame.end - frame.start)
+            elif frame.kind == _frame.RESOURCE:
+                resource = frame.payload
+            elif frame.kind == _frame.SCOPE:
+                scopes[frame.scope] = frame.payload
+            elif frame.kind == _frame.EVENT and frame.end > taken:
+                waiting.append(frame)
+                if len(waiting) == most:
+                    yield _wire.export_request(resource, grouped(waiting, scopes)), most
+                    waiting = []
+        if waiting:
+            yield _wire.export_request(resource, grouped(waiting, scopes)), len(waiting)
 
 
 def purge(path: str, *, waiting: bool = False) -> tuple[int, int]:

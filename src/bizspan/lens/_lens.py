@@ -1,0 +1,119 @@
+"""
+The lens: a store, and the server that fills it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from bizspan.errors import SetupError
+from bizspan.lens import _otlp_http
+from bizspan.lens._database import default_path
+from bizspan.lens._intake import Intake, needs_protobuf
+from bizspan.lens._retention import Retention
+from bizspan.lens._routes import Routes
+from bizspan.lens._server import Access, Server
+from bizspan.lens._store import Store
+
+PORT: Final = 4318  # of OTLP over HTTP
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
+
+
+class Lens:
+    """
+    Takes OTLP over HTTP into a store, between `start` and `stop`.
+
+    Args:
+        store: The file; by default ``bizspan/lens.db`` in the user's directory for state.
+        host: Where to listen. Beyond loopback it needs a token.
+        token: What every request has to carry, as ``Authorization: Bearer``.
+        allow_hosts: Further names under which requests may come, where there is no token.
+        retention: What is kept, and for how long.
+
+    Raises:
+        MissingExtra: ``bizspan[lens]`` is not installed.
+        SetupError: The store can't be used, or the host is beyond loopback and there is no token.
+    """
+
+    def __init__(
+        self,
+        store: str | Path | None = None,
+        *,
+        host: str = "127.0.0.1",
+        token: str = "",
+        allow_hosts: Iterable[str] = (),
+        retention: Retention | None = None,
+    ) -> None:
+        needs_protobuf()
+        if not token and not _is_loopback(host):
+            raise SetupError(
+                f"Listening on {host} lets other machines in; pass a token, or listen on 127.0.0.1 (the default)."
+            )
+        if not token.isascii() or any(character.isspace() for character in token):
+            raise SetupError("The token has to be ASCII without spaces: it travels in a header.")
+        self._host = host
+        self._access = Access(token, (*_LOOPBACK, _bracketed(host), *allow_hosts))
+        self.store = Store(store or default_path(), retention=retention)
+        self.intake = Intake(self.store)
+        self.routes = Routes()
+        _otlp_http.add_to(self.routes, self.intake)
+        self._server: Server | None = None
+
+    def start(self, port: int = PORT) -> Self:
+        """
+        Listen, and answer on threads.
+
+        Args:
+            port: 0 is any free one; see `url`.
+
+        Raises:
+            SetupError: The port is taken, or the address can't be used.
+        """
+        try:
+            self._server = Server((self._host, port), self.routes, self._access)
+        except (OSError, OverflowError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise SetupError(
+                f"Port {port} of {self._host} can't be used ({why}): a collector or another lens may have it; "
+                "choose another one with --port, and have the exporters send there."
+            ) from None
+        self._server.start()
+        return self
+
+    @property
+    def url(self) -> str:
+        """Where it answers, for ``OTEL_EXPORTER_OTLP_ENDPOINT``."""
+        if self._server is None:
+            raise SetupError("The lens has no address before start().")
+        host = "127.0.0.1" if self._host in ("0.0.0.0", "::") else _bracketed(self._host)
+        return f"http://{host}:{self._server.server_address[1]}"
+
+    def stop(self) -> None:
+        """Stop listening, write what waits, and close the store."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.stop()
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

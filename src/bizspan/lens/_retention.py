@@ -1,0 +1,166 @@
+"""
+What is dropped when it is too old or too much: the oldest first, and counted.
+
+Age is that since an event came in, not since it happened: what was imported late is not gone at once.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from bizspan.lens._layout import TABLES
+
+_CHUNK: Final = 2_000
+_DAY_NS: Final = 86_400 * 10**9
+_VACUUM_PAGES: Final = 2_000
+_BELOW: Final = 0.95  # of the size, so that not every round drops
+_MINUTES: Final = ("minute_counts", "minute_money")
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """
+    How much is kept.
+
+    Args:
+        days: Since an event, span or point came in.
+        bytes: Of the store; beyond it the oldest go first.
+        rollup_days: Of the counts per minute.
+        logs: Rows of log records that are no events.
+    """
+
+    days: float = 90.0
+    bytes: int = 10 << 30
+    rollup_days: float = 730.0
+    logs: int = 200_000
+
+    @classmethod
+    def everything(cls) -> Retention:
+        """Nothing is dropped."""
+        return cls(36_500.0, 1 << 62, 36_500.0, 1 << 62)
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """
+    What retention has dropped.
+
+    Args:
+        what: The table.
+        reason: ``age`` or ``size``.
+        count: Rows.
+        until_ns: When the newest of them came in; of counts per minute, which minute.
+    """
+
+    what: str
+    reason: str
+    count: int
+    until_ns: int
+
+
+def dropped_so_far(connection: sqlite3.Connection) -> list[Dropped]:
+    """What was dropped since the store was made."""
+    return [Dropped(*row) for row in connection.execute("SELECT what, reason, count, until_ns FROM dropped")]
+
+
+def keep_within(
+    connection: sqlite3.Connection, retention: Retention, now_ns: int, *, is_wanted: Callable[[], bool]
+) -> None:
+    """
+    Drop what is beyond these bounds, in short transactions.
+
+    Args:
+        connection: That of the writer, outside a transaction.
+        retention: The bounds.
+        now_ns: The time.
+        is_wanted: Whether something waits to be written; what is left to drop then waits for the next round.
+
+    Raises:
+        sqlite3.Error: The disk is full, or broken.
+    """
+    before = now_ns - round(retention.days * _DAY_NS)
+    for table in TABLES:
+        while _drop_oldest(connection, table, "age", before_ns=before) == _CHUNK:
+            if is_wanted():
+                return
+    minute = (now_ns - round(retention.rollup_days * _DAY_NS)) // 10**9
+    for table in _MINUTES:
+        _drop_minutes(connection, table, "age", minute)
+    _keep_logs(connection, retention.logs)
+    if used_bytes(connection) > retention.bytes:
+        most = round(retention.bytes * _BELOW)
+        while used_bytes(connection) > most and _drop_anything(connection):
+            if is_wanted() and used_bytes(connection) < retention.bytes:
+                break
+    connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+
+
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """How much of the file is in use."""
+    pages, free, size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)
+
+
+def _drop_oldest(connection: sqlite3.Connection, table: str, reason: str, *, before_ns: int = 1 << 62) -> int:
+    """Drop the oldest rows of a table, a chunk of them at most; how many."""
+    oldest = f"SELECT id, received_ns FROM {table} ORDER BY id LIMIT {_CHUNK}"
+    last, until = connection.execute(
+        f"SELECT max(id), max(received_ns) FROM ({oldest}) WHERE received_ns < ?", (before_ns,)
+    ).fetchone()
+    if last is None:
+        return 0
+    connection.execute("BEGIN IMMEDIATE")
+    count = connection.execute(f"DELETE FROM {table} WHERE id <= ?", (last,)).rowcount
+    _note(connection, table, reason, count, until)
+    connection.execute("COMMIT")
+    return count
+
+
+def _drop_anything(connection: sqlite3.Connection) -> bool:
+    """Drop some of what came in first; whether there was anything."""
+    first = {
+        table: row[0]
+        for table in TABLES
+        if (row := connection.execute(f"SELECT received_ns FROM {table} ORDER BY id LIMIT 1").fetchone())
+    }
+    if first:
+        return bool(_drop_oldest(connection, min(first, key=first.__getitem__), "size"))
+    dropped = 0
+    for table in _MINUTES:
+        oldest = f"SELECT minute FROM {table} ORDER BY minute LIMIT {_CHUNK}"
+        (last,) = connection.execute(f"SELECT max(minute) FROM ({oldest})").fetchone()
+        if last is not None:
+            dropped += _drop_minutes(connection, table, "size", last + 1)
+    return bool(dropped)
+
+
+def _drop_minutes(connection: sqlite3.Connection, table: str, reason: str, before: int) -> int:
+    connection.execute("BEGIN IMMEDIATE")
+    count = connection.execute(f"DELETE FROM {table} WHERE minute < ?", (before,)).rowcount
+    if count:
+        _note(connection, table, reason, count, (before - 1) * 10**9)
+    connection.execute("COMMIT")
+    return count
+
+
+def _keep_logs(connection: sqlite3.Connection, most: int) -> None:
+    first, last = connection.execute("SELECT min(id), max(id) FROM logs").fetchone()
+    if last is not None and last - most >= first:
+        connection.execute("BEGIN IMMEDIATE")
+        (until,) = connection.execute("SELECT max(received_ns) FROM logs WHERE id <= ?", (last - most,)).fetchone()
+        count = connection.execute("DELETE FROM logs WHERE id <= ?", (last - most,)).rowcount
+        _note(connection, "logs", "size", count, until)
+        connection.execute("COMMIT")
+
+
+def _note(connection: sqlite3.Connection, what: str, reason: str, count: int, until_ns: int) -> None:
+    connection.execute(
+        "INSERT INTO dropped VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count, "
+        "until_ns = max(until_ns, excluded.until_ns)",
+        (what, reason, count, until_ns),
+    )

@@ -1,0 +1,412 @@
+"""Log records into rows: what a sender told, in either encoding, is what a query finds."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+
+from bizspan import names
+from bizspan._columns import COLUMNS
+from bizspan.lens import Damaged, Intake, Store, Stored, TooMany
+from bizspan.lens import _json as reading_json
+from bizspan.lens._layout import INDEX, RECORD_COLUMNS, Batch
+from bizspan.lens._logs import RECORDS_MOST, LogDecoder
+from bizspan.lens._otlp_http import SIGNALS
+from bizspan.spool import _wire
+from tests.lens.asking import rows
+from tests.lens.requests import START_NS, Shop
+from tests.otlp_lines import otlp_json
+
+RECEIVED_NS = START_NS + 5
+
+
+def request_of(*records: LogRecord, **resource: str) -> ExportLogsServiceRequest:
+    request = ExportLogsServiceRequest()
+    by_resource = request.resource_logs.add()
+    for key, value in resource.items():
+        by_resource.resource.attributes.add(key=key.replace("_", ".")).value.string_value = value
+    by_scope = by_resource.scope_logs.add()
+    by_scope.scope.name, by_scope.scope.version = "shop", "1.0"
+    by_scope.log_records.extend(records)
+    return request
+
+
+def told(batch: Batch, table: str = "events") -> list[dict[str, Any]]:
+    """The rows by column, without what is empty."""
+    return [
+        {name: value for name, value in zip(RECORD_COLUMNS, row, strict=True) if value is not None}
+        for row in batch.rows.get(table, ())
+    ]
+
+
+def both(request: ExportLogsServiceRequest) -> tuple[Batch, Batch]:
+    """As protobuf and as JSON."""
+    document = reading_json.document_of(otlp_json(request).encode())
+    return LogDecoder().decode(request.SerializeToString(), RECEIVED_NS), reading_json.logs(document, RECEIVED_NS)
+
+
+def an_event(**more: Any) -> LogRecord:
+    return LogRecord(
+        time_unix_nano=START_NS, observed_time_unix_nano=START_NS + 1, event_name="invoice.paid", severity_number=9,  # type: ignore[arg-type]
+        trace_id=bytes(range(16)), span_id=bytes(range(8)), flags=1, **more,
+    )  # fmt: skip
+
+
+def attribute(key: str, **value: Any) -> KeyValue:
+    return KeyValue(key=key, value=AnyValue(**value))
+
+
+def test_each_fact_has_its_column(intake: Intake, store: Store) -> None:
+    """
+    Facts with a column are in it with its type, all others are one JSON object, the resource's are beside them.
+    """
+    record = an_event(
+        attributes=[
+            attribute(names.RECORD_UID, string_value="u-1"),
+            attribute(names.ORDER, string_value="o-1"),
+            attribute(names.OPERATION_DURATION, double_value=0.25),
+            attribute(names.MINOR_UNITS_KEYS[names.REVENUE], int_value=990),
+            attribute(names.CURRENCY_KEYS[names.REVENUE], string_value="EUR"),
+            attribute("shop.gift", bool_value=True),
+            attribute("shop.items", int_value=-3),
+        ]
+    )
+    request = request_of(record, service_name="shop", service_version="1.4", host_name="h")
+
+    assert Stored(1) == intake.take("logs", "protobuf", request.SerializeToString())
+    assert [
+        ("u-1", START_NS, START_NS + 1, "invoice.paid", 9, "000102030405060708090a0b0c0d0e0f", "0001020304050607",
+         "shop", "1.4", None, "o-1", 0.25, 990, "EUR", '{"shop.gift":true,"shop.items":-3}')
+    ] == rows(
+        store,
+        "SELECT uid, time_ns, observed_ns, name, severity, trace_id, span_id, service, version, environment, order_id, "
+        "duration_s, revenue_minor, revenue_currency, attributes FROM events",
+    )  # fmt: skip
+    assert [("shop", "1.0", '{"host.name":"h","service.name":"shop","service.version":"1.4"}')] == rows(
+        store,
+        "SELECT s.name, s.version, r.attributes FROM events e JOIN resources r ON r.id = e.resource_id "
+        "JOIN scopes s ON s.id = e.scope_id",
+    )
+
+
+def test_what_bizspan_tells_is_found(intake: Intake, store: Store) -> None:
+    """
+    Events as the spool encodes them, each with every fact in its place.
+    """
+    shop = Shop()
+    for request in shop.requests(200, size=50):
+        intake.take("logs", "protobuf", request)
+
+    found = rows(
+        store,
+        "SELECT uid, time_ns, outcome, segment, country, coalesce(revenue_currency, ''), revenue_minor FROM events",
+    )
+    assert {(s.uid, s.time_ns, s.outcome, s.segment, s.country, s.currency, s.minor) for s in shop.sold} == set(found)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "column", "kept"),
+    [
+        (names.ORDER, {"int_value": 7}, "7", None),
+        (names.ORDER, {"bool_value": True}, "true", None),
+        (names.ORDER, {"double_value": 1.5}, "1.5", None),
+        (names.ORDER, {"bytes_value": b"\x01\xff"}, "01ff", None),
+        (names.ORDER, {}, None, "null"),
+        (names.OPERATION_DURATION, {"int_value": 2}, 2.0, None),
+        (names.OPERATION_DURATION, {"double_value": math.inf}, None, '"Infinity"'),
+        (names.OPERATION_DURATION, {"string_value": "long"}, None, '"long"'),
+        (names.MINOR_UNITS_KEYS[names.REVENUE], {"double_value": 9.9}, None, "9.9"),
+        (names.MINOR_UNITS_KEYS[names.REVENUE], {"bool_value": True}, None, "true"),
+        (names.MINOR_UNITS_KEYS[names.REVENUE], {"int_value": -(2**63)}, -(2**63), None),
+        ("x", {"double_value": math.nan}, None, '"NaN"'),
+        ("x", {"string_value": 'a"\\\n\u2028é'}, None, '"a\\"\\\\\\n\u2028é"'),
+    ],
+    ids=str,
+)
+def test_a_value_of_another_type_is_not_lost(key: str, value: dict[str, Any], column: object, kept: str | None) -> None:
+    """
+    A text column takes plain values as text; what fits no column stays with the attributes. Both encodings agree.
+    """
+    for batch in both(request_of(an_event(attributes=[attribute(key, **value)]))):
+        (row,) = batch.rows["events"]
+        if key in COLUMNS:
+            assert column == row[INDEX[COLUMNS[key].name]]
+        assert ("{}" if kept is None else f'{{"{key}":{kept}}}') == row[INDEX["attributes"]]
+
+
+def test_a_record_without_a_name_is_a_log_record(intake: Intake, store: Store) -> None:
+    """
+    It is kept apart from events, and counts in no minute; the older attribute `event.name` makes it an event.
+    """
+    line = LogRecord(time_unix_nano=START_NS, body=AnyValue(string_value="hello"))
+    older = LogRecord(time_unix_nano=START_NS, attributes=[attribute("event.name", string_value="invoice.paid")])
+
+    assert Stored(2) == intake.take("logs", "protobuf", request_of(line, older).SerializeToString())
+    assert ['"hello"'] == rows(store, "SELECT body FROM logs")
+    assert [("invoice.paid", "{}")] == rows(store, "SELECT name, attributes FROM events")
+    assert [("invoice.paid", 1)] == rows(store, "SELECT name, count FROM minute_counts")
+
+
+@pytest.mark.parametrize(
+    ("time", "observed", "found"),
+    [
+        (5, 7, (5, 7)),
+        (0, 7, (7, 7)),
+        (0, 0, (RECEIVED_NS, None)),
+        (2**64 - 1, 7, (7, 7)),
+        (2**63, 2**63, (RECEIVED_NS, None)),
+        (2**63 - 1, 0, (2**63 - 1, None)),
+    ],
+)
+def test_a_time_that_cannot_be_gives_way(time: int, observed: int, found: tuple[int, int | None]) -> None:
+    """
+    Then the observed time is used, then that of arrival; the event is kept.
+    """
+    record = LogRecord(time_unix_nano=time, observed_time_unix_nano=observed, event_name="a")
+    for batch in both(request_of(record)):
+        (row,) = batch.rows["events"]
+        assert found == (row[INDEX["time_ns"]], row[INDEX["observed_ns"]])
+
+
+def test_without_a_uid_the_content_stands_for_it(intake: Intake, store: Store) -> None:
+    """
+    Sent again, also in the other encoding, an event without uid counts once; another one at the same time counts.
+    """
+    one = an_event(attributes=[attribute("n", int_value=1), attribute("m", int_value=1)])
+    same = an_event(attributes=[attribute("m", int_value=1), attribute("n", int_value=1)])
+    other = an_event(attributes=[attribute("n", int_value=2)])
+
+    assert Stored(2) == intake.take("logs", "protobuf", request_of(one, other).SerializeToString())
+    assert Stored(0, 2) == intake.take("logs", "json", otlp_json(request_of(same, other)).encode())
+    assert Stored(1) == intake.take("logs", "protobuf", request_of(one, service_name="b").SerializeToString())
+
+
+def test_without_any_time_each_counts(intake: Intake) -> None:
+    """
+    Nothing tells a further one from one that is sent again.
+    """
+    request = request_of(LogRecord(event_name="a"), LogRecord(event_name="a")).SerializeToString()
+
+    assert Stored(2) == intake.take("logs", "protobuf", request)
+    assert Stored(2) == intake.take("logs", "protobuf", request)
+
+
+def test_a_uid_that_is_too_long_is_replaced(intake: Intake) -> None:
+    """
+    By its content's, so that the index stays small and the event still counts once.
+    """
+    request = request_of(an_event(attributes=[attribute(names.RECORD_UID, string_value="u" * 10_000)]))
+
+    assert Stored(1) == intake.take("logs", "protobuf", request.SerializeToString())
+    assert Stored(0, 1) == intake.take("logs", "protobuf", request.SerializeToString())
+
+
+def test_the_resource_may_come_last() -> None:
+    """
+    Protobuf has no order of fields: the records' resource is found where it is.
+    """
+    request = request_of(an_event(), service_name="shop")
+    (by_resource,) = request.resource_logs
+    scopes, resource = by_resource.scope_logs[0].SerializeToString(), by_resource.resource.SerializeToString()
+    inner = b"\x12" + bytes((len(scopes),)) + scopes + b"\x0a" + bytes((len(resource),)) + resource
+
+    (row,) = told(LogDecoder().decode(b"\x0a" + bytes((len(inner),)) + inner, RECEIVED_NS))
+
+    assert "shop" == row["service"]
+
+
+# --- any record, against the library --------------------------------------------------------------------------------
+
+_TEXT = st.text(st.characters(codec="utf-8"), max_size=200)
+_SCALARS: Any = st.one_of(
+    st.builds(AnyValue, string_value=_TEXT),
+    st.builds(AnyValue, int_value=st.integers(-(2**63), 2**63 - 1)),
+    st.builds(AnyValue, double_value=st.floats()),
+    st.builds(AnyValue, bool_value=st.booleans()),
+    st.builds(AnyValue, bytes_value=st.binary(max_size=20)),
+    st.builds(AnyValue),
+)
+_VALUES: Any = st.recursive(
+    _SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda values: AnyValue(array_value=ArrayValue(values=values))),
+        st.dictionaries(_TEXT, inner, max_size=3).map(
+            lambda pairs: AnyValue(
+                kvlist_value=KeyValueList(values=[KeyValue(key=k, value=v) for k, v in pairs.items()])
+            )
+        ),
+    ),
+    max_leaves=6,
+)
+_KEYS = st.one_of(st.sampled_from([*COLUMNS, names.RECORD_UID, names.SEQUENCE, "event.name"]), _TEXT)
+_RECORDS: Any = st.builds(
+    LogRecord,
+    time_unix_nano=st.integers(0, 2**64 - 1),
+    observed_time_unix_nano=st.integers(0, 2**64 - 1),
+    severity_number=st.integers(0, 24),
+    severity_text=_TEXT,
+    event_name=_TEXT,
+    body=_VALUES,
+    flags=st.integers(0, 2**32 - 1),
+    dropped_attributes_count=st.integers(0, 2**32 - 1),
+    trace_id=st.one_of(st.binary(min_size=16, max_size=16), st.binary(max_size=20)),
+    span_id=st.one_of(st.binary(min_size=8, max_size=8), st.binary(max_size=20)),
+    attributes=st.dictionaries(_KEYS, _VALUES, max_size=8).map(
+        lambda pairs: [KeyValue(key=key, value=value) for key, value in pairs.items()]
+    ),
+)
+
+
+@given(st.lists(_RECORDS, max_size=4))
+def test_both_encodings_of_any_record_give_the_same_rows(records: list[LogRecord]) -> None:
+    """
+    What the hand-written decoder reads from bytes is what is read from the library's own JSON of the same records.
+    """
+    by_bytes, by_json = both(request_of(*records))
+
+    for table in ("events", "logs"):
+        assert comparable(told(by_bytes, table)) == comparable(told(by_json, table))
+    assert (by_bytes.refused, by_bytes.resources, by_bytes.scopes) == (
+        by_json.refused,
+        by_json.resources,
+        by_json.scopes,
+    )
+
+
+def comparable(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    # Zero and nothing are the same in protobuf.
+    return [
+        {name: value for name, value in row.items() if value or name not in ("severity", "flags", "severity_text")}
+        for row in found
+    ]
+
+
+@given(_RECORDS)
+def test_a_decoder_that_has_seen_a_record_reads_it_the_same(record: LogRecord) -> None:
+    """
+    What is remembered from one record is right for the next.
+    """
+    data, decoder = request_of(record).SerializeToString(), LogDecoder()
+
+    first, second = decoder.decode(data, RECEIVED_NS), decoder.decode(data, RECEIVED_NS)
+
+    assert first.rows == second.rows
+
+
+# --- what is no request ---------------------------------------------------------------------------------------------
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_request_or_damaged(data: bytes) -> None:
+    """
+    Nothing else comes of them.
+    """
+    try:
+        LogDecoder().decode(data, RECEIVED_NS)
+    except Damaged as why:
+        assert "not an ExportLogsServiceRequest" in str(why)
+
+
+@given(st.data())
+def test_a_damaged_request_is_seen_or_a_request(data: st.DataObject) -> None:
+    """
+    A flipped byte, and a cut anywhere, never raise anything else.
+    """
+    request = bytearray(next(Shop(data.draw(st.integers(0, 9))).requests(3)))
+    cut = data.draw(st.integers(0, len(request)))
+    at = data.draw(st.integers(0, len(request) - 1))
+    request[at] = data.draw(st.integers(0, 255))
+    for damaged in (bytes(request[:cut]), bytes(request)):
+        try:
+            batch = LogDecoder().decode(damaged, RECEIVED_NS)
+        except Damaged:
+            continue
+        json.dumps(told(batch))
+
+
+def test_a_value_that_is_nested_too_deep_costs_its_record_alone(intake: Intake, store: Store) -> None:
+    """
+    The others of the request are stored, and the sender is told how many were not.
+    """
+    deep = AnyValue(string_value="end")
+    for _ in range(20):
+        deep = AnyValue(array_value=ArrayValue(values=[deep]))
+    request = request_of(
+        an_event(body=deep), an_event(), LogRecord(event_name="deep", attributes=[KeyValue(key="a", value=deep)])
+    )
+
+    for encoding, data in (("protobuf", request.SerializeToString()), ("json", otlp_json(request).encode())):
+        taken = intake.take("logs", "json" if encoding == "json" else "protobuf", data)
+        assert (2, "a log record with a value that is nested too deep") == (taken.refused, taken.why)
+    assert ["invoice.paid"] == rows(store, "SELECT name FROM events")
+
+
+def test_too_many_records_are_refused_before_they_take_room(intake: Intake) -> None:
+    """
+    Two bytes make an empty record; a request with more than 50,000 of them is not decoded.
+    """
+    empty = b"\x12\x00" * (RECORDS_MOST + 1)
+    request = _wire.field(b"\x0a", _wire.field(b"\x12", empty))
+    for signal in SIGNALS:
+        with pytest.raises(TooMany):
+            intake.take(signal, "protobuf", request)
+
+
+ODD_RECORDS: Any = [
+    ({"eventName": "a", "attributes": [{"key": "n", "value": {"intValue": str(2**63)}}]}, 1),
+    ({"eventName": "a", "attributes": [{"key": "n", "value": {"intValue": 1.5}}]}, 1),
+    ({"eventName": "a", "attributes": [{"key": 7, "value": {}}]}, 1),
+    ({"eventName": "a", "attributes": "none"}, 1),
+    ({"eventName": 7}, 1),
+    ("a", 1),
+    ({"eventName": "a", "attributes": [{"key": "n"}], "unknown": [1]}, 0),
+    ({"eventName": "a", "timeUnixNano": "-5", "traceId": "xyz", "flags": 7}, 0),
+    ({"eventName": "\ud800 half", "attributes": [{"key": "\udfff", "value": {"stringValue": "\ud83d"}}]}, 0),
+]
+
+
+@pytest.mark.parametrize(("record", "refused"), ODD_RECORDS, ids=str)
+def test_a_record_that_is_none_costs_itself_alone(intake: Intake, store: Store, record: Any, refused: int) -> None:
+    """
+    In JSON anything can stand anywhere: the good record beside it is stored in any case.
+    """
+    document = {"resourceLogs": [{"scopeLogs": [{"logRecords": [record, {"eventName": "good"}]}]}]}
+
+    taken = intake.take("logs", "json", json.dumps(document).encode())
+
+    assert (2 - refused, refused) == (taken.stored, taken.refused)
+    assert "good" in rows(store, "SELECT name FROM events")
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "not JSON"),
+        (b"[]", "not a JSON object"),
+        (b'{"resourceLogs": 7}', "not an ExportLogsServiceRequest"),
+        (b'{"resourceLogs": [7]}', "not an ExportLogsServiceRequest"),
+        (b'{"resourceLogs": [{"resource": {"attributes": [1]}}]}', "not an ExportLogsServiceRequest"),
+        (b"[" * 100_000, "nested too deep"),
+        (b'{"a":' * 100_000, "nested too deep"),
+        (b'{"a": "\xff\xfe"}', "not JSON"),
+        (b'{"a": %s}' % (b"9" * 5_000), "not JSON"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_is_no_request_is_damaged(intake: Intake, data: bytes, why: str) -> None:
+    """
+    With the reason, and nothing is stored.
+    """
+    for signal in SIGNALS:
+        if signal != "logs" and b"resourceLogs" in data:
+            continue  # unknown to them
+        with pytest.raises(Damaged, match=why):
+            intake.take(signal, "json", data)

@@ -1,0 +1,25 @@
+"""The rate at which events are taken in. What is measured runs alone, without coverage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.lens.load import run
+
+# On the two cores that this was built on, alone, several times as much; a shared machine is slower, and noisy.
+FLOOR = 15_000
+MEMORY_MIB = 400  # the test's own requests, and pytest, included
+
+
+@pytest.mark.bench
+def test_events_are_taken_in_fast_enough(tmp_path: Path, long: bool) -> None:
+    """
+    300,000 events of a busy shop, 500 in a request: sustained, each on the disk before it is answered.
+    """
+    found = run(tmp_path, events=2_000_000 if long else 300_000)
+
+    print(f"{found.per_second:,.0f} events a second, {found.peak_mib:.0f} MiB")
+    assert found.per_second >= FLOOR
+    assert found.peak_mib < MEMORY_MIB

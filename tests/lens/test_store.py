@@ -1,0 +1,398 @@
+"""The store: one fact counts once, counts per minute agree with the events, and files of others are left alone."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+import threading
+from collections import Counter
+from collections.abc import Callable
+from operator import attrgetter
+from pathlib import Path
+
+import pytest
+
+from bizspan import names
+from bizspan.errors import SetupError
+from bizspan.lens import Intake, Retention, Store, Stored, StoreError, reading
+from bizspan.lens import _insert as inserting
+from bizspan.lens._rollups import VALUES_MOST, Admitted
+from tests.lens.asking import rows
+from tests.lens.requests import START_NS, Shop, Sold
+from tests.wire import events
+
+TOTAL = "SELECT sum(count) FROM minute_counts WHERE dimension = ''"
+
+
+def test_an_event_that_is_sent_again_counts_once(intake: Intake, store: Store) -> None:
+    """
+    The same request twice, and one that overlaps: only what is new is stored, and the counts per minute agree.
+    """
+    first, second = Shop().requests(20, size=10)
+
+    assert Stored(10, 0) == intake.take("logs", "protobuf", first)
+    assert Stored(0, 10) == intake.take("logs", "protobuf", first)
+    assert Stored(10, 10) == intake.take("logs", "protobuf", first + second)
+    assert [20] == rows(store, "SELECT count(*) FROM events") == rows(store, TOTAL)
+
+
+def test_an_event_twice_in_one_request_counts_once(intake: Intake, store: Store) -> None:
+    """
+    Also where both copies come at once.
+    """
+    (request,) = Shop().requests(7)
+
+    assert Stored(7, 7) == intake.take("logs", "protobuf", request + request)
+    assert [7] == rows(store, TOTAL)
+
+
+def test_the_counts_per_minute_agree_with_the_events(intake: Intake, store: Store) -> None:
+    """
+    Counts and money by minute, segment, country and currency are those of a recomputation in plain Python.
+    """
+    shop = Shop(per_second=5)
+    for request in shop.requests(3_000, size=300):
+        intake.take("logs", "protobuf", request)
+        intake.take("logs", "protobuf", request)
+
+    for dimension in ("segment", "country"):
+        of: Callable[[Sold], str] = attrgetter(dimension)
+        counts = Counter((each.time_ns // 60_000_000_000 * 60, each.outcome, of(each)) for each in shop.sold)
+        found = rows(
+            store, "SELECT minute, outcome, value, count FROM minute_counts WHERE dimension = ?", dimension
+        )  # fmt: skip
+        assert counts == {(minute, outcome, value): count for minute, outcome, value, count in found}
+        money: Counter[tuple[str, str]] = Counter()
+        for each in shop.sold:
+            if each.minor is not None:
+                money[of(each), each.currency] += each.minor
+        assert money == {
+            (value, currency): minor
+            for value, currency, minor in rows(
+                store,
+                "SELECT value, currency, sum(minor) FROM minute_money WHERE dimension = ? AND kind = 'revenue' "
+                "GROUP BY 1, 2",
+                dimension,
+            )
+        }
+    assert [sum(each.minor or 0 for each in shop.sold)] == rows(store, "SELECT sum(revenue_minor) FROM events")
+    assert [(3_000, 3_000)] == rows(store, "SELECT sum(count), sum(timed) FROM minute_counts WHERE dimension = ''")
+
+
+def test_an_amount_that_is_missing_is_counted(intake: Intake, store: Store) -> None:
+    """
+    A refused amount has no currency in the counts, and adds nothing.
+    """
+    intake.take("logs", "protobuf", events("sale", {names.AMOUNT_INVALID_KEYS[names.REVENUE]: "precision"}))
+
+    assert [("revenue", "", 1, 0)] == rows(store, "SELECT kind, currency, count, minor FROM minute_money")
+
+
+def test_amounts_beyond_64_bits_together_stop_nothing(intake: Intake, store: Store) -> None:
+    """
+    Each amount is kept exactly; their sum, which does not fit, is a floating-point number.
+    """
+    most = 2**63 - 1
+    told: dict[str, str | int] = {
+        names.MINOR_UNITS_KEYS[names.REVENUE]: most,
+        names.CURRENCY_KEYS[names.REVENUE]: "EUR",
+    }
+    together = events("sale", {**told, names.RECORD_UID: "a"}) + events("sale", {**told, names.RECORD_UID: "b"})
+
+    assert Stored(2) == intake.take("logs", "protobuf", together)
+    assert Stored(1) == intake.take("logs", "protobuf", events("sale", {**told, names.RECORD_UID: "c"}))
+    assert [most] * 3 == rows(store, "SELECT revenue_minor FROM events")
+    assert [3 * float(most)] == rows(store, "SELECT minor FROM minute_money")
+
+
+def test_values_beyond_the_bound_fold_into_other() -> None:
+    """
+    Of a dimension the first thousand values are counted under their names, the others, and very long ones, together.
+    """
+    admitted = Admitted([("campaign", f"c-{number}") for number in range(VALUES_MOST - 1)])
+
+    assert "c-7" == admitted.of("campaign", "c-7")
+    assert "last" == admitted.of("campaign", "last")
+    assert names.OTHER == admitted.of("campaign", "one more")
+    assert names.OTHER == admitted.of("segment", "x" * 201)
+    assert "smb" == admitted.of("segment", "smb")
+
+
+def test_folded_values_are_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Names beyond the bound share one cell, which has all of their events, also after a new start.
+    """
+    from bizspan.lens import _rollups
+
+    monkeypatch.setattr(_rollups, "VALUES_MOST", 2)
+    found: list[object] = []
+    for _ in range(2):
+        with Store(tmp_path / "lens.db") as store:
+            intake = Intake(store)
+            for name in ("a", "b", "c", "d", "e"):
+                intake.take("logs", "protobuf", events(name, {}))
+            intake.take("logs", "protobuf", events("c", {"n": 1}) + events("d", {"n": 1}))
+            found = rows(store, "SELECT name, sum(count) FROM minute_counts GROUP BY 1 ORDER BY 1")
+
+    assert [(names.OTHER, 2 * 5), ("a", 2), ("b", 2)] == found
+
+
+def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """
+    Directory, database and what SQLite puts beside it can't be read by others.
+    """
+    path = tmp_path / "state" / "bizspan" / "lens.db"
+    with Store(path) as store:
+        Intake(store).take("logs", "protobuf", events("a", {}))
+        modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
+
+    assert {"lens.db": 0o600, "lens.db-wal": 0o600, "lens.db-shm": 0o600} == modes
+    assert 0o700 == stat.S_IMODE(path.parent.stat().st_mode)
+
+
+def test_what_is_stored_is_there_after_a_new_start(tmp_path: Path) -> None:
+    """
+    Events stay, and one that comes again after a restart counts once.
+    """
+    (request,) = Shop().requests(5)
+    with Store(tmp_path / "lens.db") as store:
+        Intake(store).take("logs", "protobuf", request)
+    with Store(tmp_path / "lens.db") as store:
+        again = Intake(store).take("logs", "protobuf", request)
+
+    assert Stored(0, 5) == again
+
+
+def test_a_newer_file_is_refused(tmp_path: Path) -> None:
+    """
+    With what to do; and nothing is changed in it.
+    """
+    path = tmp_path / "lens.db"
+    Store(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 2")
+    connection.close()
+
+    with pytest.raises(SetupError, match=r"newer bizspan \(format 2, this one knows 1\): update bizspan"):
+        Store(path)
+    with pytest.raises(SetupError, match="newer bizspan"), reading(path):
+        pass
+
+
+@pytest.mark.parametrize("content", ["database", "text"])
+def test_a_file_of_another_program_is_left_alone(tmp_path: Path, content: str) -> None:
+    """
+    A foreign database, and what is none, are refused and not touched.
+    """
+    path = tmp_path / "other"
+    if content == "text":
+        path.write_text("not a database at all " * 100)
+    else:
+        with sqlite3.connect(path) as connection:
+            connection.execute("CREATE TABLE orders (id)")
+        connection.close()
+    before = path.read_bytes()
+
+    with pytest.raises(SetupError, match=r"another program|can't be used as a store"):
+        Store(path)
+    assert before == path.read_bytes()
+
+
+def test_a_reader_of_nothing_is_told(tmp_path: Path) -> None:
+    """
+    Reading makes no file.
+    """
+    with pytest.raises(SetupError, match="does not exist"), reading(tmp_path / "gone.db"):
+        pass
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_readers_read_while_it_writes(intake: Intake, store: Store) -> None:
+    """
+    A reader sees one moment for as long as its transaction lasts, others see more, and none can write.
+    """
+    requests = list(Shop().requests(2_000, size=100))
+    intake.take("logs", "protobuf", requests[0])
+    with store.reading() as still, store.reading() as other:
+        still.execute("BEGIN")
+        seen = [still.execute("SELECT count(*) FROM events").fetchone()]
+        for request in requests[1:]:
+            intake.take("logs", "protobuf", request)
+        seen += [each.execute("SELECT count(*) FROM events").fetchone() for each in (still, other)]
+        with pytest.raises(sqlite3.OperationalError, match=r"readonly|query_only|read-only"):
+            other.execute("DELETE FROM events")
+
+    assert [(100,), (100,), (2_000,)] == seen
+
+
+def test_a_store_without_its_writer_can_be_read(tmp_path: Path) -> None:
+    """
+    After the lens has ended, and also where the file can't be written.
+    """
+    path = tmp_path / "lens.db"
+    with Store(path) as store:
+        Intake(store).take("logs", "protobuf", events("a", {}))
+    path.chmod(0o400)
+
+    with reading(path) as connection:
+        assert [("a",)] == connection.execute("SELECT name FROM events").fetchall()
+
+
+def test_one_batch_that_fails_does_not_take_others_with_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Batches that share a commit are tried one by one when it fails; only the bad one is told so.
+    """
+    intake = Intake(store)
+    real = inserting.Prepared.insert
+
+    def insert(self: inserting.Prepared, connection: sqlite3.Connection) -> int:
+        if any(row[4] == "bad" for row in self.batch.rows["events"]):
+            raise sqlite3.IntegrityError("bad")
+        return real(self, connection)
+
+    monkeypatch.setattr(inserting.Prepared, "insert", insert)
+    outcomes: dict[str, object] = {}
+
+    def take(name: str) -> None:
+        try:
+            outcomes[name] = intake.take("logs", "protobuf", events(name, {}))
+        except StoreError as error:
+            outcomes[name] = str(error)
+
+    threads = [threading.Thread(target=take, args=(name,)) for name in ("a", "bad", "b", "c")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert {"a": Stored(1), "b": Stored(1), "c": Stored(1), "bad": "bad"} == outcomes
+    assert ["a", "b", "c"] == sorted(rows(store, "SELECT name FROM events"))
+
+
+def test_a_full_disk_is_told_and_passes(store: Store) -> None:
+    """
+    What does not fit is refused as a whole; after room is made the same request is stored.
+    """
+    intake = Intake(store)
+    (request,) = Shop().requests(2_000, size=2_000)
+    (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
+    store._connection.execute(f"PRAGMA max_page_count = {pages + 5}")
+
+    with pytest.raises(StoreError, match="full"):
+        intake.take("logs", "protobuf", request)
+    assert [0] == rows(store, "SELECT count(*) FROM events")
+    store._connection.execute("PRAGMA max_page_count = 1000000")
+    assert Stored(2_000) == intake.take("logs", "protobuf", request)
+
+
+def test_two_writers_share_a_file(tmp_path: Path) -> None:
+    """
+    An import beside a running lens: both write, and what both bring counts once.
+    """
+    (request,) = Shop().requests(10)
+    with Store(tmp_path / "lens.db") as one, Store(tmp_path / "lens.db") as two:
+        taken = [Intake(each).take("logs", "protobuf", request) for each in (one, two, one)]
+
+        assert [Stored(10), Stored(0, 10), Stored(0, 10)] == taken
+        assert [10] == rows(one, TOTAL)
+
+
+def test_a_closed_store_takes_nothing(tmp_path: Path) -> None:
+    """
+    It says so, and closing it again does nothing.
+    """
+    store = Store(tmp_path / "lens.db")
+    store.close()
+    store.close()
+
+    with pytest.raises(StoreError, match="closed"):
+        Intake(store).take("logs", "protobuf", events("a", {}))
+
+
+def test_who_waits_for_something_new_is_woken(intake: Intake, store: Store) -> None:
+    """
+    A commit wakes it at once; without one the time runs out, with the same version.
+    """
+    version = store.version
+    assert version == store.wait_for_change(version, 0.01)
+    told: list[int] = []
+    waiting = threading.Thread(target=lambda: told.append(store.wait_for_change(version, 20)))
+    waiting.start()
+    intake.take("logs", "protobuf", events("a", {}))
+    waiting.join(20)
+
+    assert [version + 1] == told
+
+
+# --- retention ------------------------------------------------------------------------------------------------------
+
+DAY_NS = 86_400 * 10**9
+
+
+def test_what_is_too_old_goes_and_is_counted(tmp_path: Path) -> None:
+    """
+    By when it came in: yesterday's import of old events stays. Counts per minute stay longer.
+    """
+    now = [START_NS]
+    with Store(tmp_path / "lens.db", retention=Retention(days=30), time_ns=lambda: now[0]) as store:
+        intake = Intake(store)
+        first, second = Shop().requests(20, size=10)
+        intake.take("logs", "protobuf", first)
+        now[0] += 29 * DAY_NS
+        intake.take("logs", "protobuf", second)
+        store.prune()
+        before = rows(store, "SELECT count(*) FROM events")
+        now[0] += 2 * DAY_NS
+        store.prune()
+        dropped = store.dropped()
+
+        assert ([20], [10], [20]) == (before, rows(store, "SELECT count(*) FROM events"), rows(store, TOTAL))
+        assert [("events", "age", 10, START_NS)] == [
+            (each.what, each.reason, each.count, each.until_ns) for each in dropped
+        ]
+        now[0] += 800 * DAY_NS
+        store.prune()
+        assert [None] == rows(store, TOTAL)
+
+
+def test_what_is_too_much_goes_oldest_first(tmp_path: Path) -> None:
+    """
+    The store stays within its size, keeps the newest, says how much it dropped, and gives room back to the disk.
+    """
+    path = tmp_path / "lens.db"
+    most = 4 << 20
+    with Store(path, retention=Retention(bytes=most)) as store:
+        intake = Intake(store)
+        shop = Shop()
+        for request in shop.requests(16_000):
+            intake.take("logs", "protobuf", request)
+        store.prune()
+        (kept,) = rows(store, "SELECT count(*) FROM events")
+        newest = rows(store, "SELECT uid FROM events ORDER BY id DESC LIMIT 100")
+        (dropped,) = [each.count for each in store.dropped() if each.what == "events" and each.reason == "size"]
+        pages, free, size = (rows(store, f"PRAGMA {name}")[0] for name in ("page_count", "freelist_count", "page_size"))
+
+        assert 16_000 == kept + dropped
+        assert 2_000 < kept < 16_000
+        assert (pages - free) * size <= most
+        assert {each.uid for each in shop.sold[-500:]} >= set(newest)
+        assert [16_000] == rows(store, TOTAL)
+
+
+def test_other_log_records_are_bounded(tmp_path: Path) -> None:
+    """
+    Lines of a log are no events; the newest of them are kept.
+    """
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+    request = ExportLogsServiceRequest()
+    records = request.resource_logs.add().scope_logs.add().log_records
+    for number in range(50):
+        records.add(time_unix_nano=START_NS + number).body.string_value = f"line {number}"
+    with Store(tmp_path / "lens.db", retention=Retention(logs=10)) as store:
+        Intake(store).take("logs", "protobuf", request.SerializeToString())
+        store.prune()
+
+        assert ['"line 40"'] == rows(store, "SELECT min(body) FROM logs")
+        assert [10] == rows(store, "SELECT count(*) FROM logs")
+        assert [("logs", "size", 40)] == [(each.what, each.reason, each.count) for each in store.dropped()]
