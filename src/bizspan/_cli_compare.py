@@ -44,7 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--config", metavar="FILE", help="the file that declares KPIs (default: the one that applies)")
     add("--module", action="append", default=[], metavar="MODULE:OBJECT", help="KPIs in Python; may be repeated")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--store", metavar="FILE", help="a store of the lens")
+    where.add_argument("--store", metavar="FILE", help="a store of the lens (default: where it keeps events)")
     where.add_argument(
         "--clickhouse", metavar="URL", nargs="?", const="", help="ClickHouse; by default BIZSPAN_CLICKHOUSE_URL"
     )
@@ -111,13 +111,17 @@ def _declared(options: argparse.Namespace) -> tuple[Mapping[str, KPI], Calendar]
 def _source(options: argparse.Namespace) -> Source:
     from bizspan.errors import SetupError
     from bizspan.kpi import ClickHouseSource, SqliteSource
+    from bizspan.lens import default_path
 
     if options.store:
         return SqliteSource(options.store)
-    if options.clickhouse is None and not os.environ.get("BIZSPAN_CLICKHOUSE_URL"):
+    if options.clickhouse is not None or os.environ.get("BIZSPAN_CLICKHOUSE_URL"):
+        told = {"BIZSPAN_CLICKHOUSE_URL": options.clickhouse} if options.clickhouse else {}
+        return ClickHouseSource.from_environment({**os.environ, **told})
+    path = default_path()
+    if not path.is_file():
         raise SetupError("say where the events are: --store FILE, or --clickhouse URL.")
-    told = {"BIZSPAN_CLICKHOUSE_URL": options.clickhouse} if options.clickhouse else {}
-    return ClickHouseSource.from_environment({**os.environ, **told})
+    return SqliteSource(path)
 
 
 def _design(options: argparse.Namespace, calendar: Calendar, now_ns: int) -> Design:

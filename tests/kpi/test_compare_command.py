@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 
@@ -52,12 +51,13 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sys, "path", list(sys.path))
     for name in ("BIZSPAN_CONFIG", "BIZSPAN_CLICKHOUSE_URL"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return tmp_path
 
 
-def worse(shop: Path, **facts: Callable[[Random, int], Any]) -> list[Told]:
+def worse(shop: Path, country: Callable[[Random, int], str] = lambda random, _: "DE") -> list[Told]:
     """A release that hurts, in the last hour."""
-    told = list(rollout(lambda _, new: 0.4 if new else 0.61, until_ns=time.time_ns() - MINUTE, **facts))
+    told = list(rollout(lambda _, new: 0.4 if new else 0.61, until_ns=time.time_ns() - MINUTE, country=country))
     sqlite_store(shop / "store.db", told)
     return told
 
@@ -134,6 +134,17 @@ def test_control_characters_do_not_reach_the_terminal(shop: Path, capsys: pytest
     main(["compare", *ARMS, "--slice", "country"])
 
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_without_a_source_it_is_the_store_of_the_lens(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Nothing but the two versions must be typed where a lens keeps the events.
+    """
+    worse(shop)
+    (shop / "state" / "bizspan").mkdir(parents=True)
+    (shop / "store.db").rename(shop / "state" / "bizspan" / "lens.db")
+
+    assert 1 == main(["compare", *ARMS[2:]])
 
 
 def test_before_and_after_is_labelled(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
