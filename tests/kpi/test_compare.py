@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from math import isclose
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -299,6 +300,38 @@ def test_a_variant_of_a_flag_is_compared_like_a_version(tmp_path: Path) -> None:
     assert sum(each[names.FLAG] == "banner" for each in events) == sum(of_banner.seen.values())
 
 
+@pytest.mark.parametrize(
+    ("direction", "slower", "verdict"), [("down", True, "worse"), ("down", False, "better"), ("up", True, "better")]
+)
+def test_a_quantile_is_compared_by_the_part_within_its_target(
+    tmp_path: Path, direction: Literal["up", "down"], slower: bool, verdict: str
+) -> None:
+    """
+    Of a duration, fewer within two seconds are worse; of a score, more above the limit are better.
+    """
+
+    def took(number: int, version: str) -> float:
+        if version == "1.4":
+            return 4.0 if number % 5 == 0 else 1.0
+        return 2.2 if slower and number % 3 else 0.5
+
+    events = [
+        replace(each, attributes={**each.attributes, names.OPERATION_DURATION: took(number, each[SERVICE_VERSION])})
+        for number, each in enumerate(rollout(always(0.6)))
+    ]
+    p95 = KPI("p95", Quantile(0.95, of=CHECKOUT), owner="it", meaning="Slow.", direction=direction, target=2)
+
+    (line,) = versions(store(tmp_path, events), [p95]).lines
+
+    assert line.plan is not None
+    assert (verdict, "of checkout within 2") == (line.verdict, line.plan.per)
+    within = [
+        each for each in events if each[SERVICE_VERSION] == "1.5"
+        and ((each[names.OPERATION_DURATION] <= 2) if direction == "down" else (each[names.OPERATION_DURATION] >= 2))
+    ]  # fmt: skip
+    assert isclose(len(within) / sum(each[SERVICE_VERSION] == "1.5" for each in events), line.crude[1] or 0.0)
+
+
 def test_hostile_values_are_only_values(tmp_path: Path) -> None:
     """
     A version with SQL in it is compared like any other, and nothing is executed.
@@ -320,12 +353,12 @@ def test_hostile_values_are_only_values(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("of", "said"),
     [
-        (Count(CHECKOUT), "a count grows with the traffic"),
-        (Quantile(0.95, of=CHECKOUT), "quantiles can't be matched"),
+        (Count(CHECKOUT), "a count grows with its arm's traffic"),
+        (Quantile(0.95, of=CHECKOUT), "give it a target"),
         (Retention(PAID), "retention needs whole periods"),
         (Recurring("mrr"), "a gauge is one value for all"),
-        (Sum("refund", refunds(), dated="order"), "belong to the arm that sold"),
-        (Ratio(Sum("refund", refunds(), dated="order"), Sum("revenue")), "belong to the arm that sold"),
+        (Sum("refund", refunds(), dated="order"), "not the one that refunds"),
+        (Ratio(Sum("refund", refunds(), dated="order"), Sum("revenue")), "not the one that refunds"),
         (Distinct("customer"), "every customer counts"),
         (Ratio(Distinct("customer", PAID), Distinct("session", CHECKOUT)), "no unit in common"),
     ],
@@ -366,11 +399,21 @@ def test_clickhouse_says_what_the_lens_says(tmp_path: Path) -> None:
     """
     The same differences and verdicts from both engines.
     """
-    events = list(rollout(lambda _, new: 0.48 if new else 0.61, country=lambda random, _: random.choice(["DE", "AT"])))
+    events = [
+        replace(each, attributes={**each.attributes, names.FEEDBACK_SCORE: float(index % 11)})
+        for index, each in enumerate(
+            rollout(
+                lambda _, new: 0.48 if new else 0.61,
+                country=lambda random, _: random.choice(["DE", "AT"]),
+                customer=lambda random, _: f"c{random.randrange(900)}",
+            )
+        )
+    ]
+    score = KPI("seven", Quantile(0.5, "score", CHECKOUT), owner="it", meaning="A test.", target=7)
+    kpis = [SUCCESS, FAILED, REVENUE, score, kpi("average", AverageOrderValue(of=CHECKOUT)), kpi("all", Sum())]
+    options = CompareOptions(slices=("country",))
     clickhouse = ChdbSource()
     clickhouse.load(events)
-    kpis = [SUCCESS, FAILED, REVENUE, kpi("average", AverageOrderValue(of=CHECKOUT))]
-    options = CompareOptions(slices=("country",))
 
     lens, other = (versions(source, kpis, options) for source in (store(tmp_path, events), clickhouse))
 

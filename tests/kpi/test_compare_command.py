@@ -80,7 +80,7 @@ def test_a_terminal_shows_a_line_for_each_kpi(shop: Path, capsys: pytest.Capture
     assert success[6] == "points"
     (revenue,) = (line for line in lines if line.startswith("revenue EUR"))
     assert "EUR/h" in revenue
-    assert any(line.startswith("p95") and "unclear  not supported: quantiles" in line for line in lines)
+    assert any(line.startswith("p95") and "unclear  not supported: a quantile" in line for line in lines)
     assert "the intervals of all 2 together hold with 95 %, however often one looks" in lines
     assert "worse: success, revenue EUR" == lines[-1]
 

@@ -9,7 +9,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bizspan import names
-from bizspan.kpi._definition import AverageOrderValue, Conversion, Count, Definition, Distinct, MoneyKind, Ratio, Sum
+from bizspan.kpi._definition import (
+    AverageOrderValue,
+    Conversion,
+    Count,
+    Definition,
+    Distinct,
+    MoneyKind,
+    Quantile,
+    Ratio,
+    Sum,
+)
 from bizspan.kpi._dialect import Dialect
 from bizspan.kpi._emit import Cell, Statement
 from bizspan.kpi._facts import Fact
@@ -192,6 +202,11 @@ class Arms:
             case Distinct():
                 seen = _all(emit.records(self._everything), emit.customers(definition.of))
                 return _Told(seen, unit, _number(self._fit(writer, definition.of)), "1.0", "max", "max")
+            case Quantile():
+                value = emit.fact(definition.value)
+                is_within = "<=" if self._asked.kpi.direction == "down" else ">="
+                y = _number(f"{value} {is_within} {emit.bind(self._how.limit or 0.0)}")
+                return _Told(_all(self._fit(writer, definition.of), f"{value} IS NOT NULL"), "", y, "1.0")
             case Ratio():
                 return self._told_of_ratio(writer, definition, unit, currency)
             case _:  # pragma: no cover - a plan says which kinds come here

@@ -125,7 +125,8 @@ def _line(part: _Read, design: Design, options: CompareOptions, alpha: float) ->
 
     found = of(part.strata, part.between)
     slices, suppressed = _slices(part, of)
-    verdict = found.verdict(kpi.direction)
+    # Within its limit is good, whichever way a quantile should go.
+    verdict = found.verdict(kpi.direction if plan_of.limit is None else "up")
     arms = (sum((getattr(each, arm) for each in part.strata), Sums()) for arm in ("baseline", "candidate"))
     return Line(
         kpi, part.currency, verdict, found.too_few, plan_of, found,
@@ -197,7 +198,7 @@ class Reader:
     def __init__(self, kpi: KPI, source: Source, design: Design, options: CompareOptions, now_ns: int) -> None:
         self.source, self.design, self.now_ns = source, design, now_ns
         self.slices = options.slices
-        self.plan = plan(kpi.of, options.unit)
+        self.plan = plan(kpi.of, options.unit, kpi.targets.get(""))
         named = (design.by, options.unit, *(name for name, _ in options.where), *options.slices)
         unit = (self.plan.unit,) if isinstance(self.plan, Plan) and self.plan.is_fact else ()
         self.facts = _facts(kpi, (*named, *unit))

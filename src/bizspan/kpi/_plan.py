@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Final, cast
 
 from bizspan.kpi._definition import (
@@ -42,12 +43,14 @@ class Plan:
         unit: ``record``, ``operation``, ``order``, or the fact that names the unit.
         money: The amount that is summed, for each currency apart.
         per: What the value is of or per, for people.
+        limit: Of a quantile, its target: units are within it or not.
     """
 
     measure: Measure
     unit: str
     per: str
     money: MoneyKind | None = None
+    limit: float | None = None
 
     @property
     def is_fact(self) -> bool:
@@ -55,13 +58,14 @@ class Plan:
         return self.unit not in (RECORD, OPERATION, ORDER)
 
 
-def plan(definition: Definition, unit: str = "") -> Plan | str:
+def plan(definition: Definition, unit: str = "", target: Decimal | None = None) -> Plan | str:
     """
     How a KPI is compared, or why it can't be.
 
     Args:
         definition: What is measured.
         unit: The fact that names the unit; empty takes what fits the KPI.
+        target: Of a quantile: a limit that is known beforehand, within which a part of the records is.
     """
     match definition:
         case Conversion():
@@ -69,7 +73,7 @@ def plan(definition: Definition, unit: str = "") -> Plan | str:
             return Plan("rate" if is_rate else "ratio", definition.subject, f"of {definition.subject}s that entered")
         case Distinct():
             if definition.of.is_everything and not definition.of.where:
-                return f"every {definition.subject} counts, which says how many an arm got, not how they did"
+                return f"every {definition.subject} counts: it says how many an arm got, not how they did"
             return Plan("rate", definition.subject, f"of all {definition.subject}s")
         case AverageOrderValue():
             return Plan("mean", ORDER, "per order", definition.money)
@@ -79,21 +83,23 @@ def plan(definition: Definition, unit: str = "") -> Plan | str:
             if unit:
                 return Plan("mean", unit, f"per {unit}")
             if not any(condition.fact in OUTCOMES for condition in definition.of.where):
-                return "a count grows with the traffic of its arm; name a unit (--unit customer), or compare a ratio"
+                return "a count grows with its arm's traffic; pass --unit customer, or compare a ratio"
             return Plan("rate", RECORD, f"of {_called(definition.of)}")
         case Ratio():
             return _plan_of_ratio(definition, unit)
         case Quantile():
-            return "quantiles can't be matched minute by minute; compare a rate, such as the part above a limit"
+            if target is None:
+                return "a quantile has no units; give it a target, and the part within it is compared"
+            return Plan("rate", RECORD, f"of {_called(definition.of)} within {target:g}", limit=float(target))
         case Retention():
-            return "retention needs whole periods after the first visit; compare a conversion with a window"
+            return "retention needs whole periods; compare a conversion"
         case Recurring():
             return "a gauge is one value for all, and has no arms"
 
 
 def _plan_of_sum(definition: Sum, unit: str) -> Plan | str:
     if definition.dated == "order":
-        return "refunds by their order's date belong to the arm that sold; compare refunds by their own date"
+        return "the arm that sold is not the one that refunds; date them by record"
     if not unit and definition.of.is_everything:
         unit = "customer"
     if unit:
@@ -106,7 +112,7 @@ def _plan_of_ratio(definition: Ratio, unit: str) -> Plan | str:
     money = definition.of.money if isinstance(definition.of, Sum) else None
     subjects = {part.subject for part in (definition.of, definition.to) if isinstance(part, Distinct)}
     if any(isinstance(part, Sum) and part.dated == "order" for part in (definition.of, definition.to)):
-        return "refunds by their order's date belong to the arm that sold; compare refunds by their own date"
+        return "the arm that sold is not the one that refunds; date them by record"
     if len(subjects) > 1:
         return f"it counts different {' and '.join(sorted(subjects))}, which have no unit in common"
     if definition.is_rate and (subjects or not unit):
