@@ -27,7 +27,7 @@ from bizspan.kpi import (
 from bizspan.kpi._arms import MINUTE_NS
 from bizspan.kpi._compare import CompareOptions, Reader
 from bizspan.kpi._design import Design, concurrent
-from bizspan.kpi._sequential import Stratum, Sums
+from bizspan.kpi._sequential import Apart, Stratum, Sums
 from tests.kpi import strategies
 from tests.kpi.stores import HAS_CHDB, NO_CHDB, ChdbSource, Told, sqlite_store
 from tests.kpi.strategies import BERLIN, DAY, HOUR
@@ -162,7 +162,7 @@ class Units:
 class Unmerged(Design):
     """Keeps every minute apart, so that each can be looked at."""
 
-    def strata(self, cells: Any, measure: Any) -> tuple[list[Stratum], float]:
+    def strata(self, cells: Any, measure: Any) -> tuple[list[Stratum], Apart]:
         """One stratum for each minute."""
         found: dict[int, dict[str, Sums]] = {}
         for cell in cells:
@@ -170,7 +170,7 @@ class Unmerged(Design):
         return [
             Stratum(arms.get(self.baseline, Sums()), arms.get(self.candidate, Sums()), minute, minute + 1)
             for minute, arms in sorted(found.items())
-        ], 0.0
+        ], Apart()
 
 
 def sums_of(values: list[tuple[float, float]]) -> Sums:

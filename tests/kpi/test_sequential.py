@@ -10,6 +10,7 @@ import pytest
 
 from bizspan.kpi._sequential import (
     TIGHTEST,
+    Apart,
     Measure,
     Stratum,
     Sums,
@@ -308,9 +309,38 @@ def test_hours_of_weeks_that_differ_widen_the_interval() -> None:
 
     def verdict(before: list[Sums]) -> str:
         stratum = Stratum(sum(before, Sums()), after, blocks=(4, 1))
-        return difference([stratum], alpha=0.05, measure="rate", between=between_blocks([before])).verdict("up")
+        apart = Apart(hours=between_blocks([before]), weeks=4)
+        return difference([stratum], alpha=0.05, measure="rate", apart=apart).verdict("up")
 
     # The variance of these four rates is 0.0073.
     assert isclose(0.0073, between_blocks([hours]), rel_tol=0.2)
     assert between_blocks([alike]) < 0.0005
     assert ("unclear", "better") == (verdict(hours), verdict(alike))
+
+
+def test_days_that_differ_as_a_whole_make_no_release(long: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Twelve hours against four equal times before: where each day has 3 points of its own, at most 5 % find a release; by
+    the users alone it would be most of them.
+    """
+    runs, false, plain = (600 if long else 100), 0, 0
+    for seed in range(runs):
+        random = Random(seed)
+        days = [random.gauss(0.6, 0.03) for _ in range(5)]
+        hours = [[_visits(random, 1_000, p) for p in days] for _ in range(12)]
+        strata = [Stratum(sum(hour[:4], Sums()), hour[4], blocks=(4, 1)) for hour in hours]
+        weeks = [sum((hour[week] for hour in hours), Sums()) for week in range(4)]
+        apart = Apart(between_blocks([hour[:4] for hour in hours]), between_blocks([weeks]), 4)
+        false += difference(strata, alpha=0.05, measure="rate", apart=apart).verdict("up") != "unclear"
+        plain += difference(strata, alpha=0.05, measure="rate").verdict("up") != "unclear"
+
+    with capsys.disabled():
+        print(f"\n  days of their own: {false / runs:.1%} find a release, by users alone {plain / runs:.1%}")
+    assert false <= 0.05 * runs
+    assert plain >= 0.4 * runs
+
+
+def _visits(random: Random, n: int, p: float) -> Sums:
+    """So many users, of whom about this part succeeds."""
+    hits = round(random.gauss(n * p, sqrt(n * p * (1 - p))))
+    return Sums(n, hits, n, hits, n, hits, hits, 1.0)

@@ -20,7 +20,7 @@ from bizspan.kpi._facts import Fact, FactTable
 from bizspan.kpi._kpi import KPI
 from bizspan.kpi._plan import Plan, narrowed, plan
 from bizspan.kpi._records import Condition, Value
-from bizspan.kpi._sequential import Difference, Stratum, Sums, difference
+from bizspan.kpi._sequential import NOT_APART, Apart, Difference, Stratum, Sums, difference
 from bizspan.kpi._small import too_small
 from bizspan.kpi._source import Source
 from bizspan.kpi._writer import Asked, Writer
@@ -67,8 +67,8 @@ class _Read:
     how: Plan | str
     currency: str = ""
     strata: tuple[Stratum, ...] = ()
-    between: float = 0.0
-    sliced: tuple[tuple[str, str | None, tuple[Stratum, ...], float], ...] = ()
+    apart: Apart = NOT_APART
+    sliced: tuple[tuple[str, str | None, tuple[Stratum, ...], Apart], ...] = ()
     beside: Mapping[str, int] | None = None
 
 
@@ -118,12 +118,12 @@ def _line(part: _Read, design: Design, options: CompareOptions, alpha: float) ->
         return Line(kpi, "", "unclear", f"not supported: {plan_of}")
     scale = 10.0 ** -EXPONENTS[part.currency] if part.currency and not _is_pure(kpi) else 1.0
 
-    def of(strata: Iterable[Stratum], between: float) -> Difference:
+    def of(strata: Iterable[Stratum], apart: Apart) -> Difference:
         return difference(
-            strata, alpha=alpha, measure=plan_of.measure, minimum=options.minimum, between=between
+            strata, alpha=alpha, measure=plan_of.measure, minimum=options.minimum, apart=apart
         ).scaled(scale)  # fmt: skip
 
-    found = of(part.strata, part.between)
+    found = of(part.strata, part.apart)
     slices, suppressed = _slices(part, of)
     # Within its limit is good, whichever way a quantile should go.
     verdict = found.verdict(kpi.direction if plan_of.limit is None else "up")
@@ -152,7 +152,7 @@ def _slices(part: _Read, of: Any) -> tuple[tuple[Slice, ...], int]:
     found: list[Slice] = []
     suppressed = 0
     for fact in dict.fromkeys(fact for fact, *_ in part.sliced):
-        told = {value: of(strata, between) for name, value, strata, between in part.sliced if name == fact}
+        told = {value: of(strata, apart) for name, value, strata, apart in part.sliced if name == fact}
         sizes = {value: min(each.of_baseline, each.of_candidate) for value, each in told.items()}
         small = too_small(sizes, part.kpi.minimum_group, lambda _: ("all",))
         suppressed += len(small)
@@ -216,9 +216,9 @@ class Reader:
             return
         beside = self._beside(self.plan)
         for currency in self._currencies(self.plan):
-            strata, between = self.design.strata(self._cells(self.plan, currency), self.plan.measure)
+            strata, apart = self.design.strata(self._cells(self.plan, currency), self.plan.measure)
             sliced = [each for fact in self.slices for each in self._sliced(self.plan, currency, fact)]
-            yield _Read(self.kpi, self.plan, currency, tuple(strata), between, tuple(sliced), beside)
+            yield _Read(self.kpi, self.plan, currency, tuple(strata), apart, tuple(sliced), beside)
 
     def _arms(self, how: Plan, window: int, by: Sequence[str]) -> Arms:
         _, period = self.design.windows[window]
@@ -247,7 +247,7 @@ class Reader:
 
     def _sliced(
         self, how: Plan, currency: str, fact: str
-    ) -> Iterator[tuple[str, str | None, tuple[Stratum, ...], float]]:
+    ) -> Iterator[tuple[str, str | None, tuple[Stratum, ...], Apart]]:
         cells: dict[str | None, list[Cell]] = {}
         group = "g1" if self.design.by else "g0"
         for window, (arm, _) in enumerate(self.design.windows):
@@ -255,8 +255,8 @@ class Reader:
                 cell = Cell(arm or row["g0"], window, row["minute"], sums_of(row))
                 cells.setdefault(row[group], []).append(cell)
         for value, of_value in cells.items():
-            strata, between = self.design.strata(of_value, how.measure)
-            yield fact, value, tuple(strata), between
+            strata, apart = self.design.strata(of_value, how.measure)
+            yield fact, value, tuple(strata), apart
 
     def _beside(self, how: Plan) -> dict[str, int]:
         """What is said beside the value: records that do not count, and units that are in both arms."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from bizspan.errors import SetupError
 from bizspan.kpi._calendar import Calendar, Period, ns_of
-from bizspan.kpi._sequential import LEAST_OF, Measure, Stratum, Sums, between_blocks, merged
+from bizspan.kpi._sequential import LEAST_OF, NOT_APART, Apart, Measure, Stratum, Sums, between_blocks, merged
 
 _WEEK: Final = timedelta(days=7)
 _SECOND_NS: Final = 1_000_000_000
@@ -62,9 +62,9 @@ class Design:
         """Whether both arms ran at the same time."""
         return bool(self.by)
 
-    def strata(self, cells: Iterable[Cell], measure: Measure) -> tuple[list[Stratum], float]:
+    def strata(self, cells: Iterable[Cell], measure: Measure) -> tuple[list[Stratum], Apart]:
         """
-        What is compared with each other, and the variance of hours of different weeks.
+        What is compared with each other, and how much weeks differ on their own.
 
         Args:
             cells: What was read.
@@ -72,7 +72,7 @@ class Design:
         """
         return self._minutes(cells, measure) if self.is_concurrent else self._hours(cells)
 
-    def _minutes(self, cells: Iterable[Cell], measure: Measure) -> tuple[list[Stratum], float]:
+    def _minutes(self, cells: Iterable[Cell], measure: Measure) -> tuple[list[Stratum], Apart]:
         found: dict[int, dict[str, Sums]] = {}
         for cell in cells:
             arms = found.setdefault(cell.minute, {})
@@ -81,27 +81,25 @@ class Design:
             Stratum(arms.get(self.baseline, Sums()), arms.get(self.candidate, Sums()), minute, minute + 1)
             for minute, arms in sorted(found.items())
         ]
-        return merged(strata, LEAST_OF[measure], _MOST_MINUTES), 0.0
+        return merged(strata, LEAST_OF[measure], _MOST_MINUTES), NOT_APART
 
-    def _hours(self, cells: Iterable[Cell]) -> tuple[list[Stratum], float]:
+    def _hours(self, cells: Iterable[Cell]) -> tuple[list[Stratum], Apart]:
         blocks: dict[tuple[int, int], dict[str, dict[int, Sums]]] = {}
+        weeks: dict[int, Sums] = {}
         for cell in cells:
             local = datetime.fromtimestamp(cell.minute * 60, self.calendar.zone)
             arm = blocks.setdefault((local.weekday(), local.hour), {}).setdefault(cell.arm, {})
-            # An hour that comes twice in one window, such as in one of two weeks, is two blocks.
             block = cell.minute // 60
             arm[block] = arm.get(block, Sums()) + cell.sums
-        strata = [
-            Stratum(
-                sum(of_arm[0].values(), Sums()),
-                sum(of_arm[1].values(), Sums()),
-                blocks=(max(1, len(of_arm[0])), max(1, len(of_arm[1]))),
-            )
-            for hour in blocks.values()
-            for of_arm in [(hour.get(self.baseline, {}), hour.get(self.candidate, {}))]
-        ]
+            if cell.arm == self.baseline:
+                weeks[cell.window] = weeks.get(cell.window, Sums()) + cell.sums
+        strata: list[Stratum] = []
+        for hour in blocks.values():
+            before, after = (hour.get(arm, {}).values() for arm in (self.baseline, self.candidate))
+            many = max(1, len(before)), max(1, len(after))
+            strata.append(Stratum(sum(before, Sums()), sum(after, Sums()), blocks=many))
         alike = [list(hour[self.baseline].values()) for hour in blocks.values() if self.baseline in hour]
-        return strata, between_blocks(alike)
+        return strata, Apart(between_blocks(alike), between_blocks([list(weeks.values())]), max(1, len(weeks)))
 
 
 def concurrent(by: str, baseline: str, candidate: str, period: Period, calendar: Calendar) -> Design:

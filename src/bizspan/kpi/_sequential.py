@@ -109,6 +109,25 @@ class Stratum:
 
 
 @dataclass(frozen=True, slots=True)
+class Apart:
+    """
+    By how much times that should be alike differ beyond what their units explain, as variances; see `between_blocks`.
+
+    Args:
+        hours: The same hour of different weeks.
+        windows: The whole time of different weeks: what a day has in common, such as its weather.
+        weeks: How many of these the baseline is made of.
+    """
+
+    hours: float = 0.0
+    windows: float = 0.0
+    weeks: int = 1
+
+
+NOT_APART: Final = Apart()
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
     """
     Candidate less baseline.
@@ -187,7 +206,7 @@ def merged(strata: Sequence[Stratum], least: int, most_span: int) -> list[Stratu
 
 
 def difference(
-    strata: Iterable[Stratum], *, alpha: float, measure: Measure, minimum: int = 30, between: float = 0.0
+    strata: Iterable[Stratum], *, alpha: float, measure: Measure, minimum: int = 30, apart: Apart = NOT_APART
 ) -> Difference:
     """
     The difference of two arms, with an interval that holds its value at every look, all looks together, with the
@@ -198,7 +217,7 @@ def difference(
         alpha: The probability of an error, over all looks; for several KPIs, divided by their number.
         measure: ``rate``: units with 0 or 1; ``mean``: units with a number; ``ratio``: units with two.
         minimum: Fewer units than this in an arm are too few.
-        between: The variance of hours of different days, beyond that of their units; see `between_blocks`.
+        apart: What the strata of one arm differ by on their own, where they are of different days.
     """
     told = list(strata)
     pairs = [each for each in told if each.is_matched]
@@ -213,8 +232,9 @@ def difference(
     of_candidate = sum(w * each.candidate.y / each.candidate.x for w, each in zip(weights, pairs, strict=True)) / total
     value = of_candidate - of_baseline
     spread = _spread(pairs, weights, baseline, candidate, measure)
-    for weight, each in zip(weights, pairs, strict=True):
-        spread += weight * weight * between * sum(1 / blocks for blocks in each.blocks)
+    # Hours that are noise of their own average out over many hours; what a day has in common does not.
+    hours = sum(w * w * apart.hours * sum(1 / n for n in each.blocks) for w, each in zip(weights, pairs, strict=True))
+    spread += max(hours, total * total * apart.windows * (1 + 1 / apart.weeks))
     time = sum(_harmonic(each.baseline.n, each.candidate.n) for each in pairs)
     error = sqrt(spread) / total
     radius, p = _boundary(value, error, time, alpha)
@@ -264,11 +284,11 @@ def _variance(arm: Sums, other: Sums, measure: Measure) -> float:
 
 def between_blocks(groups: Iterable[Sequence[Sums]]) -> float:
     """
-    By how much hours that should be alike differ beyond what their units explain: the variance between them, by the
+    By how much times that should be alike differ beyond what their units explain: the variance between them, by the
     method of moments (DerSimonian and Laird, 1986).
 
     Args:
-        groups: Hours that should be alike: the same of several weeks.
+        groups: Times that should be alike: the same hour of several weeks.
     """
     apart = scale = 0.0
     free = 0
