@@ -26,7 +26,7 @@ from bizspan.kpi._facts import Fact
 from bizspan.kpi._plan import OPERATION, ORDER, OUTCOMES, RECORD, Plan
 from bizspan.kpi._records import Condition, Records
 from bizspan.kpi._sequential import Sums
-from bizspan.kpi._subjects import attempts
+from bizspan.kpi._subjects import paths
 from bizspan.kpi._writer import ORDER as ORDER_FACT
 from bizspan.kpi._writer import Asked, Writer, flag
 
@@ -162,14 +162,15 @@ class Arms:
 
     def _attempts(self, writer: Writer, definition: Conversion, is_over: bool) -> dict[str, str]:
         bind = writer.emit.bind
-        tables = attempts(writer, definition)
-        last = [*tables][-1]
-        over = f" AND time1 + {bind(definition.window_ns)} < {bind(self._asked.as_of_ns)}" if is_over else ""
-        reached = f"CASE WHEN time{len(definition.steps)} IS NULL THEN 0.0 ELSE 1.0 END"
+        tables = paths(writer, definition)
+        window = bind(definition.window_ns)
+        over = f" AND at1 + {window} < {bind(self._asked.as_of_ns)}" if is_over else ""
+        groups = "".join(f"of_{group} AS {group}, " for group in writer.groups)
+        keys = "".join(f"of_{group}, " for group in writer.groups)
+        reached = _number(f"at{len(definition.steps)} <= at1 + {window}")
         tables["units"] = (
-            f"SELECT {writer.by()}subject AS unit, min(time1) AS first_seen, sum({reached}) AS y, count(*) * 1.0 AS x\n"
-            f"  FROM {last}\n  WHERE place = 1 AND time1 < {bind(writer.until_ns)}{over}\n"
-            f"  GROUP BY {writer.by()}subject"
+            f"SELECT {groups}subject AS unit, min(at1) AS first_seen, sum({reached}) AS y, count(*) * 1.0 AS x\n"
+            f"  FROM paths\n  WHERE at1 < {bind(writer.until_ns)}{over}\n  GROUP BY {keys}subject"
         )
         return tables
 

@@ -19,6 +19,12 @@ from bizspan.kpi._dialect import CLICKHOUSE, Dialect, Parameter
 from bizspan.kpi._emit import Statement
 from bizspan.kpi._source import Row
 
+_VARIABLES: Final = {
+    "url": "BIZSPAN_CLICKHOUSE_URL",
+    "user": "BIZSPAN_CLICKHOUSE_USER",
+    "password": "BIZSPAN_CLICKHOUSE_PASSWORD",
+    "database": "BIZSPAN_CLICKHOUSE_DATABASE",
+}
 _MOST_BYTES: Final = 64 * 1024 * 1024
 _MOST_SAID: Final = 400
 _ESCAPES: Final = str.maketrans(
@@ -67,15 +73,10 @@ class ClickHouseSource:
         Raises:
             SetupError: When the first is not set.
         """
-        told = {
-            name: environment.get(f"BIZSPAN_CLICKHOUSE_{name.upper()}", "").strip()
-            for name in ("url", "user", "password", "database")
-        }
+        told = {name: environment.get(variable, "").strip() for name, variable in _VARIABLES.items()}
         if not told["url"]:
             raise SetupError("set BIZSPAN_CLICKHOUSE_URL to the address of ClickHouse, such as http://localhost:8123.")
-        return cls(
-            told["url"], told["user"] or "default", told["password"], told["database"] or "default"
-        )  # fmt: skip
+        return cls(told["url"], told["user"] or "default", told["password"], told["database"] or "default")
 
     def rows(self, statements: Sequence[Statement]) -> list[list[Row]]:
         """

@@ -41,7 +41,7 @@ def answer_text(answer: Answer) -> str:
     lines += [_line(answer, each) for each in answer.groups]
     if answer.suppressed:
         lines.append(
-            f"  {answer.suppressed} groups are not shown: below {kpi.minimum_group}, or they would give one away"
+            f"  groups not shown: {answer.suppressed} (below {kpi.minimum_group}, or they would give one away)"
         )
     for each in answer.cohorts:
         if each.cohort is not None and each.n:

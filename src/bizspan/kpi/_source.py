@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 from bizspan.errors import SetupError
@@ -17,6 +17,8 @@ from bizspan.kpi._dialect import SQLITE, Dialect
 from bizspan.kpi._emit import Statement
 
 Row = tuple[Any, ...]
+# Reads of the file go past SQLite's own 2 MB cache, to that of the operating system.
+_FASTER: Final = f"PRAGMA mmap_size = {128 << 20}"
 
 
 class Source(Protocol):
@@ -62,6 +64,7 @@ class SqliteSource:
         try:
             with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as database:
                 database.isolation_level = None
+                database.execute(_FASTER)
                 database.execute("BEGIN")
                 return [database.execute(each.sql, dict(each.parameters)).fetchall() for each in statements]
         except sqlite3.Error as error:

@@ -12,10 +12,11 @@ from bizspan.kpi._emit import Cell, Statement
 from bizspan.kpi._writer import Writer, flag
 
 
-def attempts(writer: Writer, definition: Conversion) -> dict[str, str]:
+def paths(writer: Writer, definition: Conversion) -> dict[str, str]:
     """
-    The tables of attempts: in the last one, the row of the entry has ``place`` 1 and the time of each step, ``time1``
-    and so on; NULL for steps that were not reached.
+    The tables of attempts: the last one, ``paths``, has a row for each, with the earliest time of each step, ``at1``
+    and so on (NULL where it was not reached, later than the window where it came too late), and the entry's groups,
+    ``of_g0`` and so on.
     """
     emit, dialect, asked = writer.emit, writer.dialect, writer.asked
     fits = [
@@ -36,40 +37,58 @@ def attempts(writer: Writer, definition: Conversion) -> dict[str, str]:
 
     # At one moment an entry comes first: what happens then belongs to it.
     order = "ORDER BY time, CASE WHEN step = 1 THEN 0 ELSE 1 END, row_id"
-    before = f"sum(CASE WHEN step = 1 THEN 1 ELSE 0 END) OVER (PARTITION BY subject {order}"
-    entry = f"{before} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
-    attempt = entry if definition.reentry == "each" else f"CASE WHEN {entry} > 0 THEN 1 ELSE 0 END"
-    kept = f"subject, time, row_id, step, {writer.by()}"
-    tables["attempts"] = f"SELECT {kept}{attempt} AS attempt\n  FROM records"
-    each = "OVER (PARTITION BY subject, attempt"
-    tables["reached1"] = (
-        f"SELECT {kept}attempt, min(CASE WHEN step = 1 THEN time END) {each}) AS time1,\n"
-        f"    row_number() {each} {order}) AS place\n  FROM attempts\n  WHERE attempt > 0"
+    entry = (
+        f"sum(CASE WHEN step = 1 THEN 1 ELSE 0 END) OVER (PARTITION BY subject {order}"
+        " ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
     )
-    told = f"{kept}attempt, place, time1, "
-    for number in range(2, len(fits) + 1):
-        reached = (
-            f"min(CASE WHEN step = {number} AND time >= time{number - 1}"
-            f" AND time <= time1 + {emit.bind(definition.window_ns)} THEN time END) {each}) AS time{number}"
-        )
-        tables[f"reached{number}"] = f"SELECT {told}{reached}\n  FROM reached{number - 1}"
-        told += f"time{number}, "
+    tables["entries"] = f"SELECT subject, time, step, {writer.by()}{entry} AS entry\n  FROM records"
+    # Entries are counted through; where only the first counts, all that follows belongs to it.
+    attempt = "entry" if definition.reentry == "each" else "1"
+    told = f"subject, time, step, {writer.by()}entry, attempt"
+    tables["reached1"] = f"SELECT {told.removesuffix('attempt')}{attempt} AS attempt\n  FROM entries\n  WHERE entry > 0"
+    last = len(definition.steps)
+    for number in range(2, last):
+        reached = f"min({_at(number)}) OVER (PARTITION BY subject, attempt) AS time{number}"
+        tables[f"reached{number}"] = f"SELECT {told}, {reached}\n  FROM reached{number - 1}"
+        told += f", time{number}"
+    # Under names of their own: an alias that is also a column's name is taken for the aggregate by ClickHouse.
+    times = [
+        f"min({_at(1)}) AS at1",
+        *(f"min(time{number}) AS at{number}" for number in range(2, last)),
+        f"min({_at(last)}) AS at{last}",
+    ]
+    groups = "".join(
+        f"max(CASE WHEN step = 1 AND entry = attempt THEN {alias} END) AS of_{alias}, " for alias in writer.groups
+    )
+    tables["paths"] = (
+        f"SELECT subject, attempt, {groups}{', '.join(times)}\n  FROM reached{last - 1}\n  GROUP BY subject, attempt"
+    )
     return tables
 
 
 def conversion(writer: Writer, definition: Conversion, what: str) -> Statement:
     """How many entered, and how many reached each step, by group of the entry."""
     emit, asked = writer.emit, writer.asked
-    tables = attempts(writer, definition)
+    tables = paths(writer, definition)
     last = len(definition.steps)
-    counts = ", ".join(f"count(time{number}) AS n{number}" for number in range(1, last + 1))
-    pending = flag(f"time{last} IS NULL AND time1 + {emit.bind(definition.window_ns)} >= {emit.bind(asked.as_of_ns)}")
+    # The earliest of a step decides: when it is outside the window, so are all others.
+    window = emit.bind(definition.window_ns)
+    counts = ", ".join(f"sum({flag(f'at{number} <= at1 + {window}')}) AS n{number}" for number in range(1, last + 1))
+    is_open = f"(at{last} IS NULL OR at{last} > at1 + {window}) AND at1 + {window} >= {emit.bind(asked.as_of_ns)}"
+    kept = "".join(f"of_{alias} AS {alias}, " for alias in writer.groups)
     select = (
-        f"SELECT {writer.by()}{counts}, sum({pending}) AS pending\nFROM reached{last}\n"
-        f"WHERE place = 1 AND time1 < {emit.bind(writer.until_ns)}{writer.group_by()}"
+        f"SELECT {kept}{counts}, sum({flag(is_open)}) AS pending\nFROM paths\nWHERE at1 < {emit.bind(writer.until_ns)}"
     )
+    if writer.groups:
+        select += "\nGROUP BY " + ", ".join(f"of_{alias}" for alias in writer.groups)
     cells: list[tuple[str, Cell]] = [*((f"n{number}", "int") for number in range(1, last + 1)), ("pending", "int")]
     return emit.statement(what, tables, select, writer.cells(*cells))
+
+
+def _at(step: int) -> str:
+    """The time of a record that is this step; of a later one, where it does not come before the one before it."""
+    after = f" AND time >= time{step - 1}" if step > 2 else ""  # an attempt begins with its first step
+    return f"CASE WHEN step = {step}{after} THEN time END"
 
 
 def retention(writer: Writer, definition: Retention, what: str) -> Statement:

@@ -183,7 +183,8 @@ def _conversions(asked: Asked, by: tuple[str, ...], rows: Rows) -> Found:
     assert isinstance(definition, Conversion)
     figures: list[Figure] = []
     for row in rows["value"]:
-        counts = tuple(row[f"n{step}"] for step in range(1, len(definition.steps) + 1))
+        # Sums over nothing are NULL.
+        counts = tuple(row[f"n{step}"] or 0 for step in range(1, len(definition.steps) + 1))
         entries, through = counts[0], counts[-1]
         value = through / entries if entries else None
         interval = wilson(through, entries)
