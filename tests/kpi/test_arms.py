@@ -25,7 +25,7 @@ from bizspan.kpi import (
     operations,
 )
 from bizspan.kpi._arms import MINUTE_NS
-from bizspan.kpi._compare import CompareOptions, Reader
+from bizspan.kpi._arms_reader import CompareOptions, Reader
 from bizspan.kpi._design import Design, concurrent
 from bizspan.kpi._sequential import Apart, Stratum, Sums
 from tests.kpi import strategies

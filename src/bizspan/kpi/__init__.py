@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bizspan.kpi._arms_reader import CompareOptions
 from bizspan.kpi._calendar import Calendar, Period
 from bizspan.kpi._clickhouse import ClickHouseSource
-from bizspan.kpi._compare import CompareOptions, compare
+from bizspan.kpi._compare import compare
 from bizspan.kpi._compared import Comparison, Line
 from bizspan.kpi._definition import (
     AverageOrderValue,

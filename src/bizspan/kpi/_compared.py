@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from bizspan.kpi._design import Design
 from bizspan.kpi._kpi import KPI
@@ -15,6 +15,11 @@ from bizspan.kpi._sequential import Difference, Verdict
 
 NOTHING_WORSE, WORSE, NOT_SHOWN = 0, 1, 3
 _NONE: Final[Mapping[str, int]] = {}
+
+
+def good_of(kpi: KPI, plan: Plan | None) -> Literal["up", "down"]:
+    """Which way of the value that is compared is good: within its limit, whichever way a quantile should go."""
+    return "up" if plan is not None and plan.limit is not None else kpi.direction
 
 
 @dataclass(frozen=True, slots=True)

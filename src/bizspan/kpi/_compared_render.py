@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from bizspan._currencies import EXPONENTS
 from bizspan._plain import clean_text
-from bizspan.kpi._compared import Comparison, Line, Slice
+from bizspan.kpi._compared import Comparison, Line, Slice, good_of
 from bizspan.kpi._render import moment
 
 FORMAT: Final = 1  # of the JSON; grows when a key goes or changes its meaning
@@ -252,7 +252,7 @@ def _line_data(line: Line) -> dict[str, Any]:
         "meaning": line.kpi.meaning,
         "owner": line.kpi.owner,
         "playbook": line.kpi.playbook,
-        "direction": line.kpi.direction,
+        "direction": good_of(line.kpi, plan),
         "currency": line.currency or None,
         "measure": plan.measure if plan else None,
         "unit": plan.unit if plan else None,
