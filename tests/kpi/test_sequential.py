@@ -33,7 +33,7 @@ def money(sigma: float) -> Draw:
 
 
 def looks(
-    arms: tuple[Draw, Draw], *, users: int, share: float, measure: Measure, seed: int, per_minute: int = 50
+    arms: tuple[Draw, Draw], *, users: int, share: float, measure: Measure, seed: int, per_minute: int = 100
 ) -> tuple[int | None, int | None]:
     """
     At how many users the interval left 0, and at how many a test made for one look did; looked at every 10 users.
@@ -76,7 +76,7 @@ def test_looking_often_rejects_no_more_than_alpha(
     """
     Two equal arms, looked at every 10 users, are told apart in at most 5 % of the runs; a test for one look fails.
     """
-    runs, users = (1_000, 4_000) if long else (100, 1_200)
+    runs, users = (1_000, 4_000) if long else (60, 1_000)
 
     found = [looks((draw, draw), users=users, share=share, measure=measure, seed=seed) for seed in range(runs)]
     false = sum(at is not None for at, _ in found)
@@ -94,7 +94,7 @@ def test_a_drop_is_found_within_so_many_users(long: bool, capsys: pytest.Capture
     """
     A conversion that falls from 61 to 48 % is found in nearly every run, and always as worse.
     """
-    runs = 400 if long else 60
+    runs = 400 if long else 40
 
     found = [
         looks((rate(0.61), rate(0.48)), users=4_000, share=0.5, measure="rate", seed=seed)[0] for seed in range(runs)
@@ -112,12 +112,12 @@ def test_an_interval_covers_the_difference_at_every_look(long: bool) -> None:
     """
     Where the arms differ, the true difference is inside at all looks of at least 95 % of the runs.
     """
-    runs = 600 if long else 120
+    runs = 600 if long else 60
     missed = 0
     for seed in range(runs):
         random = Random(seed)
         strata: list[Stratum] = []
-        for _ in range(60):
+        for _ in range(40):
             baseline = sums(float(random.random() < 0.61) for _ in range(random.randint(5, 20)))
             candidate = sums(float(random.random() < 0.48) for _ in range(random.randint(2, 8)))
             strata.append(Stratum(baseline, candidate))
@@ -150,13 +150,13 @@ def test_a_rollout_whose_share_grows_while_the_rate_falls_is_not_worse() -> None
     Summed up over the day, the candidate looks far worse although it is equal (Simpson); minute by minute it does not.
     """
     verdicts: list[str] = []
-    for seed in range(20):
+    for seed in range(10):
         strata = rollout(seed, 0.0)
         together = [Stratum(sum((e.baseline for e in strata), Sums()), sum((e.candidate for e in strata), Sums()))]
         assert "worse" == difference(together, alpha=0.05, measure="rate").verdict("up")
         verdicts.append(difference(merged(strata, 2, 60), alpha=0.05, measure="rate").verdict("up"))
 
-    assert ["unclear"] * 20 == verdicts
+    assert ["unclear"] * 10 == verdicts
 
 
 def test_a_better_candidate_is_seen_through_such_a_rollout() -> None:
