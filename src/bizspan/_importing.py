@@ -98,10 +98,16 @@ def import_into(store: str | Path | None, paths: Sequence[str], progress: TextIO
 def _work(
     intake: Intake, files: Sequence[Path], spools: Sequence[str], imported: Imported, progress: TextIO | None
 ) -> Iterator[Work]:
-    total = sum(os.stat(file).st_size for file in files)
-    bar = Bar(progress, total, "bytes")
+    if files:
+        yield from _from_files(intake, files, imported, progress)
+    if spools:
+        yield from _from_spools(intake, spools, imported, progress)
+
+
+def _from_files(intake: Intake, files: Sequence[Path], imported: Imported, progress: TextIO | None) -> Iterator[Work]:
+    bar = Bar(progress, sum(os.stat(file).st_size for file in files), "bytes")
+    before = 0
     try:
-        before = 0
         for file in files:
             for where, line in _lines.lines_of(file, imported.bad, partial(_show, bar, before)):
                 yield where, partial(intake.take_line, line)
@@ -109,22 +115,28 @@ def _work(
             bar.show(before)
     finally:
         bar.end()
-    yield from _from_spools(intake, spools, imported)
 
 
 def _show(bar: Bar, before: int, at: int) -> None:
     bar.show(before + at)
 
 
-def _from_spools(intake: Intake, spools: Sequence[str], imported: Imported) -> Iterator[Work]:
-    from bizspan.spool._inspect import requests_in
+def _from_spools(intake: Intake, spools: Sequence[str], imported: Imported, progress: TextIO | None) -> Iterator[Work]:
+    from bizspan.spool._inspect import requests_in, status_of
 
     def damaged(name: str, size: int) -> None:
         imported.bad(name, f"{size:,} damaged bytes")
 
-    for path in spools:
-        for data, _ in requests_in(path, damaged=damaged):
-            yield path, partial(intake.take, "logs", "protobuf", data)
+    bar = Bar(progress, sum(status_of(path).waiting for path in spools), "events")
+    done = 0
+    try:
+        for path in spools:
+            for data, count in requests_in(path, damaged=damaged):
+                yield path, partial(intake.take, "logs", "protobuf", data)
+                done += count
+                bar.show(done)
+    finally:
+        bar.end()
 
 
 def _run(work: Iterator[Work], imported: Imported) -> None:

@@ -37,7 +37,7 @@ def clickhouse() -> ChdbSource:
 
 
 @pytest.mark.skipif(not HAS_CHDB, reason=NO_CHDB)
-@settings(max_examples=settings().max_examples // 16, suppress_health_check=_QUIET)
+@settings(max_examples=settings().max_examples // 25, suppress_health_check=_QUIET)
 @given(told=strategies.told(), points=strategies.points(), now_ns=_nows)
 def test_clickhouse_says_what_plain_python_says(
     clickhouse: ChdbSource, told: list[Told], points: list[Point], now_ns: int

@@ -32,12 +32,14 @@ class Measured:
     Args:
         events: How many were taken in.
         seconds: How long that took.
+        cpu_s: Processor time of all threads meanwhile, which other programs on the machine hardly change.
         bytes: Of the store.
         peak_mib: The most memory that the process had, its clients included.
     """
 
     events: int
     seconds: float
+    cpu_s: float
     bytes: int
     peak_mib: float
 
@@ -64,20 +66,21 @@ def run(
     shop = Shop(processes=processes)
     with Lens(directory / "load.db") as lens:
         lens.start(0)
-        seconds = 0.0
+        seconds = cpu_s = 0.0
         for start in range(0, events, _BLOCK):
             requests = list(shop.requests(min(_BLOCK, events - start), size=size))
             shop.sold.clear()
             waiting = iter(requests)
-            began = time.perf_counter()
+            began, cpu = time.perf_counter(), time.process_time()
             _together(clients, waiting, lambda: _over_http(lens) if http else _direct(lens))
             seconds += time.perf_counter() - began
+            cpu_s += time.process_time() - cpu
         with lens.store.reading() as connection:
             (stored,) = connection.execute("SELECT count(*) FROM events").fetchone()
             (counted,) = connection.execute("SELECT sum(count) FROM minute_counts WHERE dimension = ''").fetchone()
     assert events == stored == counted
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Measured(events, seconds, (directory / "load.db").stat().st_size, peak)
+    return Measured(events, seconds, cpu_s, (directory / "load.db").stat().st_size, peak)
 
 
 Send = Callable[[bytes], None]
@@ -141,6 +144,7 @@ def main() -> None:
         found = run(Path(directory), events=events, size=options.size, clients=options.clients, http=options.http)
     print(
         f"{found.events:,} events in {found.seconds:.1f} s: {found.per_second:,.0f} a second, "
+        f"{found.cpu_s / found.events * 1e6:.1f} us of processor time each, "
         f"{found.bytes / found.events:.0f} bytes each, {found.peak_mib:.0f} MiB at most"
     )
 

@@ -13,7 +13,9 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 import bizspan
-from bizspan import _importing, names
+from bizspan import _importing, cli, names
 from bizspan.errors import SetupError
 from bizspan.lens import Intake, Store, reading
 from bizspan.lens._command import size_of
@@ -36,16 +38,26 @@ from tests.wire import events
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "command-line.md"
 
 
-def ran(*words: object, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m bizspan` to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "bizspan", *map(str, words)],
-        env=environment(None, PYTHONUTF8="1", **variables),
-        capture_output=True,
-        text=True,
-        timeout=BOUND_S,
-        check=False,
-    )
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def ran(*words: object, **variables: str) -> Done:
+    """Run the command in this process, with variables of its own."""
+    out, err = StringIO(), StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        try:
+            code = cli.main([str(word) for word in words])
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    return Done(code, out.getvalue(), err.getvalue())
 
 
 @contextmanager
@@ -385,17 +397,30 @@ def test_a_full_disk_ends_an_import(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_bar_is_drawn_on_a_terminal(tmp_path: Path) -> None:
     """
-    In bytes of the files, up to all of them.
+    In bytes of the files, up to all of them; then in events of the spools.
     """
-    from io import StringIO
-
     path, bar = tmp_path / "events.jsonl", StringIO()
     path.write_bytes(lines_of(*Shop().requests(100, size=10)))
+    child = run(
+        """
+        import os, signal
+        import bizspan
 
-    _importing.import_into(tmp_path / "lens.db", [str(path)], bar)
+        bizspan.configure(service_name="shop", spool=os.environ["SPOOL"])
+        for number in range(20):
+            bizspan.event("invoice.paid", order=f"o-{number}")
+        os.kill(os.getpid(), signal.SIGKILL)
+        """,
+        SPOOL=str(tmp_path / "spool"), OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9",
+        OTEL_TRACES_EXPORTER="none", OTEL_METRICS_EXPORTER="none",
+    )  # fmt: skip
+
+    _importing.import_into(tmp_path / "lens.db", [str(path), str(tmp_path / "spool")], bar)
 
     size = path.stat().st_size
+    assert -signal.SIGKILL == child.code
     assert f"[{'#' * 30}] {size:,} of {size:,} bytes" in bar.getvalue()
+    assert f"[{'#' * 30}] 20 of 20 events" in bar.getvalue()
 
 
 # --- reconcile --------------------------------------------------------------------------------------------------------

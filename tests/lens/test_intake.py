@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from typing import Any
 
 import pytest
@@ -18,8 +19,9 @@ from bizspan._columns import COLUMNS
 from bizspan.lens import Damaged, Intake, Store, Stored, TooMany
 from bizspan.lens import _json as reading_json
 from bizspan.lens._layout import INDEX, RECORD_COLUMNS, Batch
-from bizspan.lens._logs import RECORDS_MOST, LogDecoder
+from bizspan.lens._logs import LogDecoder
 from bizspan.lens._otlp_http import SIGNALS
+from bizspan.lens._records import RECORDS_MOST
 from bizspan.spool import _wire
 from tests.lens.asking import rows
 from tests.lens.requests import START_NS, Shop
@@ -358,6 +360,40 @@ def test_too_many_records_are_refused_before_they_take_room(intake: Intake) -> N
     for signal in SIGNALS:
         with pytest.raises(TooMany):
             intake.take(signal, "protobuf", request)
+
+
+@pytest.mark.parametrize("where", ["resources", "scopes", "attributes of a resource", "attributes of a scope"])
+def test_a_flood_of_empty_messages_is_refused_soon(intake: Intake, where: str) -> None:
+    """
+    Two bytes each, millions of them: nothing is made of each before it is seen that there are too many.
+    """
+    flood = 4 << 20
+    data = {
+        "resources": b"\x0a\x00" * flood,
+        "scopes": _wire.field(b"\x0a", b"\x12\x00" * flood),
+        "attributes of a resource": _wire.field(b"\x0a", _wire.field(b"\x0a", b"\x0a\x00" * flood)),
+        "attributes of a scope": _wire.field(b"\x0a", _wire.field(b"\x12", _wire.field(b"\x0a", b"\x1a\x00" * flood))),
+    }[where]
+    began = time.thread_time()
+
+    with pytest.raises((TooMany, Damaged)):
+        intake.take("logs", "protobuf", data)
+
+    assert time.thread_time() - began < 2
+
+
+def test_a_flood_in_json_is_refused_soon(intake: Intake) -> None:
+    """
+    As in protobuf.
+    """
+    floods: list[Any] = [
+        {"resourceLogs": [{}] * 100_000},
+        {"resourceLogs": [{"scopeLogs": [{}] * 100_000}]},
+        {"resourceLogs": [{"scopeLogs": [{"logRecords": [{}] * (RECORDS_MOST + 1)}]}]},
+    ]
+    for document in floods:
+        with pytest.raises(TooMany):
+            intake.take("logs", "json", json.dumps(document).encode())
 
 
 ODD_RECORDS: Any = [

@@ -324,6 +324,25 @@ def test_who_waits_for_something_new_is_woken(intake: Intake, store: Store) -> N
     assert [version + 1] == told
 
 
+@pytest.mark.parametrize(
+    ("where", "index"),
+    [
+        ("name = 'business.operation' AND operation = 'checkout' AND time_ns >= 1 AND time_ns < 2",
+         "events_by_name (name=? AND operation=? AND time_ns>? AND time_ns<?)"),
+        ("name = 'invoice.paid' AND time_ns >= 1", "events_by_name (name=?)"),
+        ("time_ns >= 1 AND time_ns < 2", "events_by_time (time_ns>? AND time_ns<?)"),
+        ("uid = 'u-1'", "sqlite_autoindex_events_1 (uid=?)"),
+    ],
+)  # fmt: skip
+def test_what_kpis_ask_for_has_an_index(store: Store, where: str, index: str) -> None:
+    """
+    By name, operation and time, or by time alone.
+    """
+    (plan,) = rows(store, f"EXPLAIN QUERY PLAN SELECT sum(revenue_minor) FROM events WHERE {where}")
+
+    assert plan[3].endswith(f"USING INDEX {index}")
+
+
 # --- retention ------------------------------------------------------------------------------------------------------
 
 DAY_NS = 86_400 * 10**9
@@ -377,6 +396,29 @@ def test_what_is_too_much_goes_oldest_first(tmp_path: Path) -> None:
         assert (pages - free) * size <= most
         assert {each.uid for each in shop.sold[-500:]} >= set(newest)
         assert [16_000] == rows(store, TOTAL)
+
+
+def test_dropping_does_not_hold_up_who_sends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    With the store at its size all the time, what comes is stored, and the size holds while it comes.
+    """
+    from bizspan.lens import _retention, _store
+
+    monkeypatch.setattr(_store, "_RETENTION_EVERY_S", 0.05)
+    monkeypatch.setattr(_retention, "_CHUNK", 200)
+    most, sizes = 3 << 20, list[int]()
+    with Store(tmp_path / "lens.db", retention=Retention(bytes=most)) as store:
+        intake = Intake(store)
+        stored = 0
+        for request in Shop().requests(20_000):
+            stored += intake.take("logs", "protobuf", request).stored
+            with store.reading() as connection:
+                sizes.append(_retention.used_bytes(connection))
+        store.prune()
+
+        (kept,) = rows(store, "SELECT count(*) FROM events")
+        assert (20_000, 20_000) == (stored, kept + sum(each.count for each in store.dropped() if each.what == "events"))
+        assert max(sizes) < 2 * most
 
 
 def test_other_log_records_are_bounded(tmp_path: Path) -> None:

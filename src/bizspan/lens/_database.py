@@ -18,6 +18,7 @@ _BUSY_S: Final = 10.0
 _PAGE_BYTES: Final = 8192
 _CACHE_KIB: Final = 48 * 1024
 _READER_CACHE_KIB: Final = 16 * 1024
+_CHECKPOINT_PAGES: Final = 4_000  # the pages of an index change again and again: seldom is cheaper
 _WAL_BYTES: Final = 64 << 20  # what is kept of it between checkpoints
 _STATEMENTS: Final = 256
 
@@ -49,7 +50,8 @@ def writer(path: Path) -> sqlite3.Connection:
         _schema.is_there(connection, str(path))  # before anything is changed
         for pragma in (
             f"page_size = {_PAGE_BYTES}", "auto_vacuum = INCREMENTAL", "journal_mode = WAL", "synchronous = FULL",
-            f"cache_size = -{_CACHE_KIB}", f"journal_size_limit = {_WAL_BYTES}", "secure_delete = OFF",
+            f"cache_size = -{_CACHE_KIB}", f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+            f"journal_size_limit = {_WAL_BYTES}", "secure_delete = OFF",
         ):  # fmt: skip
             connection.execute(f"PRAGMA {pragma}").fetchall()
         _schema.prepare(connection, str(path))

@@ -13,7 +13,8 @@ from bizspan._wire import fields
 from bizspan.errors import MissingExtra
 from bizspan.lens import _json, _messages
 from bizspan.lens._layout import Batch
-from bizspan.lens._logs import RECORDS_MOST, Damaged, LogDecoder, TooMany
+from bizspan.lens._logs import Damaged, LogDecoder
+from bizspan.lens._records import RECORDS_MOST, TooMany
 from bizspan.lens._store import Store, Stored
 
 Signal = Literal["logs", "traces", "metrics"]
@@ -82,7 +83,7 @@ class Intake:
         """
         with self._one_by_one(len(data)):
             document = _json.document_of(data)
-            signals = [each for key, each in _KEYS.items() if key in document]
+            signals: list[Signal] = [each for key, each in _KEYS.items() if key in document]
             if not signals:
                 raise Damaged("not an OTLP export request")
             batch = self._from_json(signals[0], document, self._time_ns())

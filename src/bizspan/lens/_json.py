@@ -16,18 +16,20 @@ from typing import Any, Final, Protocol, cast
 from bizspan._minor import INT64_MAX, INT64_MIN
 from bizspan._wire import DEPTH_MOST, TooDeep
 from bizspan.lens._layout import Batch, Row
-from bizspan.lens._logs import RECORDS_MOST, Damaged, TooMany
+from bizspan.lens._logs import Damaged
 from bizspan.lens._records import (
     BODY,
     FLAGS,
     NAME,
     OBSERVED,
+    RECORDS_MOST,
     SEVERITY,
     SEVERITY_TEXT,
     SPAN,
     TIME,
     TRACE,
     Origin,
+    TooMany,
     as_json,
     finish,
     origin_of,

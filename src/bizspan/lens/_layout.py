@@ -102,6 +102,7 @@ class Batch:
         scopes: By id: name, version, and attributes as JSON.
         refused: Records that are not kept.
         why: Of the first of them, for its sender.
+        groups: Resources and scopes that were looked at.
     """
 
     rows: dict[str, list[Row]] = field(default_factory=lambda: {"events": [], "logs": []})
@@ -109,6 +110,7 @@ class Batch:
     scopes: dict[int, tuple[str, str, str]] = field(default_factory=dict[int, tuple[str, str, str]])
     refused: int = 0
     why: str = ""
+    groups: int = 0
 
     def to(self, table: str) -> list[Row]:
         """The rows of a table, to add to."""

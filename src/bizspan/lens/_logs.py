@@ -22,12 +22,14 @@ from bizspan.lens._records import (
     OBSERVED,
     RECORD_BYTES_MOST,
     RECORD_KEYS,
+    RECORDS_MOST,
     SEVERITY,
     SEVERITY_TEXT,
     SPAN,
     TIME,
     TRACE,
     Origin,
+    TooMany,
     as_json,
     finish,
     origin_of,
@@ -35,7 +37,6 @@ from bizspan.lens._records import (
     resource_of,
 )
 
-RECORDS_MOST: Final = 50_000  # of one request: each takes the room of a row, also an empty one
 _MEMO_MOST: Final = 20_000
 _MEMO_LONGEST: Final = 120
 _HEADS_MOST: Final = 4_000
@@ -52,10 +53,6 @@ Remembered = tuple[int, Any, str]
 
 class Damaged(Exception):  # noqa: N818 - named like what happened
     """The bytes are no request; nothing of them is kept."""
-
-
-class TooMany(Exception):  # noqa: N818 - named like what happened
-    """A request with more records than are taken at once; its sender should send fewer."""
 
 
 class LogDecoder:
@@ -88,18 +85,25 @@ class LogDecoder:
         return batch
 
     def _resource(self, batch: Batch, data: bytes, received_ns: int) -> None:
-        parts = list(typed(data, {1: bytes, 2: bytes}))
+        scopes: list[bytes] = []
         attributes: dict[str, Any] = {}
-        for number, value in parts:
-            if number == 1:
+        for number, value in typed(data, {1: bytes, 2: bytes}):
+            if number == 2:
+                scopes.append(value)
+                if len(scopes) > RECORDS_MOST:
+                    raise TooMany
+            elif len(value) > RECORD_BYTES_MOST:
+                raise Damaged(f"a resource of more than {RECORD_BYTES_MOST:,} bytes")
+            else:
                 attributes.update(key_value(each) for _, each in typed(value, {1: bytes}))
         resource = resource_of(batch, attributes, received_ns)
-        for number, value in parts:
-            if number == 2:
-                self._scope(batch, value, resource)
+        for value in scopes:
+            self._scope(batch, value, resource)
 
     def _scope(self, batch: Batch, data: bytes, resource: tuple[int, Row]) -> None:
         records, scope = _parts(data, RECORDS_MOST - batch.size)
+        if len(scope) > RECORD_BYTES_MOST:
+            raise Damaged(f"a scope of more than {RECORD_BYTES_MOST:,} bytes")
         name = version = ""
         attributes: dict[str, Any] = {}
         for field, told in typed(scope, {1: bytes, 2: bytes, 3: bytes}):

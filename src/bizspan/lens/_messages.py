@@ -12,8 +12,7 @@ from bizspan._columns import SERVICE_NAME, SERVICE_VERSION
 from bizspan._minor import INT64_MAX
 from bizspan._wire import DEPTH_MOST, TooDeep
 from bizspan.lens._layout import Batch, Row
-from bizspan.lens._logs import RECORDS_MOST, TooMany
-from bizspan.lens._records import as_json, attributes_json, origin_of, plain_text, resource_of
+from bizspan.lens._records import RECORDS_MOST, TooMany, as_json, attributes_json, origin_of, plain_text, resource_of
 
 _EVENTS_MOST: Final = 1_000  # of one span, and links
 

@@ -10,7 +10,8 @@ from typing import Final
 
 from bizspan.lens._bodies import decompressed
 from bizspan.lens._intake import Encoding, Intake, Signal
-from bizspan.lens._logs import Damaged, TooMany
+from bizspan.lens._logs import Damaged
+from bizspan.lens._records import TooMany
 from bizspan.lens._routes import Refusal, Request, Response, Routes
 from bizspan.lens._store import Stored, StoreError
 

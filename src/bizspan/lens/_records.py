@@ -18,6 +18,8 @@ from bizspan._minor import INT64_MAX
 from bizspan.lens._layout import EMPTY, INDEX, Batch, Row
 
 RECORD_BYTES_MOST: Final = 1 << 20
+RECORDS_MOST: Final = 50_000  # of one request: each takes the room of a row, also an empty one
+_GROUPS_MOST: Final = 10_000
 _UID_LONGEST: Final = 256
 _OLD_EVENT_NAME: Final = "event.name"  # before OTLP had a field for it
 
@@ -38,6 +40,11 @@ RECORD_KEYS: Final = {
 _RESOURCE_KEYS: Final = {key: INDEX[each.name] for key, each in COLUMNS.items() if each.of == "resource"}
 
 _NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16
+
+
+class TooMany(Exception):  # noqa: N818 - named like what happened
+    """A request with more records than are taken at once; its sender should send fewer."""
+
 
 # Column and value; or -1, and key and JSON of an attribute without a column.
 Place = tuple[int, Any]
@@ -117,7 +124,13 @@ class Origin:
 
 
 def resource_of(batch: Batch, attributes: dict[str, Any], received_ns: int) -> tuple[int, Row]:
-    """Note a resource; its id, and a row with its columns."""
+    """
+    Note a resource; its id, and a row with its columns.
+
+    Raises:
+        TooMany: Of them and of scopes there are more than are taken at once.
+    """
+    _count_group(batch)
     document = attributes_json(attributes.items())
     number = content_id("resource", document)
     batch.resources[number] = document
@@ -132,13 +145,25 @@ def resource_of(batch: Batch, attributes: dict[str, Any], received_ns: int) -> t
 
 
 def origin_of(batch: Batch, resource: tuple[int, Row], name: str, version: str, attributes: dict[str, Any]) -> Origin:
-    """Note a scope of this resource."""
+    """
+    Note a scope of this resource.
+
+    Raises:
+        TooMany: See `resource_of`.
+    """
+    _count_group(batch)
     document = attributes_json(attributes.items())
     number = content_id("scope", name, version, document)
     batch.scopes[number] = (name, version, document)
     row = resource[1].copy()
     row[_SCOPE] = number
     return Origin(resource[0], number, row)
+
+
+def _count_group(batch: Batch) -> None:
+    batch.groups += 1
+    if batch.groups > _GROUPS_MOST:
+        raise TooMany
 
 
 def finish(batch: Batch, row: Row, rest: dict[str, str]) -> None:

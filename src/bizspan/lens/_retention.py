@@ -14,6 +14,7 @@ from typing import Final
 from bizspan.lens._layout import TABLES
 
 _CHUNK: Final = 2_000
+_CHUNKS_AT_ONCE: Final = 8  # more rows than one commit brings
 _DAY_NS: Final = 86_400 * 10**9
 _VACUUM_PAGES: Final = 2_000
 _BELOW: Final = 0.95  # of the size, so that not every round drops
@@ -68,7 +69,7 @@ def dropped_so_far(connection: sqlite3.Connection) -> list[Dropped]:
 
 def keep_within(
     connection: sqlite3.Connection, retention: Retention, now_ns: int, *, is_wanted: Callable[[], bool]
-) -> None:
+) -> bool:
     """
     Drop what is beyond these bounds, in short transactions.
 
@@ -76,16 +77,26 @@ def keep_within(
         connection: That of the writer, outside a transaction.
         retention: The bounds.
         now_ns: The time.
-        is_wanted: Whether something waits to be written; what is left to drop then waits for the next round.
+        is_wanted: Whether something waits to be written, which then has its turn.
+
+    Returns:
+        Whether it is done. Before that, more rows were dropped than are written in between.
 
     Raises:
         sqlite3.Error: The disk is full, or broken.
     """
+    turns = 0
+
+    def is_over() -> bool:
+        nonlocal turns
+        turns += 1
+        return turns >= _CHUNKS_AT_ONCE and is_wanted()
+
     before = now_ns - round(retention.days * _DAY_NS)
     for table in TABLES:
         while _drop_oldest(connection, table, "age", before_ns=before) == _CHUNK:
-            if is_wanted():
-                return
+            if is_over():
+                return False
     minute = (now_ns - round(retention.rollup_days * _DAY_NS)) // 10**9
     for table in _MINUTES:
         _drop_minutes(connection, table, "age", minute)
@@ -93,9 +104,10 @@ def keep_within(
     if used_bytes(connection) > retention.bytes:
         most = round(retention.bytes * _BELOW)
         while used_bytes(connection) > most and _drop_anything(connection):
-            if is_wanted() and used_bytes(connection) < retention.bytes:
-                break
+            if is_over():
+                return False
     connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+    return True
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:

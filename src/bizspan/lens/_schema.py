@@ -31,8 +31,8 @@ CREATE TABLE dimension_values (dimension TEXT NOT NULL, value TEXT NOT NULL,
     PRIMARY KEY (dimension, value)) WITHOUT ROWID;
 CREATE TABLE dropped (what TEXT NOT NULL, reason TEXT NOT NULL, count INTEGER NOT NULL, until_ns INTEGER NOT NULL,
     PRIMARY KEY (what, reason)) WITHOUT ROWID;
-CREATE INDEX events_by_name ON events (name, time_ns);
-CREATE INDEX events_by_operation ON events (operation, time_ns) WHERE operation IS NOT NULL;
+CREATE INDEX events_by_name ON events (name, operation, time_ns);
+CREATE INDEX events_by_time ON events (time_ns);
 CREATE UNIQUE INDEX spans_once ON spans (trace_id, span_id);
 CREATE INDEX spans_by_operation ON spans (operation, start_ns) WHERE operation IS NOT NULL;
 CREATE INDEX spans_by_start ON spans (start_ns);

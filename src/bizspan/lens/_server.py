@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import selectors
 import socket
 import sys
 import threading
@@ -24,7 +25,7 @@ IDLE_S: Final = 30.0  # between two requests of a connection
 REQUEST_S: Final = 30.0  # for a request to come in
 _STALLED_S: Final = 10.0  # without a single byte
 _DRAIN_BYTES: Final = 1 << 20
-_POLL_S: Final = 0.1
+_POLL_S: Final = 0.25
 _BUSY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: text/plain\r\nContent-Length: 22\r\n"
     b"Connection: close\r\n\r\nToo many connections.\n"
@@ -97,19 +98,19 @@ class Server(TCPServer):
         self._threads: set[threading.Thread] = set()
         self._thread: threading.Thread | None = None
         super().__init__(address, _Handler)
+        self._end, self._ended = socket.socketpair()
 
     def start(self) -> None:
         """Answer, on threads of its own."""
-        self._thread = threading.Thread(
-            target=self.serve_forever, args=(_POLL_S,), name="bizspan-lens-http", daemon=True
-        )
+        self._thread = threading.Thread(target=self._accept, name="bizspan-lens-http", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Stop listening, cut every connection, and wait for their threads."""
+        self._end.close()  # wakes the other end
         if self._thread is not None:
-            self.shutdown()
             self._thread.join()
+        self._ended.close()
         self.server_close()
         with self._lock:
             threads = list(self._threads)
@@ -117,6 +118,20 @@ class Server(TCPServer):
                 _cut(connection)
         for thread in threads:
             thread.join(5)
+
+    def _accept(self) -> None:
+        # Not serve_forever(), which notices its end only when it looks for it.
+        with selectors.DefaultSelector() as selector:
+            listening = selector.register(self.socket, selectors.EVENT_READ)
+            ended = selector.register(self._ended, selectors.EVENT_READ)
+            while True:
+                ready = [key for key, _ in selector.select(_POLL_S)]
+                if ended in ready:
+                    return
+                if listening in ready:
+                    with contextlib.suppress(OSError):  # it has gone already
+                        self.process_request(*self.get_request())
+                self.service_actions()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Give the connection a thread; where there are too many, one that waits for nothing is cut."""

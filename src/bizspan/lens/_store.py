@@ -196,7 +196,10 @@ class Store:
             if group:
                 self._commit(group)
             if asked or (time.monotonic() >= self._prune_at and not is_over):
-                self._prune()
+                if not self._prune():
+                    with self._changed:
+                        self._prune_asked += asked  # what waits is written first
+                    continue
                 for each in asked:
                     each.set()
             if is_over:
@@ -249,11 +252,14 @@ class Store:
         self._known_origins |= origins
         self._known_values |= values
 
-    def _prune(self) -> None:
+    def _prune(self) -> bool:
+        """Whether it is done."""
+        is_done = True
         try:
-            keep_within(self._connection, self.retention, self.time_ns(), is_wanted=lambda: bool(self._queue))
+            is_done = keep_within(self._connection, self.retention, self.time_ns(), is_wanted=lambda: bool(self._queue))
         except sqlite3.Error:
             # The disk may be full; the next round tries again, and writers are told by their own errors.
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-        self._prune_at = time.monotonic() + _RETENTION_EVERY_S
+        self._prune_at = time.monotonic() + (_RETENTION_EVERY_S if is_done else 0.0)
+        return is_done
