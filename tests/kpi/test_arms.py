@@ -113,7 +113,7 @@ class Units:
         minor: Any = event[names.MINOR_UNITS_KEYS[names.REVENUE]]
         of_checkout = is_checkout or (event.name == names.EVENT_REVENUE and event[names.OPERATION_NAME] == "checkout")
         is_money = minor is not None and took_place and event[names.CURRENCY_KEYS[names.REVENUE]] == currency
-        is_told = event.name == names.EVENT_OPERATION or took_place
+        is_told = event[names.OPERATION_NAME] is not None or took_place
         match name:
             case "paid" | "success" | "success_by_customer" | "buyers_of_all":
                 return (float(is_paid), 1.0) if is_checkout else None

@@ -276,6 +276,38 @@ def test_the_loss_in_an_hour_is_told(tmp_path: Path) -> None:
     assert isclose(line.difference.value * line.difference.of_candidate * 60 / 61, line.per_hour)
 
 
+def test_money_at_risk_is_per_attempt(tmp_path: Path) -> None:
+    """
+    What failed checkouts were worth is over all checkouts: a version that fails more often has more at risk.
+    """
+    value = names.MINOR_UNITS_KEYS[names.VALUE], names.CURRENCY_KEYS[names.VALUE]
+    events = [
+        replace(each, attributes={**each.attributes, value[0]: 1000, value[1]: "EUR"})
+        for each in rollout(lambda _, new: 0.4 if new else 0.6)
+    ]
+    at_risk = kpi("at_risk", Sum("value", operations("checkout", outcome="failed")), "down")
+
+    (line,) = versions(store(tmp_path, events), [at_risk]).lines
+
+    failed = [each for each in events if each[SERVICE_VERSION] == "1.5" and each[names.OPERATION_OUTCOME] == "failed"]
+    many = sum(each[SERVICE_VERSION] == "1.5" for each in events)
+    assert ("worse", "EUR") == (line.verdict, line.currency)
+    assert isclose(10 * len(failed) / many, line.crude[1] or 0.0)
+
+
+def test_an_order_is_a_unit_like_any_other(tmp_path: Path) -> None:
+    """
+    `unit="order"` counts per order, although orders are also the unit of an average order value.
+    """
+    events = rollout(always(1.0), order=lambda random, index: f"o{index // 2}")
+
+    (line,) = versions(store(tmp_path, events), [kpi("checkouts", Count(CHECKOUT))], CompareOptions(unit="order")).lines
+
+    assert line.difference is not None
+    assert 1200 == line.difference.of_baseline + line.difference.of_candidate
+    assert (2.0, 2.0) == line.crude
+
+
 def test_a_variant_of_a_flag_is_compared_like_a_version(tmp_path: Path) -> None:
     """
     Any fact tells the arms; records of other flags are left out by a condition.
@@ -381,14 +413,15 @@ def test_each_kind_has_its_unit() -> None:
     assert [
         "rate record of checkout", "mean customer per customer", "mean operation per checkout", "mean order per order",
         "rate customer of all customers", "rate customer of customers that entered", "ratio record per basket",
-        "ratio session per checkout",
+        "ratio session per checkout", "mean customer per customer", "mean order per order",
     ] == [
         f"{how.measure} {how.unit} {how.per}"
         for how in (
             plan(Count(PAID)), plan(Count(CHECKOUT), "customer"), plan(Sum(of=CHECKOUT)),
             plan(AverageOrderValue(of=CHECKOUT)), plan(Distinct("customer", PAID)),
             plan(Conversion((basket, PAID))), plan(Ratio(Sum(of=CHECKOUT), Count(basket))),
-            plan(Ratio(Count(PAID), Count(CHECKOUT)), "session"),
+            plan(Ratio(Count(PAID), Count(CHECKOUT)), "session"), plan(Sum("refund", refunds())),
+            plan(Count(CHECKOUT), "order"),
         )
         if not isinstance(how, str)
     ]  # fmt: skip

@@ -5,7 +5,7 @@ What a comparison reads of a KPI: by arm and minute, the sums of its units. One 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from bizspan import names
@@ -23,7 +23,7 @@ from bizspan.kpi._definition import (
 from bizspan.kpi._dialect import Dialect
 from bizspan.kpi._emit import Cell, Statement
 from bizspan.kpi._facts import Fact
-from bizspan.kpi._plan import OPERATION, ORDER, OUTCOMES, RECORD, Plan
+from bizspan.kpi._plan import OPERATION, ORDER, Plan, attempted
 from bizspan.kpi._records import Condition, Records
 from bizspan.kpi._sequential import Sums
 from bizspan.kpi._subjects import paths
@@ -182,19 +182,17 @@ class Arms:
         definition = self._definition
         match definition:
             case Count() if not self._how.is_fact:
-                wide = replace(
-                    definition.of, where=tuple(each for each in definition.of.where if each.fact not in OUTCOMES)
-                )
-                return _Told(self._fit(writer, wide), "", self._part(writer, definition, ""), "1.0")
+                wide = self._fit(writer, attempted(definition.of))
+                return _Told(wide, "", self._part(writer, definition, ""), "1.0")
             case Count() | Sum() if self._how.is_fact:
                 seen = _all(emit.records(self._everything), emit.customers(definition.of))
                 y = self._part(writer, definition, currency)
                 return _Told(seen, unit, y, "1.0", x_by="max")
             case Sum():
-                attempted = self._fit(writer, definition.of)
+                wide = self._fit(writer, attempted(definition.of))
                 paid = self._fit(writer, definition.of, definition.money)
                 y = self._part(writer, definition, currency)
-                return _Told(f"(({attempted}) OR ({paid}))", unit, y, _number(attempted))
+                return _Told(f"(({wide}) OR ({paid}))", unit, y, _number(wide))
             case AverageOrderValue():
                 paid = self._fit(writer, definition.of, definition.money)
                 minor = emit.minor(definition.money)
@@ -235,13 +233,13 @@ class Arms:
 
     def _unit(self, writer: Writer) -> str:
         dialect, how = writer.dialect, self._how
-        if how.unit == RECORD:
-            return ""
+        if how.is_fact:
+            return writer.emit.fact(how.unit)
         if how.unit in (OPERATION, ORDER):
             # A second currency is an event of its own with the operation's id; a record without an order is one.
             fact = ORDER_FACT if how.unit == ORDER else Fact("operation_id", names.OPERATION_ID)
             return f"coalesce('o' || {dialect.fact(fact)}, 'r' || {dialect.row})"
-        return writer.emit.fact(how.unit)
+        return ""
 
 
 def _all(*conditions: str) -> str:

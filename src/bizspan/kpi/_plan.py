@@ -44,6 +44,7 @@ class Plan:
         money: The amount that is summed, for each currency apart.
         per: What the value is of or per, for people.
         limit: Of a quantile, its target: units are within it or not.
+        is_fact: Whether the unit is what a fact names, such as the customer: it may be seen in both arms.
     """
 
     measure: Measure
@@ -51,11 +52,7 @@ class Plan:
     per: str
     money: MoneyKind | None = None
     limit: float | None = None
-
-    @property
-    def is_fact(self) -> bool:
-        """Whether the unit is a fact, such as the customer: it may be seen in both arms."""
-        return self.unit not in (RECORD, OPERATION, ORDER)
+    is_fact: bool = True
 
 
 def plan(definition: Definition, unit: str = "", target: Decimal | None = None) -> Plan | str:
@@ -76,7 +73,7 @@ def plan(definition: Definition, unit: str = "", target: Decimal | None = None) 
                 return f"every {definition.subject} counts: it says how many an arm got, not how they did"
             return Plan("rate", definition.subject, f"of all {definition.subject}s")
         case AverageOrderValue():
-            return Plan("mean", ORDER, "per order", definition.money)
+            return Plan("mean", ORDER, "per order", definition.money, is_fact=False)
         case Sum():
             return _plan_of_sum(definition, unit)
         case Count():
@@ -84,13 +81,14 @@ def plan(definition: Definition, unit: str = "", target: Decimal | None = None) 
                 return Plan("mean", unit, f"per {unit}")
             if not any(condition.fact in OUTCOMES for condition in definition.of.where):
                 return "a count grows with its arm's traffic; pass --unit customer, or compare a ratio"
-            return Plan("rate", RECORD, f"of {_called(definition.of)}")
+            return Plan("rate", RECORD, f"of {_called(definition.of)}", is_fact=False)
         case Ratio():
             return _plan_of_ratio(definition, unit)
         case Quantile():
             if target is None:
                 return "a quantile has no units; give it a target, and the part within it is compared"
-            return Plan("rate", RECORD, f"of {_called(definition.of)} within {target:g}", limit=float(target))
+            per = f"of {_called(definition.of)} within {target:g}"
+            return Plan("rate", RECORD, per, limit=float(target), is_fact=False)
         case Retention():
             return "retention needs whole periods; compare a conversion"
         case Recurring():
@@ -100,12 +98,12 @@ def plan(definition: Definition, unit: str = "", target: Decimal | None = None) 
 def _plan_of_sum(definition: Sum, unit: str) -> Plan | str:
     if definition.dated == "order":
         return "the arm that sold is not the one that refunds; date them by record"
-    if not unit and definition.of.is_everything:
-        unit = "customer"
-    if unit:
-        return Plan("mean", unit, f"per {unit}", definition.money)
-    of_operations = not (definition.of.events or definition.of.questions)
-    return Plan("mean", OPERATION if of_operations else RECORD, f"per {_called(definition.of)}", definition.money)
+    # An operation is also there when it earned nothing; of an event, how often it comes is half of its sum.
+    is_attempted = bool(definition.of.operations) and not (definition.of.events or definition.of.questions)
+    if is_attempted and not unit:
+        return Plan("mean", OPERATION, f"per {_called(definition.of)}", definition.money, is_fact=False)
+    unit = unit or "customer"
+    return Plan("mean", unit, f"per {unit}", definition.money)
 
 
 def _plan_of_ratio(definition: Ratio, unit: str) -> Plan | str:
@@ -115,11 +113,17 @@ def _plan_of_ratio(definition: Ratio, unit: str) -> Plan | str:
         return "the arm that sold is not the one that refunds; date them by record"
     if len(subjects) > 1:
         return f"it counts different {' and '.join(sorted(subjects))}, which have no unit in common"
-    if definition.is_rate and (subjects or not unit):
-        unit = subjects.pop() if subjects else RECORD
-        return Plan("rate", unit, f"of {_called(definition.to.of) if unit == RECORD else f'{unit}s'}")
+    unit = subjects.pop() if subjects else unit
+    if definition.is_rate and (isinstance(definition.to, Distinct) or not unit):
+        per = f"of {unit}s" if unit else f"of {_called(definition.to.of)}"
+        return Plan("rate", unit or RECORD, per, is_fact=bool(unit))
     per = f"of {definition.to.money}" if isinstance(definition.to, Sum) else f"per {_called(definition.to.of)}"
-    return Plan("ratio", subjects.pop() if subjects else unit or RECORD, per, money)
+    return Plan("ratio", unit or RECORD, per, money, is_fact=bool(unit))
+
+
+def attempted(records: Records) -> Records:
+    """These, whatever became of them."""
+    return replace(records, where=tuple(each for each in records.where if each.fact not in OUTCOMES))
 
 
 def _called(records: Records) -> str:
