@@ -132,7 +132,8 @@ def _notes(comparison: Comparison) -> Iterator[str]:
     if not design.is_concurrent:
         yield _NOT_RANDOMISED
     many = f" of all {comparison.tests} together" if comparison.tests > 1 else ""
-    yield f"the intervals{many} hold with {(1 - comparison.alpha) * 100:g} %, however often one looks"
+    what = "hold" if design.is_concurrent else "cover chance, and how weeks differ by themselves,"
+    yield f"the intervals{many} {what} with {(1 - comparison.alpha) * 100:g} %, however often one looks"
     if any(line.slices for line in comparison.lines):
         yield "slices describe; they have no verdict"
     suppressed = sum(line.suppressed for line in comparison.lines)

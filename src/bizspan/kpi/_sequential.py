@@ -266,20 +266,23 @@ def _spread(
             share = weight * weight * arm.n / (arm.x * arm.x)
             within += share * (arm.squares / (arm.n - 1) if arm.n > 1 else of_arm)
             floor += share * of_arm
-    # Where hardly any unit has a value, or all have, strata show no variance at all.
-    is_one_sided = min(baseline.told, candidate.told) < FEWEST_VALUES
-    return max(within, floor) if measure == "rate" or is_one_sided else within
+    return max(within, floor)
 
 
 def _variance(arm: Sums, other: Sums, measure: Measure) -> float:
-    """The variance of one unit over all strata."""
+    """
+    The least variance of one unit that is believed.
+
+    Strata where hardly any unit has a value, or all have, show none at all. And a small arm has rarely met the huge
+    values that it will meet: what both arms show together holds it up, at the price of a wider interval where they
+    really differ.
+    """
     if measure == "rate":
         # One hit and one miss more than were seen (Agresti and Caffo, 2000): never 0.
         rate = (arm.y + 1) / (arm.n + 2)
         return rate * (1 - rate)
-    if arm.told < FEWEST_VALUES:
-        arm += other
-    return arm.squares / (arm.n - 1) if arm.n > 1 else 0.0
+    both = arm + other
+    return both.squares / (both.n - 1) if both.n > 1 else 0.0
 
 
 def between_blocks(groups: Iterable[Sequence[Sums]]) -> float:
