@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from bizspan.kpi._arms_reader import CompareOptions
 from bizspan.kpi._calendar import Calendar, Period
 from bizspan.kpi._catalogue import catalogue
 from bizspan.kpi._catalogue_text import as_html, as_markdown
 from bizspan.kpi._clickhouse import ClickHouseSource
+from bizspan.kpi._compare import compare
+from bizspan.kpi._compared import Comparison, Line
 from bizspan.kpi._definition import (
     AverageOrderValue,
     Conversion,
@@ -19,6 +22,7 @@ from bizspan.kpi._definition import (
     Retention,
     Sum,
 )
+from bizspan.kpi._design import Design, before_after, concurrent
 from bizspan.kpi._dialect import CLICKHOUSE, SQLITE, ClickHouse, Dialect, Sqlite
 from bizspan.kpi._emit import Statement
 from bizspan.kpi._evaluate import evaluate, statements
@@ -43,15 +47,19 @@ __all__ = [
     "Calendar",
     "ClickHouse",
     "ClickHouseSource",
+    "CompareOptions",
+    "Comparison",
     "Condition",
     "Conversion",
     "Count",
     "DashboardOptions",
     "Declared",
     "Definition",
+    "Design",
     "Dialect",
     "Distinct",
     "Figure",
+    "Line",
     "Period",
     "Quantile",
     "Rates",
@@ -69,7 +77,10 @@ __all__ = [
     "answer_text",
     "as_html",
     "as_markdown",
+    "before_after",
     "catalogue",
+    "compare",
+    "concurrent",
     "evaluate",
     "events",
     "feedback",
