@@ -24,8 +24,8 @@ from .targets import BLOCK, BY_HAND
 PARTS: Final = ("states", "totals", "breakdown", "startup", "requests", "spool")
 
 
-# A request costs a server as much as so many operations cost us; for rounds of about the same length.
-_OPERATIONS_PER_REQUEST: Final = 8
+# Requests of one round, per path: enough for a few full collections of the garbage collector on either side.
+_OPERATIONS_PER_REQUEST: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
