@@ -8,12 +8,11 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from bizspan._cli_declared import add_arguments, everything
+
 if TYPE_CHECKING:
-    from bizspan.kpi import Declared
     from bizspan.kpi._source import Source
 
 _USAGE: Final = 2
@@ -30,12 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("name", metavar="NAME", help="the KPI's name")
         action.add_argument("--by", metavar="FACT,...", help="break down by these facts (default: the KPI's own)")
     for action in (listed, show, sql, check):
-        action.add_argument(
-            "--config", metavar="FILE", help="the file that declares KPIs (default: the one that applies)"
-        )
-        action.add_argument(
-            "--module", action="append", default=[], metavar="MODULE:OBJECT", help="KPIs in Python; may be repeated"
-        )
+        add_arguments(action)
         action.add_argument("--format", choices=("text", "json"), default="text", help="how to print (default: text)")
     for action in (show, sql, check):
         action.add_argument("--period", default="7d", metavar="PERIOD", help="today, 2026-03, 7d, ... (default: 7d)")
@@ -68,35 +62,10 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
         return _USAGE
 
 
-def declared(options: argparse.Namespace) -> Declared:
-    """
-    The KPIs and the calendar of the file that applies, and of ``--module``.
-
-    Raises:
-        SetupError: Something in the file is wrong, or a module has no KPIs.
-    """
-    from bizspan._config_file import find, load_config
-    from bizspan._config_schema import load as load_object
-    from bizspan.errors import SetupError
-    from bizspan.kpi import Calendar, Declared, load
-    from bizspan.kpi._command import merged
-
-    path = Path(options.config) if options.config else find()
-    if path is not None and not path.is_file():
-        raise SetupError(f"{path}: there is no such file.")
-    found = Declared({}, Calendar())
-    if path is not None:
-        told = load_config(path).configure.get("vocabulary")
-        found = load(path, () if told is None else (told,))
-    sys.path.insert(0, os.getcwd())  # as `python -m` has it: the application's modules are where one stands
-    objects = [(name, load_object(name)) for name in (*found.modules, *options.module)]
-    return replace(found, kpis=merged(found.kpis, objects))
-
-
 def _run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     from bizspan.kpi._command import Request, check, list_all, show_one, sql
 
-    found = declared(options)
+    found = everything(options)
     told_by = getattr(options, "by", None)
     request = Request(
         kpis=found.kpis,

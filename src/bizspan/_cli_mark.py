@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from bizspan import _cli_kpi
+from bizspan._cli_declared import everything
 
 _USAGE: Final = 2
 
@@ -57,7 +57,7 @@ def _run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     from bizspan.lens import default_path
     from bizspan.report import _marking
 
-    calendar = _cli_kpi.declared(options).calendar
+    calendar = everything(options).calendar
     path = Path(options.store) if options.store else default_path()
     as_json = options.format == "json"
     words: list[str] = options.words

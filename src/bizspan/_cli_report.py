@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bizspan import _cli_kpi
+from bizspan._cli_declared import everything
 
 if TYPE_CHECKING:
     from bizspan.report import Webhook
@@ -73,14 +74,15 @@ def _run(options: argparse.Namespace, show: Callable[[str], None], colour: bool,
     from bizspan.report import Request, _command, _rules, _times
 
     output = _command.Output(show, _complain, options.format, colour, encoding, _webhook(options))
-    declared = _cli_kpi.declared(options)
+    declared = everything(options)
     calendar = declared.calendar
     as_of_ns = _times.moment_of(options.as_of, calendar) if options.as_of else time.time_ns()
     store = Path(options.store) if options.store else default_path()
     source = SqliteSource(store) if options.clickhouse is None else _cli_kpi.source_of(options)
     assert source is not None
     if options.alerts:
-        rules = _rules.load(declared.path, declared.kpis)
+        path = None if declared.loaded is None else declared.loaded.path
+        rules = _rules.load(path, declared.kpis, declared.vocabularies)
         return _command.watch(_command.Watch(rules, source, calendar, as_of_ns, store), output)
     has_marks = options.clickhouse is None or options.store
     request = Request(

@@ -330,6 +330,27 @@ def test_without_rules_it_says_where_they_go(shop: Path, capsys: pytest.CaptureF
     assert "add [tool.bizspan.alert.NAME]" in capsys.readouterr().err
 
 
+def test_a_rule_names_facts_of_the_file_s_vocabulary(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    The subject is a fact that the same file declares.
+    """
+    own = """
+[tool.bizspan.vocabulary]
+prefix = "sales"
+
+[tool.bizspan.vocabulary.facts.lead]
+type = "str"
+meaning = "A lead."
+"""
+    file = (shop / "pyproject.toml").read_text("utf-8").replace('subject = "order"', 'subject = "lead"')
+    (shop / "pyproject.toml").write_text(file + own, encoding="utf-8")
+    told = [Told("l-1", WEEK.since_ns + DAY, "lead.created", {"sales.lead": "L-7"}, 0)]
+    lens_store(shop / "own.db", told)
+
+    assert 1 == main(["report", "--alerts", "--store", "own.db", "--as-of", "2026-03-09T08:00"])
+    assert "1 stalled by lead: " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("rule", "said"),
     [

@@ -12,8 +12,12 @@ from bizspan.kpi._emit import Cell, Statement
 from bizspan.kpi._writer import Writer, flag
 
 
-def conversion(writer: Writer, definition: Conversion, what: str) -> Statement:
-    """How many entered, and how many reached each step, by group of the entry."""
+def paths(writer: Writer, definition: Conversion) -> dict[str, str]:
+    """
+    The tables of attempts: the last one, ``paths``, has a row for each, with the earliest time of each step, ``at1``
+    and so on (NULL where it was not reached, later than the window where it came too late), and the entry's groups,
+    ``of_g0`` and so on.
+    """
     emit, dialect, asked = writer.emit, writer.dialect, writer.asked
     fits = [
         " AND ".join(each for each in (emit.records(step), emit.customers(step)) if each) for step in definition.steps
@@ -59,6 +63,14 @@ def conversion(writer: Writer, definition: Conversion, what: str) -> Statement:
     tables["paths"] = (
         f"SELECT subject, attempt, {groups}{', '.join(times)}\n  FROM reached{last - 1}\n  GROUP BY subject, attempt"
     )
+    return tables
+
+
+def conversion(writer: Writer, definition: Conversion, what: str) -> Statement:
+    """How many entered, and how many reached each step, by group of the entry."""
+    emit, asked = writer.emit, writer.asked
+    tables = paths(writer, definition)
+    last = len(definition.steps)
     # The earliest of a step decides: when it is outside the window, so are all others.
     window = emit.bind(definition.window_ns)
     counts = ", ".join(f"sum({flag(f'at{number} <= at1 + {window}')}) AS n{number}" for number in range(1, last + 1))

@@ -91,7 +91,13 @@ def _stalled(rule: Rule, source: Source, calendar: Calendar, as_of_ns: int) -> l
     assert rule.first is not None and rule.then is not None
     period = calendar.read(rule.period, as_of_ns)
     subjects = _questions.stalled(
-        _questions.Time(period, as_of_ns), source, rule.first, rule.then, rule.subject, rule.within_ns
+        _questions.Time(period, as_of_ns),
+        source,
+        rule.first,
+        rule.then,
+        rule.subject,
+        rule.within_ns,
+        rule.vocabularies,
     )
     if not subjects:
         return []

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from bizspan import names
+from bizspan.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from bizspan.kpi import Period, Records, Source, Statement
@@ -134,7 +135,10 @@ def versions(time: Time, source: Source) -> list[dict[str, Any]]:
     return _ask(source, emit.statement("versions", {"records": emit.read(columns, conditions)}, select, cells))
 
 
-def stalled(time: Time, source: Source, first: Records, then: Records, subject: str, within_ns: int) -> list[str]:
+def stalled(
+    time: Time, source: Source, first: Records, then: Records, subject: str, within_ns: int,
+    vocabularies: Sequence[Vocabulary] = (),
+) -> list[str]:  # fmt: skip
     """
     The subjects that did the first thing in the time, and not the other one within this long; sorted.
 
@@ -145,10 +149,11 @@ def stalled(time: Time, source: Source, first: Records, then: Records, subject: 
         then: What they did not do.
         subject: The fact that tells them apart.
         within_ns: How long they had; who still has time is not in it.
+        vocabularies: Declare facts of yours that are named.
     """
     from bizspan.kpi._facts import FactTable
 
-    table = FactTable()
+    table = FactTable(vocabularies)
     conditions = [each.fact for records in (first, then) for each in records.where]
     emit = _emitter(source, {name: table[name] for name in (subject, *conditions)})
     fits = [" AND ".join(each for each in (emit.records(of), emit.customers(of)) if each) for of in (first, then)]

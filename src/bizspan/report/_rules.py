@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from bizspan.errors import SetupError
+from bizspan.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from bizspan.kpi import KPI, Records
@@ -52,6 +53,7 @@ class Rule:
         subject: By whom, or for what.
         within_ns: How long it may take.
         names: Whether those that are stalled are named, ten at most; otherwise they are counted.
+        vocabularies: Declare facts of yours that it names.
     """
 
     name: str
@@ -67,15 +69,17 @@ class Rule:
     subject: str = "customer"
     within_ns: int = 0
     names: bool = False
+    vocabularies: tuple[Vocabulary, ...] = ()
 
 
-def load(path: Path | None, kpis: Mapping[str, KPI]) -> tuple[Rule, ...]:
+def load(path: Path | None, kpis: Mapping[str, KPI], vocabularies: tuple[Vocabulary, ...] = ()) -> tuple[Rule, ...]:
     """
     The rules of a file, in its order.
 
     Args:
         path: The file; None has none.
         kpis: Those that rules may name.
+        vocabularies: Declare facts of yours that rules name.
 
     Raises:
         SetupError: A rule does not hold together; the text has the file and the key.
@@ -93,13 +97,13 @@ def load(path: Path | None, kpis: Mapping[str, KPI]) -> tuple[Rule, ...]:
     rules: list[Rule] = []
     for name, told in cast("dict[str, Any]", tables).items():
         try:
-            rules.append(_rule(name, told, kpis))
+            rules.append(_rule(name, told, kpis, vocabularies))
         except SetupError as error:
             raise SetupError(f"{path}: alert.{name}: {error}") from None
     return tuple(rules)
 
 
-def _rule(name: str, told: Any, kpis: Mapping[str, KPI]) -> Rule:
+def _rule(name: str, told: Any, kpis: Mapping[str, KPI], vocabularies: tuple[Vocabulary, ...]) -> Rule:
     if not _NAME.fullmatch(name):
         raise SetupError("a name has small letters, digits and underscores: 'stalled_leads'.")
     table = _table(told, "it")
@@ -116,7 +120,7 @@ def _rule(name: str, told: Any, kpis: Mapping[str, KPI]) -> Rule:
         return _target(Rule(name, "target", every), period, table, kpis)
     if kind == "score":
         return _score(Rule(name, "score", every), period, table)
-    return _stalled(Rule(name, "stalled", every), period, table)
+    return _stalled(Rule(name, "stalled", every, vocabularies=vocabularies), period, table)
 
 
 def _target(rule: Rule, period: str | None, table: Mapping[str, Any], kpis: Mapping[str, KPI]) -> Rule:
@@ -153,13 +157,13 @@ def _stalled(rule: Rule, period: str | None, table: Mapping[str, Any]) -> Rule:
     if not isinstance(subject, str) or not isinstance(names, bool):
         raise SetupError("subject is a fact's name, and names is true or false.")
     records = [_records(key, _required(table, key)) for key in ("first", "then")]
-    known = FactTable()
+    known = FactTable(rule.vocabularies)
     for fact in (subject, *(each.fact for of in records for each in of.where)):
         known[fact]
     within_ns = span_ns("within", _required(table, "within"))
     return Rule(
         rule.name, rule.kind, rule.every, period or "30d", first=records[0], then=records[1], subject=subject,
-        within_ns=within_ns, names=names,
+        within_ns=within_ns, names=names, vocabularies=rule.vocabularies,
     )  # fmt: skip
 
 
