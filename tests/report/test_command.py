@@ -223,6 +223,7 @@ def test_wrong_words_are_exit_code_2(
 # --- the webhook ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.server
 def test_a_report_is_posted_from_the_environment(
     shop: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,6 +243,7 @@ def test_a_report_is_posted_from_the_environment(
     assert "s3cret" not in "".join(capsys.readouterr())
 
 
+@pytest.mark.server
 def test_a_webhook_that_does_not_take_it_is_exit_code_3(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """
     The report is printed all the same; the address is not.
@@ -282,6 +284,7 @@ def test_alerts_are_said_once_in_their_period(shop: Path, capsys: pytest.Capture
     assert 1 == watch("2026-03-10T08:00")
 
 
+@pytest.mark.server
 def test_an_alert_that_did_not_arrive_is_said_again(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """
     It is remembered once the webhook has taken it: one message with all that are new.
@@ -422,6 +425,7 @@ def clickhouse(asked: list[tuple[str, str]]) -> Generator[str]:
         server.server_close()
 
 
+@pytest.mark.server
 def test_clickhouse_is_asked_over_http(
     shop: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -459,6 +463,7 @@ def test_without_kpis_there_is_a_standard_set(shop: Path, capsys: pytest.Capture
     assert [0.585, 0.795] == [round(each, 3) for each in rows["success_rate"]["interval"]]
 
 
+@pytest.mark.server
 def test_in_a_pipe_without_unicode_it_is_ascii(shop: Path) -> None:
     """
     As cron runs it: the C locale, no terminal, no colours.

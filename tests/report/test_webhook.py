@@ -24,6 +24,7 @@ def posted(hook: Hook, **more: float) -> Webhook:
     return Webhook(hook.url, SECRET, again_after_s=0.01, **more)  # type: ignore[arg-type]
 
 
+@pytest.mark.server
 def test_what_is_posted_is_signed() -> None:
     """
     By HMAC-SHA256 of version, timestamp and body, as the reference says; the address is kept as it is.
@@ -40,6 +41,7 @@ def test_what_is_posted_is_signed() -> None:
     assert {"text", "blocks"} == json.loads(body).keys()
 
 
+@pytest.mark.server
 def test_without_a_secret_nothing_is_signed() -> None:
     """
     There is no header that looks as if it were.
@@ -50,6 +52,7 @@ def test_without_a_secret_nothing_is_signed() -> None:
     assert "x-bizspan-signature" not in hook.got[0][1]
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("code", [408, 425, 429, 500, 503])
 def test_a_passing_trouble_is_tried_once_more(code: int) -> None:
     """
@@ -62,6 +65,7 @@ def test_a_passing_trouble_is_tried_once_more(code: int) -> None:
     assert first == second
 
 
+@pytest.mark.server
 def test_after_the_second_time_it_gives_up() -> None:
     """
     And says what was answered.
@@ -72,6 +76,7 @@ def test_after_the_second_time_it_gives_up() -> None:
     assert 2 == len(hook.got)
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(("code", "said"), [(302, "redirects are not followed"), (307, "redirects"), (403, "HTTP 403")])
 def test_what_will_not_pass_is_tried_once(code: int, said: str) -> None:
     """
@@ -85,6 +90,7 @@ def test_what_will_not_pass_is_tried_once(code: int, said: str) -> None:
     assert (1, 0) == (len(hook.got), len(elsewhere.got))
 
 
+@pytest.mark.server
 def test_a_server_that_says_nothing_is_left() -> None:
     """
     Each try has its time, and no thread stays.
@@ -104,6 +110,7 @@ def test_a_server_that_says_nothing_is_left() -> None:
             assert not thread.is_alive()
 
 
+@pytest.mark.server
 def test_a_server_that_drips_is_left() -> None:
     """
     One byte now and then keeps no socket's timeout from starting again; the whole try has a bound of its own.
@@ -136,6 +143,7 @@ def test_a_server_that_drips_is_left() -> None:
         listener.close()
 
 
+@pytest.mark.server
 def test_nobody_there_is_said_without_the_address() -> None:
     """
     The error's own text, its repr and the webhook's show nothing of it.
@@ -152,6 +160,7 @@ def test_nobody_there_is_said_without_the_address() -> None:
         assert SECRET not in shown
 
 
+@pytest.mark.server
 @needs_openssl
 def test_over_https_the_certificate_counts(tmp_path: Path) -> None:
     """
@@ -223,6 +232,7 @@ def test_what_applications_told_is_no_markup_for_slack() -> None:
     assert all(len(block["text"]["text"]) <= 3_000 for block in told["blocks"])
 
 
+@pytest.mark.server
 def test_a_message_that_is_too_long_is_not_sent() -> None:
     """
     Nobody's webhook takes it.
