@@ -68,31 +68,35 @@ def selected(definition: Definition) -> list[tuple[Records, MoneyKind | None]]:
 
 def _accounts(writer: Writer, told: Selected, subject: str, by_order: bool) -> Statement:
     emit, dialect, asked = writer.emit, writer.dialect, writer.asked
-    fits: list[str] = []
-    shown: list[str] = []
-    for records, money in told:
-        fit = emit.records(records, money)
-        fits.append(f"({fit})")
-        shown.append("(" + " AND ".join(each for each in (fit, emit.customers(records)) if each) + ")")
-    missing = [f"{emit.invalid(money)} IS NOT NULL" for _, money in told if money is not None]
+    fits = [emit.records(records, money) for records, money in told]
+    customers = [emit.customers(records) for records, _ in told]
+    if len(set(customers)) == 1:
+        shown = customers[0]  # the rest of it is what is read
+    else:
+        pairs = zip(fits, customers, strict=True)
+        shown = _either(["(" + " AND ".join(each for each in pair if each) + ")" for pair in pairs])
+    missing = _either([f"{emit.invalid(money)} IS NOT NULL" for _, money in told if money is not None])
     is_over = asked.period.until_ns <= asked.as_of_ns
-    late = f"{dialect.received} >= {emit.bind(asked.period.until_ns)}" if dialect.received and is_over else ""
-    columns = {
-        "shown": flag(_either(shown)),
-        "missing": flag(_either(missing) or "1 = 0"),
-        "unnamed": flag(f"{emit.fact(subject)} IS NULL" if subject else "1 = 0"),
-        "late": flag(late or "1 = 0"),
+    beside = {
+        "missing": missing,
+        "unnamed": f"{emit.fact(subject)} IS NULL" if subject else "",
+        "late": f"{dialect.received} >= {emit.bind(asked.period.until_ns)}" if dialect.received and is_over else "",
     }
-    among = f"({_either(fits)})"
+    # A condition is written out wherever its column is used: what can't be so is left out.
+    columns = {
+        "shown": flag(shown) if shown else "1",
+        **{name: flag(condition) for name, condition in beside.items() if condition},
+    }
+    among = f"({_either([f'({fit})' for fit in fits])})"
     if by_order:
         tables, sold = writer.sold(columns, among)
         tables["records"] = f"SELECT * FROM dated WHERE fits = 1 AND {sold}"
     else:
         tables = {"records": emit.read(columns, [*writer.within(), among])}
-    select = (
-        "SELECT sum(shown) AS n, sum(1 - shown) AS hidden, sum(shown * missing) AS missing,\n"
-        "    sum(shown * unnamed) AS unnamed, sum(shown * late) AS late\nFROM records"
-    )
+    sums = ["sum(shown) AS n", "count(*) - sum(shown) AS hidden"]
+    for name, condition in beside.items():
+        sums.append(f"sum(CASE WHEN {name} = 1 THEN shown ELSE 0 END) AS {name}" if condition else f"0 AS {name}")
+    select = f"SELECT {', '.join(sums)}\nFROM records"
     cells: list[tuple[str, Cell]] = [(name, "int") for name in ("n", "hidden", "missing", "unnamed", "late")]
     return emit.statement("accounts", tables, select, cells)
 
