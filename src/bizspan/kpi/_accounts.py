@@ -43,10 +43,7 @@ def accounts(asked: Asked, dialect: Dialect, facts: Mapping[str, Fact]) -> tuple
         return ()
     by_order = isinstance(definition, Sum) and definition.dated == "order"
     subject = definition.subject if isinstance(definition, (Distinct, Conversion, Retention)) else ""
-    said = _accounts(Writer(dialect, asked, facts), told, subject, by_order)
-    if isinstance(definition, Sum) and by_order:
-        return said, _unmatched(Writer(dialect, asked, facts), definition)
-    return (said,)
+    return (_accounts(Writer(dialect, asked, facts), told, subject, by_order),)
 
 
 def selected(definition: Definition) -> list[tuple[Records, MoneyKind | None]]:
@@ -88,28 +85,25 @@ def _accounts(writer: Writer, told: Selected, subject: str, by_order: bool) -> S
         **{name: flag(condition) for name, condition in beside.items() if condition},
     }
     among = f"({_either([f'({fit})' for fit in fits])})"
+    cells: list[tuple[str, Cell]] = [(name, "int") for name in ("n", "hidden", *beside)]
+    weight = "shown"
+    sums = ["sum(shown) AS n", "count(*) - sum(shown) AS hidden"]
     if by_order:
         tables, sold = writer.sold(columns, among)
-        tables["records"] = f"SELECT * FROM dated WHERE fits = 1 AND {sold}"
+        since, until = emit.bind(asked.period.since_ns), emit.bind(writer.until_ns)
+        # Refunds of the period whose order was never sold, as far as is known.
+        unsold = f"sold IS NULL AND time >= {since} AND time < {until}"
+        tables["records"] = f"SELECT *, {flag(sold)} AS inside, {flag(unsold)} AS unsold FROM dated WHERE fits = 1"
+        weight = "shown * inside"
+        sums = ["sum(shown * inside) AS n", "sum(inside) - sum(shown * inside) AS hidden"]
     else:
         tables = {"records": emit.read(columns, [*writer.within(), among])}
-    sums = ["sum(shown) AS n", "count(*) - sum(shown) AS hidden"]
     for name, condition in beside.items():
-        sums.append(f"sum(CASE WHEN {name} = 1 THEN shown ELSE 0 END) AS {name}" if condition else f"0 AS {name}")
-    select = f"SELECT {', '.join(sums)}\nFROM records"
-    cells: list[tuple[str, Cell]] = [(name, "int") for name in ("n", "hidden", "missing", "unnamed", "late")]
-    return emit.statement("accounts", tables, select, cells)
-
-
-def _unmatched(writer: Writer, definition: Sum) -> Statement:
-    """Refunds of the period whose order was never sold, as far as is known."""
-    emit = writer.emit
-    of = definition.of
-    fits = " AND ".join(each for each in (emit.records(of, definition.money), emit.customers(of)) if each)
-    tables, _ = writer.sold({}, fits)
-    since, until = emit.bind(writer.asked.period.since_ns), emit.bind(writer.until_ns)
-    select = f"SELECT count(*) AS n\nFROM dated\nWHERE fits = 1 AND sold IS NULL AND time >= {since} AND time < {until}"
-    return emit.statement("unmatched", tables, select, [("n", "int")])
+        sums.append(f"sum(CASE WHEN {name} = 1 THEN {weight} ELSE 0 END) AS {name}" if condition else f"0 AS {name}")
+    if by_order:
+        sums.append("sum(shown * unsold) AS unmatched")
+        cells.append(("unmatched", "int"))
+    return emit.statement("accounts", tables, f"SELECT {', '.join(sums)}\nFROM records", cells)
 
 
 def _either(conditions: Sequence[str]) -> str:

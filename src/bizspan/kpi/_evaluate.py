@@ -176,7 +176,7 @@ def _answer(asked: Asked, by: tuple[str, ...], source: Source, calendar: Calenda
         missing=None if told.get("missing") is None else told["missing"] + of_total.unknown,
         unnamed=told.get("unnamed"),
         late=told.get("late") if dialect.received else None,
-        unmatched=_first(beside.get("unmatched")).get("n"),
+        unmatched=told.get("unmatched"),
         pending=of_total.pending,
         unconverted=of_total.unconverted,
         statements=(*total, *grouped, *said),

@@ -160,10 +160,9 @@ class LogDecoder:
         rest: dict[str, str] = {}
         row[TIME], row[OBSERVED] = record.time, record.observed
         row[SEVERITY], row[FLAGS] = record.severity & 0xFF or None, record.flags or None
-        trace, span = record.trace, record.span
-        if len(trace) == 16:
+        if len(trace := record.trace) == 16:
             row[TRACE] = trace.hex()
-        if len(span) == 8:
+        if len(span := record.span) == 8:
             row[SPAN] = span.hex()
         if name := record.name:
             row[NAME] = name.decode("utf-8", "replace")
@@ -206,10 +205,11 @@ class LogDecoder:
                         if index >= 0:
                             row[index] = double
                         else:
-                            rest[head.key] = f"{head.prefix}{double!r}"
+                            rest[head.key] = head.prefix + repr(double)
                         return
                 elif kind == _INT:
-                    number, end = varint(encoded, at)
+                    is_short = at + 1 == size and encoded[at] < 0x80
+                    number, end = (encoded[at], size) if is_short else varint(encoded, at)
                     if end == size:
                         if number >> 63:
                             number = signed(number)
