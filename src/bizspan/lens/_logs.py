@@ -7,7 +7,7 @@ time. What repeats, such as ``segment=enterprise``, is decoded once and then rec
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from json.encoder import encode_basestring
 from math import isfinite
@@ -39,6 +39,7 @@ from bizspan.lens._records import (
     resource_of,
 )
 
+_AT_ONCE: Final = 1 << 20
 _MEMO_MOST: Final = 20_000
 _MEMO_LONGEST: Final = 120
 _HEADS_MOST: Final = 4_000
@@ -93,7 +94,7 @@ class LogDecoder:
     def __init__(self) -> None:
         self._memo: dict[bytes, Remembered] = {}
         self._heads: dict[bytes, Known] = {}
-        self._parse, self._malformed = _parser()
+        self._parse, self._parse_all, self._malformed = _parsers()
 
     def decode(self, data: bytes, received_ns: int) -> Batch:
         """
@@ -132,7 +133,7 @@ class LogDecoder:
             self._scope(batch, value, resource)
 
     def _scope(self, batch: Batch, data: bytes, resource: tuple[int, Row]) -> None:
-        records, scope = _parts(data, RECORDS_MOST - batch.size)
+        records, scope = self._parts(data, RECORDS_MOST - batch.size)
         if len(scope) > RECORD_BYTES_MOST:
             raise Damaged(f"a scope of more than {RECORD_BYTES_MOST:,} bytes")
         name = version = ""
@@ -146,7 +147,7 @@ class LogDecoder:
                 version = told.decode("utf-8", "replace")
         origin = origin_of(batch, resource, name, version, attributes)
         for record in records:
-            if len(record) > RECORD_BYTES_MOST:
+            if record is None:
                 batch.refuse(f"a log record of more than {RECORD_BYTES_MOST:,} bytes")
                 continue
             try:
@@ -154,8 +155,23 @@ class LogDecoder:
             except TooDeep:
                 batch.refuse("a log record with a value that is nested too deep")
 
-    def _record(self, batch: Batch, data: bytes, origin: Origin) -> None:
-        record = self._parse(data)
+    def _parts(self, data: bytes, most: int) -> tuple[Iterable[Any], bytes]:
+        """
+        The log records of a ScopeLogs, None where one is too large, and its InstrumentationScope.
+
+        Raises:
+            TooMany: More records than this.
+        """
+        if len(data) > _AT_ONCE:
+            # One after the other: taken apart, attributes of no length have ten times the room.
+            encoded, scope = _parts(data, most)
+            return (self._parse(each) if len(each) <= RECORD_BYTES_MOST else None for each in encoded), scope
+        parsed = self._parse_all(data)
+        if len(parsed.records) > most:
+            raise TooMany
+        return parsed.records, b"".join(parsed.scope)  # twice is one, joined
+
+    def _record(self, batch: Batch, record: Any, origin: Origin) -> None:
         row = origin.template.copy()
         rest: dict[str, str] = {}
         row[TIME], row[OBSERVED] = record.time, record.observed
@@ -170,7 +186,7 @@ class LogDecoder:
             row[SEVERITY_TEXT] = text.decode("utf-8", "replace")
         if body := record.body:
             row[BODY] = as_json(any_value(body))
-        attributes = list(record.attributes)
+        attributes = record.attributes[:]
         for encoded, told in zip(attributes, map(self._memo.get, attributes), strict=True):
             if told is None:
                 self._attribute(encoded, row, rest)
@@ -246,22 +262,33 @@ class LogDecoder:
         return known
 
 
-def _parser() -> tuple[Callable[[bytes], Any], type[Exception]]:
-    """A function that reads a LogRecord, and what it raises where the bytes are none."""
+Parser = Callable[[bytes], Any]
+
+
+def _parsers() -> tuple[Parser, Parser, type[Exception]]:
+    """Functions that read a LogRecord and a ScopeLogs, and what they raise where the bytes are none."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
     from google.protobuf.message import DecodeError
 
     field = descriptor_pb2.FieldDescriptorProto
     kinds = {"fixed64": field.TYPE_FIXED64, "fixed32": field.TYPE_FIXED32, "int32": field.TYPE_INT32}
-    file = descriptor_pb2.FileDescriptorProto(name="bizspan/log_record.proto", package="bizspan", syntax="proto3")
+    file = descriptor_pb2.FileDescriptorProto(name="bizspan/logs.proto", package="bizspan", syntax="proto3")
     record = file.message_type.add(name="LogRecord")
     for name, (number, kind) in _RECORD_FIELDS.items():
         label = field.LABEL_REPEATED if name == "attributes" else field.LABEL_OPTIONAL
         record.field.add(name=name, number=number, type=kinds.get(kind, field.TYPE_BYTES), label=label)
+    several = file.message_type.add(name="ScopeLogs")
+    several.field.add(name="scope", number=1, type=field.TYPE_BYTES, label=field.LABEL_REPEATED)
+    several.field.add(
+        name="records", number=2, type=field.TYPE_MESSAGE, type_name=".bizspan.LogRecord", label=field.LABEL_REPEATED
+    )
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)  # type: ignore[no-untyped-call]
-    found: Any = message_factory.GetMessageClass(pool.FindMessageTypeByName("bizspan.LogRecord"))
-    return found.FromString, DecodeError
+    one, all_of_them = (
+        message_factory.GetMessageClass(pool.FindMessageTypeByName(f"bizspan.{name}")).FromString
+        for name in ("LogRecord", "ScopeLogs")
+    )
+    return one, all_of_them, DecodeError
 
 
 def _parts(data: bytes, most: int) -> tuple[list[bytes], bytes]:
