@@ -150,7 +150,7 @@ def _answer(asked: Asked, by: tuple[str, ...], source: Source, calendar: Calenda
     rows = iter(
         [_cast(each, found) for each, found in zip(asked_for, source.rows(asked_for), strict=True)]
     )  # fmt: skip
-    rows_of_total = {} if adds_up else _named(total, islice(rows, len(total)))
+    rows_of_total: Rows = {} if adds_up else _named(total, islice(rows, len(total)))
     rows_of_groups = _named(grouped, islice(rows, len(grouped)))
     if adds_up:
         rows_of_total = {each.what: together(each, rows_of_groups[each.what]) for each in grouped}

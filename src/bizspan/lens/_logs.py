@@ -283,7 +283,7 @@ def _parsers() -> tuple[Parser, Parser, type[Exception]]:
         name="records", number=2, type=field.TYPE_MESSAGE, type_name=".bizspan.LogRecord", label=field.LABEL_REPEATED
     )
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)  # type: ignore[no-untyped-call]
+    pool.Add(file)
     one, all_of_them = (
         message_factory.GetMessageClass(pool.FindMessageTypeByName(f"bizspan.{name}")).FromString
         for name in ("LogRecord", "ScopeLogs")
