@@ -57,7 +57,7 @@ _RECORD_FIELDS: Final = {
     "attributes": (6, "bytes"), "flags": (8, "fixed32"), "trace": (9, "bytes"), "span": (10, "bytes"),
     "observed": (11, "fixed64"), "name": (12, "bytes"),
 }  # fmt: skip
-_TEXT, _INT, _DOUBLE, _OTHER = range(4)
+_TEXT, _COLUMN_ONCE, _INT, _DOUBLE, _OTHER = range(5)
 # By an AnyValue's tag: what it is, and in which type of column it goes as it is.
 _KINDS: Final = {0x0A: (_TEXT, "TEXT"), 0x18: (_INT, "INTEGER"), 0x21: (_DOUBLE, "REAL")}
 
@@ -205,7 +205,11 @@ class LogDecoder:
             at = encoded[1] + 5
             index, kind, size, head = self._heads.get(encoded[:at]) or self._head(encoded, at)
             if size == len(encoded):
-                if kind == _TEXT:
+                if kind == _COLUMN_ONCE:
+                    if encoded[at] == size - at - 1:
+                        row[index] = encoded[at + 1 :].decode()
+                        return
+                elif kind == _TEXT:
                     if encoded[at] == size - at - 1:
                         text = encoded[at + 1 :].decode()
                         if index >= 0:
@@ -256,7 +260,11 @@ class LogDecoder:
         kind, fitting = _KINDS.get(tag, (_OTHER, ""))
         # What does not go into its column as it is takes the long way.
         head = Head(key, f"{encode_basestring(key)}:", key in _ONCE or size > _MEMO_LONGEST)
-        known = (index, kind if column in ("", fitting) else _OTHER, size, head)
+        if column not in ("", fitting):
+            kind = _OTHER
+        elif kind == _TEXT and index >= 0 and head.is_once:
+            kind = _COLUMN_ONCE
+        known = (index, kind, size, head)
         if len(self._heads) < _HEADS_MOST:
             self._heads[encoded[:at]] = known
         return known
