@@ -20,6 +20,14 @@ _CELL: Final = (
 )
 _CELL_KEY: Final = "minute, dimension, name, operation, outcome, traffic, value"
 
+# What most KPIs read of an event stands in the one index beside the time, so that they need not read its row: a quarter
+# of the file, and KPIs take half the time. Events come in nearly by time, so each goes to the index's end; a further
+# index by name would cost an event 2 us, and saves less.
+_READ: Final = (
+    "name, operation, outcome, traffic, received_ns, customer, order_id, country, segment, duration_s, "
+    "revenue_minor, revenue_currency, revenue_invalid, refund_minor, refund_currency, refund_invalid"
+)
+
 _OTHER_TABLES: Final = f"""
 CREATE TABLE resources (id INTEGER PRIMARY KEY, attributes TEXT NOT NULL);
 CREATE TABLE scopes (id INTEGER PRIMARY KEY, name TEXT NOT NULL, version TEXT NOT NULL, attributes TEXT NOT NULL);
@@ -31,8 +39,7 @@ CREATE TABLE dimension_values (dimension TEXT NOT NULL, value TEXT NOT NULL,
     PRIMARY KEY (dimension, value)) WITHOUT ROWID;
 CREATE TABLE dropped (what TEXT NOT NULL, reason TEXT NOT NULL, count INTEGER NOT NULL, until_ns INTEGER NOT NULL,
     PRIMARY KEY (what, reason)) WITHOUT ROWID;
-CREATE INDEX events_by_name ON events (name, operation, time_ns);
-CREATE INDEX events_by_time ON events (time_ns);
+CREATE INDEX events_by_time ON events (time_ns, {_READ});
 CREATE UNIQUE INDEX spans_once ON spans (trace_id, span_id);
 CREATE INDEX spans_by_operation ON spans (operation, start_ns) WHERE operation IS NOT NULL;
 CREATE INDEX spans_by_start ON spans (start_ns);
