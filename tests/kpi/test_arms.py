@@ -213,6 +213,7 @@ def rounded(each: Sums) -> tuple[float, ...]:
     )
 
 
+@pytest.mark.fuzz
 @settings(max_examples=40, suppress_health_check=_QUIET)
 @given(told=strategies.told())
 def test_sqlite_sums_what_plain_python_sums(tmp_path: Path, told: list[Told]) -> None:
