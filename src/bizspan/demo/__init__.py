@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
+from typing import Final
 
 from bizspan.demo._screen import Lines, Screen, Terminal, is_terminal
 from bizspan.demo._story import Story
@@ -22,6 +23,7 @@ from bizspan.errors import MissingExtra, SetupError
 
 __all__ = ["Options", "run"]
 
+_PACKAGES: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http", "opentelemetry.proto")
 _ON_A_TERMINAL_S, _WITHOUT_S = 60.0, 15.0
 
 
@@ -118,7 +120,12 @@ def _directory(keep: str | None) -> Generator[Path]:
 def _needs() -> None:
     if os.name != "posix":
         raise SetupError("the demo kills a process and keeps its events on disk, which needs Linux or macOS.")
-    if find_spec("opentelemetry.sdk") is None or find_spec("opentelemetry.exporter") is None:
+    if not all(map(_is_there, _PACKAGES)):
         raise MissingExtra("bizspan demo", "otlp,lens")
-    if find_spec("google") is None or find_spec("google.protobuf") is None:
-        raise MissingExtra("bizspan demo", "otlp,lens")
+
+
+def _is_there(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # not even what it would be in
+        return False
