@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 _USAGE: Final = 2
-_MOST_S: Final = 3600.0
+_MOST_S: Final = 600.0
 _LEAST_S: Final = 5.0
 
 

@@ -34,6 +34,7 @@ _RECEIPTS: Final = 5
 _LOOK_S: Final = 1.0
 _PATIENCE_S: Final = 30.0
 _GOING_S: Final = 6.0
+_AGAIN_S: Final = 3.0
 _TOLERANCE_S: Final = 300.0  # a day may end between an order and its event
 _KEYS: Final = "r  roll back    k  kill -9 a shop process    q  quit"
 
@@ -61,7 +62,7 @@ class Story:
         self._store = directory / "lens.db"
         self._hurt: Hurt | None = None
         self._looked = 0.0
-        self._is_killed = False
+        self._killed = 0.0
         self._is_quit = False
 
     def run(self) -> int:
@@ -118,8 +119,10 @@ class Story:
         if not shop.released_ns and part >= _RELEASE:
             shop.release()
             self._happened(f"release {NEW} beside {OLD}, for {100 * SHARE:.0f} % of the customers")
-        if key == "k" or (is_alone and not self._is_killed and part >= _KILL):
-            self._is_killed = True
+        # One that was just started again has customers to serve first.
+        is_again = time.monotonic() < self._killed + _AGAIN_S
+        if (key == "k" and not is_again) or (is_alone and not self._killed and part >= _KILL):
+            self._killed = time.monotonic()
             version, killed = shop.kill()
             self._happened(f"kill -9 of web {version}, process {killed}; it is started again")
         if shop.is_released and (key == "r" or (is_alone and part >= _ROLL_BACK)):
@@ -162,11 +165,12 @@ class Story:
     # --- at the end -------------------------------------------------------------------------------------------------
 
     def _conclude(self, shop: Shop, customers: Customers) -> int:
-        self._screen.draw([])
+        self._screen.draw(["the shop closes: the last customers are served, and what waits on disk is sent"])
         deadline = time.monotonic() + _PATIENCE_S
         while not customers.stop(WAIT_S) and time.monotonic() < deadline and not self._ended.is_set():
             pass
         shop.close(in_order=not self._ended.is_set())
+        self._screen.draw([])
         if self._ended.is_set():
             return 1
         self._see(shop)
