@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="how long customers come (default: 60 on a terminal, 15 without)",
     )  # fmt: skip
     add("--seed", type=int, default=5, metavar="N", help="which customers come (default: 5)")
-    add("--keep", metavar="DIR", help="a new directory for the store, the ledger and the spool, which stays")
+    add("--keep", metavar="DIR", help="a new directory for its files, which stays")
     parser.epilog = (
         "Exit code: 0 the shop's own book and the events agree, 1 they differ, 2 wrong arguments or a missing extra,"
         " 130 after Ctrl-C, 143 after SIGTERM."
