@@ -15,6 +15,7 @@ from bizspan.demo._post import NotAnswered, post
 
 _THREADS: Final = 16
 _PAUSE_S: Final = 0.1
+_LOOK_S: Final = 0.02
 _PATIENCE_S: Final = 20.0
 
 
@@ -35,6 +36,7 @@ class Customers:
         self._per_s = per_s
         self._port_of = port_of
         self._next = 0
+        self._allowed = count
         self._unanswered = 0
         self._lock = threading.Lock()
         self._no_more = threading.Event()
@@ -47,6 +49,15 @@ class Customers:
         self._start = time.monotonic()
         for thread in self._threads:
             thread.start()
+
+    def allow(self, count: int) -> None:
+        """
+        Let so many in, and no more until this is called again: what happens in between happens to the same ones.
+
+        Args:
+            count: Since the start.
+        """
+        self._allowed = count
 
     @property
     def come(self) -> int:
@@ -89,7 +100,11 @@ class Customers:
                 if self._next >= self.count:
                     return
                 number = self._next
-                self._next += 1
+                is_allowed = number < self._allowed
+                self._next += is_allowed
+            if not is_allowed:
+                self._no_more.wait(_LOOK_S)
+                continue
             until = self._start + number / self._per_s - time.monotonic()
             if until > 0 and self._no_more.wait(until):
                 return

@@ -75,6 +75,7 @@ class Story:
             try:
                 shop.start()
                 self._introduce(lens, shop)
+                customers.allow(self._after(_RELEASE, customers))
                 customers.start()
                 self._watch(lens, shop, customers)
                 if self._ended.is_set():
@@ -103,29 +104,35 @@ class Story:
             key = self._screen.key(WAIT_S)
             if time.monotonic() > deadline:  # the machine is too slow for all of them
                 return
-            part = customers.come / customers.count
-            if not is_prepared and part >= _RELEASE / 2:
+            if not is_prepared and customers.come >= self._after(_RELEASE / 2, customers):
                 is_prepared = True
                 shop.prepare()
             if not has_receipts and not self._screen.has_keys and len(shop.receipts) >= _RECEIPTS:
                 has_receipts = True
                 self._say_all(shop, f"receipts of release {OLD}:")
-            self._happen(shop, key, part)
+            self._happen(shop, customers, key)
             if time.monotonic() >= self._looked + _LOOK_S and self._screen.has_keys:
                 self._look(lens, shop)
 
-    def _happen(self, shop: Shop, key: str, part: float) -> None:
+    def _after(self, part: float, customers: Customers) -> int:
+        return round(part * customers.count)
+
+    def _happen(self, shop: Shop, customers: Customers, key: str) -> None:
         is_alone = not self._screen.has_keys
-        if not shop.released_ns and part >= _RELEASE:
+        come = customers.come
+        if not shop.released_ns and come >= self._after(_RELEASE, customers):
             shop.release()
+            customers.allow(self._after(_KILL, customers) if is_alone else customers.count)
             self._happened(f"release {NEW} beside {OLD}, for {100 * SHARE:.0f} % of the customers")
         # One that was just started again has customers to serve first.
         is_again = time.monotonic() < self._killed + _AGAIN_S
-        if (key == "k" and not is_again) or (is_alone and not self._killed and part >= _KILL):
+        if (key == "k" and not is_again) or (is_alone and not self._killed and come >= self._after(_KILL, customers)):
             self._killed = time.monotonic()
             version, killed = shop.kill()
             self._happened(f"kill -9 of web {version}, process {killed}; it is started again")
-        if shop.is_released and (key == "r" or (is_alone and part >= _ROLL_BACK)):
+            if is_alone:
+                customers.allow(self._after(_ROLL_BACK, customers))
+        if shop.is_released and (key == "r" or (is_alone and come >= self._after(_ROLL_BACK, customers))):
             if is_alone:
                 self._say_all(shop, f"receipts of both releases, {OLD} and {NEW}:")
                 self._say_state()
@@ -133,6 +140,7 @@ class Story:
             self._see(shop)
             self._screen.say(_figures.sentence(NEW, self._hurt))
             self._happened(f"rolled back to {OLD}")
+            customers.allow(customers.count)
         if key == "q":
             self._is_quit = True
 
