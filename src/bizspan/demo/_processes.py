@@ -130,5 +130,6 @@ def environment(endpoint: str, hash_key: str) -> dict[str, str]:
         "OTEL_METRIC_EXPORT_INTERVAL": "5000",
         "BIZSPAN_HASH_KEY": hash_key,
         "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
         "PYTHONIOENCODING": "utf-8",
     }

@@ -4,11 +4,9 @@ What happens in the demo, and when: a release, a kill, a roll back, and the comp
 
 from __future__ import annotations
 
-import http.client
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -88,7 +86,7 @@ class Story:
 
     def _introduce(self, lens: Lens, shop: Shop) -> None:
         self._screen.say(f"a shop in two services, and {round(self._seconds * _PER_S):,} customers (seed {self._seed})")
-        self._screen.say(f"{'page' if _has_page(lens.url) else 'lens'}  {lens.url}")
+        self._screen.say(f"{'page' if has_page(lens) else 'lens'}  {lens.url}")
         deadline = time.monotonic() + _PATIENCE_S
         while not self._ended.is_set() and not shop.is_ready:
             if time.monotonic() > deadline:
@@ -221,12 +219,17 @@ class Story:
         self._screen.say(f"[{time.monotonic() - self._began:4.1f} s] {what}")
 
 
-def _has_page(url: str) -> bool:
-    """Whether the lens has a page for people."""
-    with closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=_GOING_S)) as connection:
-        try:
-            connection.request("GET", "/")
-            answer = connection.getresponse()
-        except (OSError, http.client.HTTPException):
-            return False
-        return answer.status == http.client.OK and "html" in (answer.getheader("content-type") or "")
+def has_page(lens: Lens) -> bool:
+    """
+    Whether a lens has a page for people.
+
+    Args:
+        lens: Which one.
+    """
+    from bizspan.lens import Refusal
+
+    try:
+        lens.routes.find("GET", "/")
+    except Refusal:
+        return False
+    return True

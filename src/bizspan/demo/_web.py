@@ -1,7 +1,7 @@
 """
 The web shop of the demo, a process of its own: baskets and checkouts, in the release that it is told.
 
-Release 1.5 takes an IBAN only as it is stored, not as it is printed: the demo is about this mistake, in `_form_takes`.
+Release 1.5 takes an IBAN only as it is stored, not as it is printed: the demo is about this mistake, in `form_takes`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class _Shop:
         return 200, {"became": became, "version": self._version}
 
     def _decided(self, told: Told) -> str:
-        if not _form_takes(str(told["account"]), self._version):
+        if not form_takes(str(told["account"]), self._version):
             return "account_invalid"
         try:
             asked = {name: told[name] for name in ("order", "minor", "currency", "country")}
@@ -58,7 +58,14 @@ class _Shop:
             return "payment_unreachable"
 
 
-def _form_takes(account: str, version: str) -> bool:
+def form_takes(account: str, version: str) -> bool:
+    """
+    Whether the payment form takes what was typed.
+
+    Args:
+        account: An IBAN, or the number of a card.
+        version: Of the release.
+    """
     typed = account if version == NEW else account.replace(" ", "")
     return bool(_IBAN.fullmatch(typed) or _CARD.fullmatch(typed))
 
