@@ -70,7 +70,7 @@ def _run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     request = Request(
         kpis=found.kpis,
         calendar=found.calendar,
-        source=_source(options),
+        source=source_of(options),
         period=getattr(options, "period", "7d"),
         by=None if told_by is None else tuple(name.strip() for name in told_by.split(",") if name.strip()),
         compare=getattr(options, "compare", False),
@@ -86,13 +86,17 @@ def _run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     return check(request)
 
 
-def _source(options: argparse.Namespace) -> Source | None:
+def source_of(options: argparse.Namespace) -> Source | None:
+    """
+    What ``--clickhouse`` or ``--store`` names.
+
+    Raises:
+        SetupError: No address of ClickHouse is told.
+    """
     from bizspan.kpi import ClickHouseSource, SqliteSource
 
-    if getattr(options, "store", None):
-        return SqliteSource(options.store)
     url = getattr(options, "clickhouse", None)
     if url is None:
-        return None
+        return SqliteSource(options.store) if getattr(options, "store", None) else None
     environment = {**os.environ, "BIZSPAN_CLICKHOUSE_URL": url} if url else os.environ
     return ClickHouseSource.from_environment(environment)
