@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Final, TextIO
 
-from bizspan import _cli_compare, _cli_export, _cli_kpi, _cli_mark, _cli_report, _cli_vocabulary
+from bizspan import _cli_compare, _cli_demo, _cli_export, _cli_kpi, _cli_mark, _cli_report, _cli_vocabulary
 
 _USAGE, _INTERRUPTED = 2, 130
 _MOST_TIMEOUT_S: Final = 300.0
@@ -315,6 +315,10 @@ def _compare(options: argparse.Namespace, command: Sequence[str]) -> int:
     return _cli_compare.run(options, _print)
 
 
+def _demo(options: argparse.Namespace, command: Sequence[str]) -> int:
+    return _cli_demo.run(options, _print)
+
+
 # --- lens ---------------------------------------------------------------------------------------------------------
 
 
@@ -410,6 +414,7 @@ def _import(options: argparse.Namespace, command: Sequence[str]) -> int:
 
 _COMMANDS: Final = (
     Command("compare", "Compare a release with the one before, by KPIs.", _cli_compare.arguments, _compare),
+    Command("demo", "Run a shop with a release that hurts, and show it.", _cli_demo.arguments, _demo),
     Command("doctor", "Check the set-up as it will run.", _doctor_arguments, _doctor, takes_command=True),
     Command("export", "Write what others take: rules, a dashboard, a catalogue.", _cli_export.arguments, _export),
     Command("import", "Put events from files and spools into the lens's store.", _import_arguments, _import),
