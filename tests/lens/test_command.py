@@ -103,7 +103,8 @@ def test_the_lens_listens_until_it_is_told_to_end(tmp_path: Path, number: int) -
         process.send_signal(number)
         out, err = process.communicate(timeout=BOUND_S)
 
-    assert ({"url": told["url"], "store": str(store), "events": 0}, [200, 200]) == (told, statuses)
+    url = told["url"]
+    assert ({"url": url, "page": f"{url}/", "store": str(store), "events": 0}, [200, 200]) == (told, statuses)
     assert (0, "") == (process.returncode, err)
     assert {"stored": 5, "already": 5, "refused": 0} == json.loads(out)
     with reading(store) as connection:
