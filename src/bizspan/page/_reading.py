@@ -195,24 +195,32 @@ def _from_minutes(connection: sqlite3.Connection, asked: Asked, dimensions: Sequ
         if _counts(asked, traffic):
             found.group(dimension, value).add_money((kind, currency, operation, outcome), number, round(minor))
     _add_untold(found, dimensions)
+    _add_series(connection, found, asked, "", "")
+    return found
+
+
+def _add_series(connection: sqlite3.Connection, found: Counted, asked: Asked, dimension: str, value: str) -> None:
+    """Operations and revenue over time, of one cell of the minutes."""
     traffic_is, traffic_values = traffic_sql(asked)
+    base = [(name, told) for name, told in asked.where if name in _BASE]
+    base_is = " AND ".join(["1", *(f"{name} = ?" for name, _ in base)])
     step = min(found.step, 3600)
+    within = [asked.since, asked.until, *(told for _, told in base), dimension, value]
     for at, outcome, number in ran(
         connection, found.sql,
-        f"SELECT minute / {step} * {step}, outcome, sum(count) FROM minute_counts "
-        f"WHERE minute >= ? AND minute < ? AND {base} AND dimension = '' AND name = ? AND {traffic_is} GROUP BY 1, 2",
+        f"SELECT minute / {step} * {step}, outcome, sum(count) FROM minute_counts WHERE minute >= ? AND minute < ? "
+        f"AND {base_is} AND dimension = ? AND value = ? AND name = ? AND {traffic_is} GROUP BY 1, 2",
         [*within, names.EVENT_OPERATION, *traffic_values],
     ):  # fmt: skip
         found.outcomes[at, outcome] += number
     for at, currency, minor in ran(
         connection, found.sql,
-        f"SELECT minute / {step} * {step}, currency, sum(minor) FROM minute_money "
-        f"WHERE minute >= ? AND minute < ? AND {base} AND dimension = '' AND kind = 'revenue' AND currency <> '' "
+        f"SELECT minute / {step} * {step}, currency, sum(minor) FROM minute_money WHERE minute >= ? AND minute < ? "
+        f"AND {base_is} AND dimension = ? AND value = ? AND kind = 'revenue' AND currency <> '' "
         f"AND outcome IN ('', 'success') AND {traffic_is} GROUP BY 1, 2",
         [*within, *traffic_values],
     ):  # fmt: skip
         found.revenue[at, currency] += round(minor)
-    return found
 
 
 def _counts(asked: Asked, traffic: str) -> bool:
@@ -257,65 +265,69 @@ def _add_untold(found: Counted, dimensions: Iterable[str]) -> None:
 
 
 def _from_events(connection: sqlite3.Connection, asked: Asked, dimensions: Sequence[str]) -> Counted:
+    """
+    One pass over the events, grouped by all dimensions together: their cells are folded afterwards.
+
+    Where the minutes know the one filter there is, the series comes from them; otherwise each cell has its time too.
+    """
     found = Counted(step_of(asked), "events, each once (the table events)")
-    conditions, values = where_sql(asked)
-    traffic_is, traffic_values = traffic_sql(asked)
-    time_is = "time_ns >= ? AND time_ns < ?"
-    within: list[object] = [asked.since * 10**9, asked.until * 10**9]
-    money = ", ".join(f"{minor}, {currency}, {invalid}" for _, minor, currency, invalid in _MONEY)
-    read = ran(
-        connection, found.sql,
-        f"SELECT time_ns / 60000000000 * 60, name, coalesce(operation, ''), coalesce(outcome, ''), duration_s, {money}"
-        + "".join(f", coalesce({dimension}, '')" for dimension in dimensions)
-        + f" FROM events WHERE {time_is} AND {conditions} AND {traffic_is}",
-        [*within, *values, *traffic_values],
-    )  # fmt: skip
-    columns = list(zip(*read, strict=True)) or [()] * (5 + 3 * len(_MONEY) + len(dimensions))
-    minutes, event_names, operations, outcomes, durations = columns[:5]
-    _fold(found, "", [""] * len(read), columns)
-    for number, dimension in enumerate(dimensions):
-        _fold(found, dimension, columns[5 + 3 * len(_MONEY) + number], columns)
     step = min(found.step, 3600)
-    for (minute, name, outcome), count in Counter(zip(minutes, event_names, outcomes, strict=True)).items():
-        if name == names.EVENT_OPERATION:
-            found.outcomes[minute // step * step, outcome] += count
-    for minute, outcome, minor, currency in zip(minutes, outcomes, columns[5], columns[6], strict=True):
-        if minor is not None and currency and outcome in _SOLD:
-            found.revenue[minute // step * step, currency] += minor
-    for operation, duration in zip(operations, durations, strict=True):
-        if duration is not None:
-            before = found.all.timed.get(operation, (0, 0))
-            found.group("", "").timed[operation] = before[0] + 1, before[1] + round(duration * 1e6)
-    if asked.traffic == CUSTOMERS:
-        ((found.hidden,),) = ran(
-            connection, found.sql,
-            f"SELECT count(*) FROM events WHERE {time_is} AND {conditions} AND traffic <> 'customer'",
-            [*within, *values],
-        )  # fmt: skip
+    by_minutes = _one_dimension(asked)
+    conditions, values = where_sql(asked)
+    traffic_is, traffic_values = ("1", []) if asked.traffic == CUSTOMERS else traffic_sql(asked)
+    at = "0" if by_minutes else f"time_ns / {step * 10**9} * {step}"
+    keys = [at, "name", "operation", "outcome", "traffic", *dimensions]
+    keys += [currency for _, _, currency, _ in _MONEY]
+    sums = ", ".join(f"count({minor}), sum({minor}), count({invalid})" for _, minor, _, invalid in _MONEY)
+    for row in ran(
+        connection, found.sql,
+        f"SELECT {', '.join(keys)}, count(*), count(duration_s), sum(duration_s), min(time_ns), max(time_ns), {sums} "
+        f"FROM events WHERE time_ns >= ? AND time_ns < ? AND {conditions} AND {traffic_is} "
+        f"GROUP BY {', '.join(str(number + 1) for number in range(len(keys)))}",
+        [asked.since * 10**9, asked.until * 10**9, *values, *traffic_values],
+    ):  # fmt: skip
+        _add_cell(found, asked, dimensions, row, with_time=not by_minutes)
+    if by_minutes:
+        _add_series(connection, found, asked, *by_minutes)
     return found
 
 
-def _fold(found: Counted, dimension: str, told: Sequence[str], columns: Sequence[Sequence[Any]]) -> None:
-    minutes, event_names, operations, outcomes = columns[:4]
-    for (value, name, operation, outcome), number in Counter(
-        zip(told, event_names, operations, outcomes, strict=True)
-    ).items():
-        group = found.group(dimension, value)
+def _one_dimension(asked: Asked) -> tuple[str, str] | None:
+    """The one dimension that is filtered by, where the minutes know it."""
+    told = [(name, value) for name, value in asked.where if name not in _BASE]
+    is_known = len(told) == 1 and told[0][0] in DIMENSIONS and NOT_TOLD not in asked.filters.values()
+    return told[0] if is_known else None
+
+
+def _add_cell(
+    found: Counted, asked: Asked, dimensions: Sequence[str], row: tuple[Any, ...], *, with_time: bool
+) -> None:
+    at, name, operation, outcome, traffic = row[0], row[1], *(each or "" for each in row[2:5])
+    told, rest = row[5 : 5 + len(dimensions)], row[5 + len(dimensions) :]
+    currencies, (number, timed, seconds, first, last), sums = rest[:3], rest[3:8], rest[8:]
+    if not _counts(asked, traffic):
+        found.hidden += number
+        return
+    money: list[tuple[tuple[str, str, str, str], int, int]] = []
+    for at_kind, (kind, *_) in enumerate(_MONEY):
+        told_of, minor, missing = sums[3 * at_kind : 3 * at_kind + 3]
+        if told_of and currencies[at_kind]:
+            money.append(((kind, currencies[at_kind], operation, outcome), told_of, minor))
+        if missing:
+            money.append(((kind, "", operation, outcome), missing, 0))
+    for dimension, value in (("", ""), *zip(dimensions, told, strict=True)):
+        group = found.group(dimension, value or "")
         group.events += number
+        group.first = min(group.first or first, first // 10**9 // 60 * 60)
+        group.last = max(group.last, last // 10**9 // 60 * 60)
+        for key, count, minor in money:
+            group.add_money(key, count, minor)
         if name == names.EVENT_OPERATION:
             group.operations[operation, outcome] += number
-    for value, minute in set(zip(told, minutes, strict=True)):
-        group = found.group(dimension, value)
-        group.first, group.last = min(group.first or minute, minute), max(group.last, minute)
-    for number, (kind, *_) in enumerate(_MONEY):
-        amounts, currencies, invalid = columns[5 + 3 * number : 8 + 3 * number]
-        for value, operation, outcome, minor, currency in zip(
-            told, operations, outcomes, amounts, currencies, strict=True
-        ):
-            if minor is not None and currency:
-                found.group(dimension, value).add_money((kind, currency, operation, outcome), 1, minor)
-        for (value, operation, outcome, why), missing in Counter(
-            zip(told, operations, outcomes, invalid, strict=True)
-        ).items():
-            if why is not None:
-                found.group(dimension, value).add_money((kind, "", operation, outcome), missing, 0)
+            before = group.timed.get(operation, (0, 0))
+            group.timed[operation] = before[0] + timed, before[1] + round((seconds or 0.0) * 1e6)
+    if with_time:
+        if name == names.EVENT_OPERATION:
+            found.outcomes[at, outcome] += number
+        if sums[0] and currencies[0] and outcome in _SOLD:
+            found.revenue[at, currencies[0]] += sums[1]

@@ -42,12 +42,14 @@ HEADERS: Final[Mapping[str, str]] = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+# Reads of the file go past SQLite's own small cache, to that of the operating system.
+_FASTER: Final = f"PRAGMA mmap_size = {256 << 20}"
 _LIVE_MOST: Final = 16
 _BETWEEN_S: Final = 0.5
 _SEEN_FOR_S: Final = 20.0
 _SELECT_MOST: Final = 200
 _LATEST, _EVENTS = 10, 200
-_OVERVIEW: Final = ("reason", "segment", "country", "channel", "campaign", "version")
+_OVERVIEW: Final = ("reason", "segment", "country", "channel", "campaign")
 _TRACE: Final = re.compile(r"[0-9a-f]{32}")
 
 
@@ -93,7 +95,7 @@ class Site:
             if (moved := self._tidied(request)) is not None:
                 return moved
             asked = read(request.path, request.parameters, self._calendar)
-            with self._store.reading() as connection:
+            with self._reading() as connection:
                 newest = _newest(connection)
                 body = made(connection, asked) if newest is not None else [_frame.empty(asked, self._lens.url, None)]
                 values = self._values(connection)
@@ -120,7 +122,7 @@ class Site:
         name = request.path.rpartition("/")[2]
         try:
             asked = read(request.path, request.parameters, self._calendar)
-            with self._store.reading() as connection:
+            with self._reading() as connection:
                 table = self._table(connection, asked, name)
         except Wrong as why:
             return _wrong(why)
@@ -137,7 +139,7 @@ class Site:
             asked = read(request.path, request.parameters, self._calendar)
             if not _TRACE.fullmatch(trace_id):
                 raise Wrong("A trace id has 32 characters, 0 to 9 and a to f.")
-            with self._store.reading() as connection:
+            with self._reading() as connection:
                 body = _traces.trace(connection, asked, trace_id)
                 values = self._values(connection)
         except Wrong as why:
@@ -171,6 +173,13 @@ class Site:
                 return  # the store is closed: it waits for nothing
             else:
                 yield b": still here\n\n"
+
+    @contextlib.contextmanager
+    def _reading(self) -> Generator[sqlite3.Connection]:
+        with self._store.reading() as connection:
+            connection.execute(_FASTER)
+            connection.execute("BEGIN")  # one state of the store for all that a page shows
+            yield connection
 
     # --- pages --------------------------------------------------------------------------------------------------------
 

@@ -58,7 +58,13 @@ def trace(connection: sqlite3.Connection, asked: Asked, trace_id: str) -> list[H
         [trace_id],
     )  # fmt: skip
     at = asked.told("at")
-    middle = int(at) if at.isascii() and at.isdigit() and len(at) < 19 else spans[0][5] if spans else None
+    middle: int | None = (
+        min(int(at), 2**63 - 1 - _HOUR_NS)
+        if at.isascii() and at.isdigit() and len(at) <= 19
+        else spans[0][5]
+        if spans
+        else None
+    )
     events: list[Any] = []
     if middle is not None:
         events = ran(
