@@ -112,7 +112,7 @@ def test_every_figure_equals_a_recount(lens: Lens, query: str) -> None:
         "SELECT time_ns, name, operation, outcome, segment, country, campaign, customer, plan, version, "
         "coalesce(traffic, 'customer') AS traffic, revenue_minor, revenue_currency FROM events",
     ):
-        told = dict(
+        told: dict[str, Any] = dict(
             zip(("time_ns", "name", "operation", "outcome", "segment", "country", "campaign", "customer", "plan",
                  "version", "traffic", "minor", "currency"), row, strict=True)
         )  # fmt: skip
@@ -409,9 +409,9 @@ HOSTILE = (
     "\u202egnp.exe", "</title><b>", "javascript:alert(1)", "\x00\x1b[2J", "a" * 5_000,
 )  # fmt: skip
 WORDS = """
-    html head meta title link script body a header nav div span button form label select option details summary input main
-    section h1 h2 h3 p dl dt dd table thead tbody tr th td bdi svg rect figure figcaption noscript pre code time footer
-    small ul li
+    html head meta title link script body a header nav div span button form label select option details summary input
+    main section h1 h2 h3 p dl dt dd table thead tbody tr th td bdi svg rect figure figcaption noscript pre code
+    time footer small ul li
 """
 PLAIN = frozenset(WORDS.split())
 
