@@ -42,6 +42,16 @@ def test_a_link_lets_in_once(guarded: Lens) -> None:
     assert 200 == ask(guarded, "/", method="GET", headers=cookie_of(first)).status
 
 
+def test_the_empty_page_says_that_senders_need_the_token(guarded: Lens) -> None:
+    """
+    With the variable for it, but not the token itself.
+    """
+    page = ask(guarded, "/", method="GET", headers={"Authorization": f"Bearer {TOKEN}"}).body
+
+    assert b"OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer%20TOKEN python" in page
+    assert TOKEN.encode() not in page
+
+
 def test_looking_at_a_link_does_not_use_it(guarded: Lens) -> None:
     """
     Programs that preview a link ask with HEAD.

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from bizspan import names
 from bizspan.kpi import KPI, Count, Ratio, operations
@@ -20,7 +21,7 @@ from bizspan.lens import Lens
 from bizspan.page import add_page, add_page_from
 from tests.lens.asking import Answer, ask, rows
 from tests.page.reading import shown
-from tests.page.shop import DAY, START_NS, event, fill, sold
+from tests.page.shop import DAY, START_NS, add_trace, event, fill, sold
 
 PAGES = ("/", "/features", "/funnel", "/technical", "/kpis", "/events")
 AT = START_NS
@@ -314,6 +315,28 @@ def test_an_empty_store_says_how_to_send_the_first_event(lens: Lens, path: str) 
     With the endpoint of this very lens.
     """
     assert f"OTEL_EXPORTER_OTLP_ENDPOINT={lens.url}" in shown(lens, path).text
+
+
+def test_spans_are_shown_before_any_event_is_there(lens: Lens) -> None:
+    """
+    Of an application that sends traces alone.
+    """
+    request = ExportTraceServiceRequest()
+    add_trace(request, "ab" * 16, AT, 0.2, is_failed=True)
+    lens.intake.take("traces", "protobuf", request.SerializeToString())
+
+    assert "of 1 requests" in str(shown(lens, f"/technical?{DAY}").tags)
+
+
+def test_the_way_to_another_page_keeps_the_filters(lens: Lens) -> None:
+    """
+    All but to the KPIs, which have conditions of their own.
+    """
+    small_day(lens)
+
+    links = {found.get("href") for name, found in shown(lens, f"/?{DAY}&country=DE&traffic=all").tags if name == "a"}
+
+    assert {f"/events?{DAY}&traffic=all&country=DE", f"/kpis?{DAY}"} <= links
 
 
 def test_a_period_without_events_says_where_they_are(lens: Lens) -> None:

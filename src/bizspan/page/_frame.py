@@ -5,6 +5,7 @@ What all pages share: the head, the way around, and the filters.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -12,6 +13,7 @@ from bizspan.page import _show
 from bizspan.page._filter import EVERYBODY, FILTERS, NOT_TOLD, PERIODS, Asked
 from bizspan.page._html import Html, joined, tag
 
+KPIS: Final = "/kpis"
 PAGES: Final[Mapping[str, str]] = {
     "/": "Overview",
     "/features": "Features",
@@ -82,7 +84,7 @@ def message(status: int, text: str, then: Html | None = None) -> bytes:
 
 def _header(asked: Asked) -> Html:
     links = (
-        tag("a", name, href=asked.to(path), aria_current="page" if path == asked.path else None)
+        tag("a", name, href=_kept(asked, path), aria_current="page" if path == asked.path else None)
         for path, name in PAGES.items()
     )
     live = tag(
@@ -101,12 +103,17 @@ def _header(asked: Asked) -> Html:
     )
 
 
+def _kept(asked: Asked, path: str) -> str:
+    """A link to another page, about the same; KPIs have their own conditions."""
+    return (replace(asked, where=(), traffic="") if path == KPIS else asked).to(path)
+
+
 def _filters(asked: Asked, values: Mapping[str, Sequence[str]]) -> Html:
     filters = asked.filters
     periods = dict(PERIODS)
     periods.setdefault(asked.period_text, asked.period_text.replace("..", " to "))
     fields = [_select("period", "Period", periods, asked.period_text)]
-    for column in SELECTS:
+    for column in SELECTS if asked.path != KPIS else ():
         offered = {"": "Any", **{value: _show.cut(value, 40) for value in values.get(column, ())}}
         chosen = filters.get(column, "")
         if chosen:
@@ -115,13 +122,18 @@ def _filters(asked: Asked, values: Mapping[str, Sequence[str]]) -> Html:
             fields.append(_select(column, column.capitalize(), offered, chosen))
     traffic = dict(_TRAFFIC)
     traffic.setdefault(asked.traffic, asked.traffic)
-    fields.append(_select("traffic", "Traffic", traffic, asked.traffic))
+    if asked.path != KPIS:
+        fields.append(_select("traffic", "Traffic", traffic, asked.traffic))
     shown = [column for column in SELECTS if values.get(column) or filters.get(column)]
     kept = [
         tag("input", type="hidden", name=name, value=value)
         for name, value in (*asked.where, *asked.beside)
-        if name not in shown
+        if name not in shown and name != "at"
     ]
+    facts = () if asked.path == KPIS else (
+        _select("dim", "Fact", {"": "Choose", **{name: name for name in FILTERS}}, ""),
+        _field("Value", tag("input", type="text", name="value", id="f-value", maxlength="300")),
+    )  # fmt: skip
     more = tag(
         "details",
         tag("summary", "More"),
@@ -129,8 +141,7 @@ def _filters(asked: Asked, values: Mapping[str, Sequence[str]]) -> Html:
             "div",
             _field("From", tag("input", type="datetime-local", name="from", id="f-from")),
             _field("To", tag("input", type="datetime-local", name="to", id="f-to")),
-            _select("dim", "Fact", {"": "Choose", **{name: name for name in FILTERS}}, ""),
-            _field("Value", tag("input", type="text", name="value", id="f-value", maxlength="300")),
+            facts,
             class_="fields",
         ),
         class_="more",
@@ -185,14 +196,15 @@ def _footer(asked: Asked) -> Html:
     )
 
 
-def empty(asked: Asked, endpoint: str, newest_ns: int | None) -> Html:
+def empty(asked: Asked, endpoint: str, newest_ns: int | None, *, has_token: bool = False) -> Html:
     """What stands there before there is anything, or where a filter leaves nothing."""
+    token = "OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer%20TOKEN " if has_token else ""
     if newest_ns is None:
         return tag(
             "section",
             tag("h2", "Waiting for the first event"),
             tag("p", "Point an application at this address, and run it:"),
-            tag("pre", tag("code", f"OTEL_EXPORTER_OTLP_ENDPOINT={endpoint} python shop.py"), tabindex="0",
+            tag("pre", tag("code", f"OTEL_EXPORTER_OTLP_ENDPOINT={endpoint} {token}python shop.py"), tabindex="0",
                 role="region", aria_label="Command"),
             tag("p", "In it, one operation is enough:"),
             tag(

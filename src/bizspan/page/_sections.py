@@ -175,7 +175,7 @@ def features(counted: Counted, seen: Mapping[str, tuple[int, int]], asked: Asked
         Column("Uses", "count", bar=True),
         *(Column(f"Revenue {code}", "money", code) for code in codes),
         Column("Failed", "rate"),
-        Column("Last used", "time"),
+        Column("Last used", "time", "minute"),
         Column("What stands out", "text"),
     ]
     return Table(

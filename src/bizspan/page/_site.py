@@ -97,7 +97,9 @@ class Site:
             asked = read(request.path, request.parameters, self._calendar)
             with self._reading() as connection:
                 newest = _newest(connection)
-                body = made(connection, asked) if newest is not None else [_frame.empty(asked, self._lens.url, None)]
+                # Spans may be there before any event is.
+                is_there = newest is not None or request.path == "/technical"
+                body = made(connection, asked) if is_there else [self._nothing(connection, asked)]
                 values = self._values(connection)
             return _response(_frame.page(asked, body, values))
         except Wrong as why:
@@ -186,7 +188,7 @@ class Site:
     def _overview(self, connection: sqlite3.Connection, asked: Asked) -> Sequence[Html]:
         counted = _reading.count(connection, asked, _OVERVIEW)
         if not counted.all.events:
-            return [self._nothing(connection, asked, counted.hidden)]
+            return [self._nothing(connection, asked)]
         marks = self._marks(connection, asked)
         shown = [_sections.breakdown(counted, name) for name in ("segment", "country", "campaign", "channel")]
         tables = [_tables.as_html(table, asked) for table in shown]
@@ -203,7 +205,7 @@ class Site:
         counted = _reading.count(connection, asked, ("feature",))
         seen = self._first_and_last(connection).get("feature", {})
         if not counted.all.events and not seen:
-            return [self._nothing(connection, asked, counted.hidden)]
+            return [self._nothing(connection, asked)]
         return [_tables.as_html(_sections.features(counted, seen, asked), asked, class_="wide")]
 
     def _technical(self, connection: sqlite3.Connection, asked: Asked) -> Sequence[Html]:
@@ -211,7 +213,7 @@ class Site:
         sql, sql_of_cost = list[str](), list[str]()
         found = _technical.latencies(connection, asked, counted.step, sql)
         if not counted.all.events and not found:
-            return [self._nothing(connection, asked, counted.hidden)]
+            return [self._nothing(connection, asked)]
         bands = _technical.bands(connection, asked, sql_of_cost)
         return [
             _technical.beside(asked, counted, found, sql, self._marks(connection, asked)),
@@ -230,7 +232,7 @@ class Site:
     def _events(self, connection: sqlite3.Connection, asked: Asked) -> Sequence[Html]:
         table = _traces.latest(connection, asked, _EVENTS)
         if not table.rows:
-            return [self._nothing(connection, asked, 0)]
+            return [self._nothing(connection, asked)]
         return [_tables.as_html(table, asked, class_="wide")]
 
     def _table(self, connection: sqlite3.Connection, asked: Asked, name: str) -> _tables.Table | None:
@@ -254,8 +256,9 @@ class Site:
 
     # --- what is around them ------------------------------------------------------------------------------------------
 
-    def _nothing(self, connection: sqlite3.Connection, asked: Asked, hidden: int) -> Html:
-        return _frame.empty(asked, self._lens.url, _newest(connection))
+    def _nothing(self, connection: sqlite3.Connection, asked: Asked) -> Html:
+        has_token = self._lens.page_path != "/"
+        return _frame.empty(asked, self._lens.url, _newest(connection), has_token=has_token)
 
     def _values(self, connection: sqlite3.Connection) -> dict[str, Sequence[str]]:
         return {name: self._known(connection, name) for name in _frame.SELECTS}

@@ -31,7 +31,7 @@ class Column:
         title: Its heading.
         kind: What is in it. ``value`` is a value of a dimension, ``money`` minor units, ``rate`` two numbers,
             ``time`` nanoseconds, ``trace`` an id and nanoseconds.
-        of: The currency of money; the dimension of values.
+        of: The currency of money; the dimension of values; ``minute`` for times that are no more exact.
         bar: Whether a bar stands beside the number.
     """
 
@@ -181,6 +181,8 @@ def _shown(cell: Any, column: Column, asked: Asked) -> Html | str:
         case "seconds":
             return _show.seconds(cell)
         case "time":
+            if column.of == "minute":
+                return tag("time", _show.moment(cell // 10**9, asked.calendar))
             return tag("time", _show.exact_moment(cell, asked.calendar))
         case "trace":
             if not cell[0]:
