@@ -156,7 +156,7 @@ def test_what_was_hidden_and_missing_is_said(lens: Lens) -> None:
 
     for said in (
         "Definition", "Owner", "bizspan (built in)", "Time zone", "UTC", "As of", "minute_counts", "exact",
-        "1 records of traffic that is not customers'", "1 were told and refused", "SELECT dimension",
+        "1 records of traffic that is not customers'", "1 were told and refused", "SELECT json_array(dimension",
     ):  # fmt: skip
         assert said in text, said
 

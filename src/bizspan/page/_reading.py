@@ -4,6 +4,7 @@ What the pages show, read from the store: from the counts per minute where they 
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -179,19 +180,19 @@ def _from_minutes(connection: sqlite3.Connection, asked: Asked, dimensions: Sequ
     listed = ", ".join(f"'{each}'" for each in ("", *dimensions))
     for row in ran(
         connection, found.sql,
-        "SELECT dimension, value, name, operation, outcome, traffic, sum(count), sum(timed), sum(duration_us), "
-        f"min(minute), max(minute) FROM minute_counts WHERE minute >= ? AND minute < ? AND {base} "
-        f"AND dimension IN ({listed}) GROUP BY 1, 2, 3, 4, 5, 6",
+        "SELECT json_array(dimension, value, name, operation, outcome, traffic), sum(count), sum(timed), "
+        "sum(duration_us), min(minute), max(minute) FROM minute_counts WHERE minute >= ? AND minute < ? "
+        f"AND {base} AND dimension IN ({listed}) GROUP BY 1",
         within,
     ):  # fmt: skip
-        _add_counts(found, asked, row)
-    for dimension, value, operation, outcome, traffic, kind, currency, number, minor in ran(
+        _add_counts(found, asked, cell(row))
+    for row in ran(
         connection, found.sql,
-        "SELECT dimension, value, operation, outcome, traffic, kind, currency, sum(count), sum(minor) "
-        f"FROM minute_money WHERE minute >= ? AND minute < ? AND {base} AND dimension IN ({listed}) "
-        "GROUP BY 1, 2, 3, 4, 5, 6, 7",
+        "SELECT json_array(dimension, value, operation, outcome, traffic, kind, currency), sum(count), sum(minor) "
+        f"FROM minute_money WHERE minute >= ? AND minute < ? AND {base} AND dimension IN ({listed}) GROUP BY 1",
         within,
     ):  # fmt: skip
+        dimension, value, operation, outcome, traffic, kind, currency, number, minor = cell(row)
         if _counts(asked, traffic):
             found.group(dimension, value).add_money((kind, currency, operation, outcome), number, round(minor))
     _add_untold(found, dimensions)
@@ -221,6 +222,11 @@ def _add_series(connection: sqlite3.Connection, found: Counted, asked: Asked, di
         [*within, *traffic_values],
     ):  # fmt: skip
         found.revenue[at, currency] += round(minor)
+
+
+def cell(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A row whose first value holds what it is grouped by: one key is sorted in two thirds of the time of many."""
+    return (*json.loads(row[0]), *row[1:])
 
 
 def _counts(asked: Asked, traffic: str) -> bool:
@@ -281,12 +287,13 @@ def _from_events(connection: sqlite3.Connection, asked: Asked, dimensions: Seque
     sums = ", ".join(f"count({minor}), sum({minor}), count({invalid})" for _, minor, _, invalid in _MONEY)
     for row in ran(
         connection, found.sql,
-        f"SELECT {', '.join(keys)}, count(*), count(duration_s), sum(duration_s), min(time_ns), max(time_ns), {sums} "
+        f"SELECT json_array({', '.join(keys)}), count(*), count(duration_s), sum(duration_s), min(time_ns), "
+        f"max(time_ns), {sums} "
         f"FROM events WHERE time_ns >= ? AND time_ns < ? AND {conditions} AND {traffic_is} "
-        f"GROUP BY {', '.join(str(number + 1) for number in range(len(keys)))}",
+        "GROUP BY 1",
         [asked.since * 10**9, asked.until * 10**9, *values, *traffic_values],
     ):  # fmt: skip
-        _add_cell(found, asked, dimensions, row, with_time=not by_minutes)
+        _add_cell(found, asked, dimensions, cell(row), with_time=not by_minutes)
     if by_minutes:
         _add_series(connection, found, asked, *by_minutes)
     return found

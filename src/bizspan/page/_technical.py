@@ -15,7 +15,7 @@ from bizspan.page import _show
 from bizspan.page._charts import Mark, chart, place, summed, times
 from bizspan.page._filter import Asked
 from bizspan.page._html import Html, tag
-from bizspan.page._reading import Counted, ran, traffic_sql, where_sql
+from bizspan.page._reading import Counted, cell, ran, traffic_sql, where_sql
 from bizspan.page._tables import About, Column, Table
 from bizspan.page._tables import about as about_html
 
@@ -181,13 +181,14 @@ def bands(connection: sqlite3.Connection, asked: Asked, sql: list[str]) -> Bands
     conditions, values = where_sql(asked)
     traffic_is, traffic_values = traffic_sql(asked)
     found: Bands = {}
-    for operation, number, outcome, currency, count, told, minor in ran(
+    for row in ran(
         connection, sql,
-        f"SELECT coalesce(operation, ''), CASE {cases} ELSE {len(_BANDS)} END, outcome, revenue_currency, count(*), "
-        "count(revenue_minor), sum(revenue_minor) FROM events WHERE time_ns >= ? AND time_ns < ? AND name = ? "
-        f"AND duration_s IS NOT NULL AND {conditions} AND {traffic_is} GROUP BY 1, 2, 3, 4",
+        f"SELECT json_array(coalesce(operation, ''), CASE {cases} ELSE {len(_BANDS)} END, outcome, revenue_currency), "
+        "count(*), count(revenue_minor), sum(revenue_minor) FROM events WHERE time_ns >= ? AND time_ns < ? "
+        f"AND name = ? AND duration_s IS NOT NULL AND {conditions} AND {traffic_is} GROUP BY 1",
         [asked.since * 10**9, asked.until * 10**9, names.EVENT_OPERATION, *values, *traffic_values],
     ):  # fmt: skip
+        operation, number, outcome, currency, count, told, minor = cell(row)
         of_operation = found.setdefault(str(operation), [Band() for _ in _LABELS])
         band = of_operation[int(number)]
         band.tried += count
