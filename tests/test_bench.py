@@ -137,9 +137,9 @@ def test_a_checkout_with_a_database_costs_little_more() -> None:
     """
     CPU of the server for a real checkout stays near that without bizspan; if not, a longer run decides.
     """
-    missed = dear_requests(run_bench("--part", "requests", "--rounds", "3"))
+    missed = dear_requests(run_bench("--part", "requests", "--rounds", "3", "--operations", "600"))
     if missed:
-        missed = dear_requests(run_bench("--part", "requests", "--rounds", "9"))
+        missed = dear_requests(run_bench("--part", "requests", "--rounds", "5"))
 
     assert {} == missed
 

@@ -26,7 +26,17 @@ SOURCE: Final = Path(__file__).resolve().parent.parent / "src" / "bizspan"
 HOUSE: Final = (
     ("DOORS", "__main__"),
     ("DOORS", "cli pytest_plugin"),
-    ("DOORS", "_cli_kpi"),
+    ("DOORS", "_cli_report"),
+    ("DOORS", "_cli_compare _cli_kpi _cli_export _cli_mark _cli_vocabulary"),
+    ("DOORS", "_cli_declared"),
+    ("DOORS", "_vocabulary_diff _vocabulary_json"),
+    ("DOORS", "report"),
+    ("DOORS", "report._command"),
+    ("DOORS", "report._build report._alerts report._marking"),
+    ("DOORS", "report._movers report._rows report._standard report._rules report._times"),
+    ("DOORS", "report._html report._text report._data"),
+    ("DOORS", "report._tables"),
+    ("DOORS", "report._model report._questions report._webhook"),
     ("DOORS", "doctor"),
     ("DOORS", "doctor._environment doctor._zero_code doctor._canary"),
     (

@@ -50,6 +50,8 @@ def test_1_the_event_is_the_book_exact_once_de_duplicated_by_uid(capbiz: Capture
     for _ in range(2):
         for number in range(12_000):
             bizspan.event("paid", revenue=("0.10", "EUR"), idempotency_key=number)
+            if not number % 1000:
+                capbiz.revenue("EUR")  # takes what waits: on a busy machine the queue would fill
 
     assert Money("1200.00", "EUR") == capbiz.revenue("EUR")
     assert 2400.0 == capbiz.metric("business.revenue")

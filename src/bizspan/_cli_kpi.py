@@ -8,8 +8,9 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from bizspan._cli_declared import add_arguments, everything
 
 if TYPE_CHECKING:
     from bizspan.kpi._source import Source
@@ -28,12 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("name", metavar="NAME", help="the KPI's name")
         action.add_argument("--by", metavar="FACT,...", help="break down by these facts (default: the KPI's own)")
     for action in (listed, show, sql, check):
-        action.add_argument(
-            "--config", metavar="FILE", help="the file that declares KPIs (default: the one that applies)"
-        )
-        action.add_argument(
-            "--module", action="append", default=[], metavar="MODULE:OBJECT", help="KPIs in Python; may be repeated"
-        )
+        add_arguments(action)
         action.add_argument("--format", choices=("text", "json"), default="text", help="how to print (default: text)")
     for action in (show, sql, check):
         action.add_argument("--period", default="7d", metavar="PERIOD", help="today, 2026-03, 7d, ... (default: 7d)")
@@ -67,26 +63,14 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
 
 
 def _run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
-    from bizspan._config_file import find, load_config
-    from bizspan._config_schema import load as load_object
-    from bizspan.errors import SetupError
-    from bizspan.kpi import Calendar, Declared, load
-    from bizspan.kpi._command import Request, check, list_all, merged, show_one, sql
+    from bizspan.kpi._command import Request, check, list_all, show_one, sql
 
-    path = Path(options.config) if options.config else find()
-    if path is not None and not path.is_file():
-        raise SetupError(f"{path}: there is no such file.")
-    declared = Declared({}, Calendar())
-    if path is not None:
-        told = load_config(path).configure.get("vocabulary")
-        declared = load(path, () if told is None else (told,))
-    sys.path.insert(0, os.getcwd())  # as `python -m` has it: the application's modules are where one stands
-    objects = [(name, load_object(name)) for name in (*declared.modules, *options.module)]
+    found = everything(options)
     told_by = getattr(options, "by", None)
     request = Request(
-        kpis=merged(declared.kpis, objects),
-        calendar=declared.calendar,
-        source=_source(options),
+        kpis=found.kpis,
+        calendar=found.calendar,
+        source=source_of(options),
         period=getattr(options, "period", "7d"),
         by=None if told_by is None else tuple(name.strip() for name in told_by.split(",") if name.strip()),
         compare=getattr(options, "compare", False),
@@ -102,13 +86,17 @@ def _run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     return check(request)
 
 
-def _source(options: argparse.Namespace) -> Source | None:
+def source_of(options: argparse.Namespace) -> Source | None:
+    """
+    What ``--clickhouse`` or ``--store`` names.
+
+    Raises:
+        SetupError: No address of ClickHouse is told.
+    """
     from bizspan.kpi import ClickHouseSource, SqliteSource
 
-    if getattr(options, "store", None):
-        return SqliteSource(options.store)
     url = getattr(options, "clickhouse", None)
     if url is None:
-        return None
+        return SqliteSource(options.store) if getattr(options, "store", None) else None
     environment = {**os.environ, "BIZSPAN_CLICKHOUSE_URL": url} if url else os.environ
     return ClickHouseSource.from_environment(environment)

@@ -34,7 +34,8 @@ _NONE: Final[frozenset[str]] = frozenset()
 
 class Key:
     """
-    What stands in front of the values of one key; and the texts that were seen, each as the whole attribute.
+    What stands in front of the values of one key; and the texts and whole numbers that were seen, each as the whole
+    attribute.
 
     Args:
         tag: Of the field that holds the attribute.
@@ -42,12 +43,13 @@ class Key:
         once: Whether its values are another one each time, and not remembered.
     """
 
-    __slots__ = ("before", "double", "false", "ints", "once", "texts", "true")
+    __slots__ = ("before", "double", "false", "ints", "numbers", "once", "texts", "true")
 
     def __init__(self, tag: bytes, key: str, *, once: bool = True) -> None:
         key_field = field(b"\x0a", key.encode())
         self.once = once
         self.texts: dict[str, bytes] = {}
+        self.numbers: dict[int, bytes] = {}
         self.before = _BeforeTexts(tag, key_field)
         self.false, self.true = (before_value(tag, key_field, start, 0) for start in BOOL)
         self.double = before_value(tag, key_field, DOUBLE, 8)
@@ -126,9 +128,10 @@ class Attributes:
                     except KeyError:
                         add(self._unseen_text(known, value))
             elif kind is int:
-                number = varint(value)
-                add(known.ints[len(number)])
-                add(number)
+                try:
+                    add(known.numbers[value])
+                except KeyError:
+                    add(self._unseen_number(known, value))
             elif kind is float:
                 add(known.double)
                 add(pack_double(value))
@@ -172,6 +175,14 @@ class Attributes:
             # Two threads at once may count one less: the bound is on memory, not on the number.
             self._remembered += 1
             key.texts[value] = whole
+        return whole
+
+    def _unseen_number(self, key: Key, value: int) -> bytes:
+        number = varint(value)
+        whole = key.ints[len(number)] + number
+        if not key.once and len(key.numbers) < VALUES_EACH and self._remembered < VALUES_ALL:
+            self._remembered += 1
+            key.numbers[value] = whole
         return whole
 
     def _other(self, key: str, value: object) -> bytes:

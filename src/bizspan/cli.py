@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Final, TextIO
 
-from bizspan import _cli_kpi
+from bizspan import _cli_compare, _cli_export, _cli_kpi, _cli_mark, _cli_report, _cli_vocabulary
 
 _USAGE, _INTERRUPTED = 2, 130
 _MOST_TIMEOUT_S: Final = 300.0
@@ -295,6 +295,26 @@ def _kpi(options: argparse.Namespace, command: Sequence[str]) -> int:
     return _cli_kpi.run(options, _print)
 
 
+def _mark(options: argparse.Namespace, command: Sequence[str]) -> int:
+    return _cli_mark.run(options, _print)
+
+
+def _report(options: argparse.Namespace, command: Sequence[str]) -> int:
+    return _cli_report.run(options, _print, colour=_has_colours(sys.stdout), encoding=sys.stdout.encoding or "ascii")
+
+
+def _export(options: argparse.Namespace, command: Sequence[str]) -> int:
+    return _cli_export.run(options, _print)
+
+
+def _vocabulary(options: argparse.Namespace, command: Sequence[str]) -> int:
+    return _cli_vocabulary.run(options, _print)
+
+
+def _compare(options: argparse.Namespace, command: Sequence[str]) -> int:
+    return _cli_compare.run(options, _print)
+
+
 # --- lens ---------------------------------------------------------------------------------------------------------
 
 
@@ -391,11 +411,16 @@ def _import(options: argparse.Namespace, command: Sequence[str]) -> int:
 
 
 _COMMANDS: Final = (
+    Command("compare", "Compare a release with the one before, by KPIs.", _cli_compare.arguments, _compare),
     Command("doctor", "Check the set-up as it will run.", _doctor_arguments, _doctor, takes_command=True),
+    Command("export", "Write what others take: rules, a dashboard, a catalogue.", _cli_export.arguments, _export),
     Command("import", "Put events from files and spools into the lens's store.", _import_arguments, _import),
     Command("kpi", "Look at the KPIs that are declared, and evaluate them.", _cli_kpi.arguments, _kpi),
     Command("lens", "Take in what applications send, and keep it.", _lens_arguments, _lens),
+    Command("mark", "Say what no application tells: a holiday, a TV spot.", _cli_mark.arguments, _mark),
     Command("reconcile", "Compare the events with the system of record.", _reconcile_arguments, _reconcile),
+    Command("report", "What happened, against target and the period before.", _cli_report.arguments, _report),
     Command("spool", "Look at events on disk, and send them.", _spool_arguments, _spool),
+    Command("vocabulary", "Show declared facts, and what a change breaks.", _cli_vocabulary.arguments, _vocabulary),
 )
 _BY_NAME: Final = {command.name: command for command in _COMMANDS}

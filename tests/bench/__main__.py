@@ -13,19 +13,28 @@ from typing import Final
 from . import neighbours, ours
 from .breakdown import Step, sdk_steps
 from .compare import Comparison, compare
+from .encoding import Encoding, encoding
 from .measure import Cost, interleaved, medians, ratios
 from .pipelines import RECORDING, STATES
 from .served import FRAMEWORKS, Served, served
 from .spooled import Spooled, spooled
 from .startup import Startup, startup
-from .table import breakdown_table, comparison_table, served_table, spooled_table, startup_table, totals_table
+from .table import (
+    breakdown_table,
+    comparison_table,
+    encoding_table,
+    served_table,
+    spooled_table,
+    startup_table,
+    totals_table,
+)
 from .targets import BLOCK, BY_HAND
 
-PARTS: Final = ("states", "totals", "breakdown", "startup", "requests", "spool")
+PARTS: Final = ("states", "totals", "breakdown", "startup", "requests", "spool", "encoding")
 
 
-# A request costs a server as much as so many operations cost us; for rounds of about the same length.
-_OPERATIONS_PER_REQUEST: Final = 8
+# Requests of one round, per path: enough for a few full collections of the garbage collector on either side.
+_OPERATIONS_PER_REQUEST: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,7 @@ class Report:
         startup: Imports.
         requests: What a request costs the server, by framework and request.
         spool: What keeping events on disk costs.
+        encoding: What making a request of spans costs.
     """
 
     states: Mapping[str, Comparison]
@@ -50,6 +60,7 @@ class Report:
     startup: Startup | None
     requests: Sequence[Served]
     spool: Spooled | None
+    encoding: Encoding | None
 
 
 def measure_all(*, rounds: int, operations: int, parts: Sequence[str] = PARTS) -> Report:
@@ -80,6 +91,7 @@ def measure_all(*, rounds: int, operations: int, parts: Sequence[str] = PARTS) -
             for each in served(framework, rounds=rounds, requests=max(1, operations // _OPERATIONS_PER_REQUEST))
         ],
         spool=spooled(rounds=rounds, operations=operations) if "spool" in parts else None,
+        encoding=encoding(rounds) if "encoding" in parts else None,
     )
 
 
@@ -97,6 +109,8 @@ def tables(report: Report) -> str:
         blocks.append(served_table(report.requests))
     if report.spool is not None:
         blocks.append(spooled_table(report.spool))
+    if report.encoding is not None:
+        blocks.append(encoding_table(report.encoding))
     return "\n\n".join(blocks)
 
 

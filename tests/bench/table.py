@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from .breakdown import BY_EMIT, EVENT, LIGHT, SPAN, Step
 from .compare import Comparison
+from .encoding import Encoding
 from .measure import Cost
 from .served import ALONE, REQUEST_AT_MOST, WITH, Served
 from .spooled import APP_AT_MOST, EMIT, EMIT_AT_MOST, TAIL_AT_MOST_US, TOTAL_AT_MOST, Spooled
@@ -115,6 +116,17 @@ def served_table(requests: Sequence[Served]) -> str:
             f"  target <= {REQUEST_AT_MOST:.2f}  {verdict(each.ratio, REQUEST_AT_MOST)}"
         )
     return "\n".join(lines)
+
+
+def encoding_table(encoding: Encoding) -> str:
+    """A request of spans."""
+    rows = (
+        ("encoded", f"{encoding.sdk_us:.1f} us", f"{encoding.ours_us:.1f} us"),
+        ("compressed, gzip at level 9 and 1", f"{encoding.gzip_9_us:.1f} us", f"{encoding.gzip_1_us:.1f} us"),
+        ("the batch, compressed", f"{encoding.gzip_9_bytes} By", f"{encoding.gzip_1_bytes} By"),
+    )
+    head = f"{'A REQUEST OF SPANS, per span of a batch':42}{'the SDK':>12}{'ours':>12}"
+    return "\n".join((head, *(f"{name:42}{theirs:>12}{ours:>12}" for name, theirs, ours in rows)))
 
 
 def verdict(figure: float, target: float) -> str:

@@ -256,6 +256,42 @@ def test_a_sum_beyond_64_bits_is_refused_and_not_wrapped(tmp_path: Path) -> None
         evaluate(kpi(Sum()), source, DAY, calendar=BERLIN)
 
 
+@pytest.mark.parametrize("count", [0, 1, 24])
+@pytest.mark.parametrize(
+    "of",
+    [
+        Count(CHECKOUT),
+        Sum(),
+        Sum(rates=Rates("EUR", "2026-10-01", {"USD": "0.8571"})),
+        Ratio(Count(PAID), Count(CHECKOUT)),
+        Ratio(Sum("revenue", CHECKOUT), Count(CHECKOUT)),
+        Conversion((CHECKOUT, operations("checkout", country="DE"))),
+        Distinct("customer"),
+    ],
+    ids=lambda of: type(of).__name__,
+)
+def test_a_total_is_the_same_beside_its_groups_and_alone(tmp_path: Path, of: Any, count: int) -> None:
+    """
+    Whether it was added up from them or asked for, and where nothing was found.
+    """
+    sales = [
+        sale(
+            number, DAY.since_ns + number * HOUR, number, ("EUR", "USD")[number % 2],
+            country=("DE", "AT", "FR")[number % 3], customer=f"c-{number % 5}",
+        )
+        for number in range(count)
+    ]  # fmt: skip
+    source = store(tmp_path, sales)
+
+    beside, alone = (
+        evaluate(kpi(of), source, DAY, calendar=BERLIN, as_of_ns=DAY.until_ns, by=by) for by in (["country"], [])
+    )
+
+    assert alone.total == beside.total
+    assert (alone.pending, alone.unconverted, alone.missing) == (beside.pending, beside.unconverted, beside.missing)
+    assert {each.sql for each in alone.statements} < {each.sql for each in beside.statements}
+
+
 def test_converted_money_says_what_it_could_not_convert(tmp_path: Path) -> None:
     """
     A currency without a rate stays by itself, and is named; the sum is an estimate.

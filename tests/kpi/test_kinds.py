@@ -18,6 +18,7 @@ _nows = st.sampled_from([DAY.since_ns + 9 * HOUR, DAY.until_ns, DAY.until_ns + 3
 _QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
+@pytest.mark.fuzz
 @settings(max_examples=settings().max_examples // 2, suppress_health_check=_QUIET)
 @given(told=strategies.told(), points=strategies.points(), now_ns=_nows)
 def test_sqlite_says_what_plain_python_says(tmp_path: Path, told: list[Told], points: list[Point], now_ns: int) -> None:

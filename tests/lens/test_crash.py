@@ -51,6 +51,7 @@ class Sender(threading.Thread):
 
 
 @pytest.mark.server
+@pytest.mark.server
 def test_what_was_answered_survives_kill_9(tmp_path: Path, long: bool) -> None:
     """
     Several lives, each killed at a moment of its own; after each the store opens, and has what was answered.

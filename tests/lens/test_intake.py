@@ -266,6 +266,7 @@ _RECORDS: Any = st.builds(
 )
 
 
+@pytest.mark.fuzz
 @given(st.lists(_RECORDS, max_size=4))
 def test_both_encodings_of_any_record_give_the_same_rows(records: list[LogRecord]) -> None:
     """

@@ -116,12 +116,14 @@ def test_what_is_remembered_is_bounded() -> None:
     each = encoder()
     for number in range(3 * _wire_attributes.VALUES_EACH):
         each.prefix(Record(f"event {number}", "n", str(number), TIME, {"segment": f"segment {number}"}, (), None))
+        each.prefix(Record("event 0", "n", str(number), TIME, {"amount": number}, (), None))
     for number in range(2 * _wire_attributes.KEYS):
         each.prefix(Record(f"event {number}", "n", str(number), TIME, {f"key {number}": "same"}, (), None))
 
     segments = each._attributes._keys["segment"]
     assert (_wire_attributes.KEYS, _wire_attributes.KEYS) == (len(each._attributes._keys), len(each._event_names))
     assert (_wire_attributes.VALUES_EACH, 3) == (len(segments.texts), len(segments.before))  # of 9, 10 and 11 bytes
+    assert _wire_attributes.VALUES_EACH == len(each._attributes._keys["amount"].numbers)
 
 
 @pytest.mark.parametrize("key", [names.ORDER, names.CUSTOMER, names.SESSION, names.OPERATION_ID])

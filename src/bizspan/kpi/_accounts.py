@@ -43,10 +43,7 @@ def accounts(asked: Asked, dialect: Dialect, facts: Mapping[str, Fact]) -> tuple
         return ()
     by_order = isinstance(definition, Sum) and definition.dated == "order"
     subject = definition.subject if isinstance(definition, (Distinct, Conversion, Retention)) else ""
-    said = _accounts(Writer(dialect, asked, facts), told, subject, by_order)
-    if isinstance(definition, Sum) and by_order:
-        return said, _unmatched(Writer(dialect, asked, facts), definition)
-    return (said,)
+    return (_accounts(Writer(dialect, asked, facts), told, subject, by_order),)
 
 
 def selected(definition: Definition) -> list[tuple[Records, MoneyKind | None]]:
@@ -68,44 +65,45 @@ def selected(definition: Definition) -> list[tuple[Records, MoneyKind | None]]:
 
 def _accounts(writer: Writer, told: Selected, subject: str, by_order: bool) -> Statement:
     emit, dialect, asked = writer.emit, writer.dialect, writer.asked
-    fits: list[str] = []
-    shown: list[str] = []
-    for records, money in told:
-        fit = emit.records(records, money)
-        fits.append(f"({fit})")
-        shown.append("(" + " AND ".join(each for each in (fit, emit.customers(records)) if each) + ")")
-    missing = [f"{emit.invalid(money)} IS NOT NULL" for _, money in told if money is not None]
+    fits = [emit.records(records, money) for records, money in told]
+    customers = [emit.customers(records) for records, _ in told]
+    if len(set(customers)) == 1:
+        shown = customers[0]  # the rest of it is what is read
+    else:
+        pairs = zip(fits, customers, strict=True)
+        shown = _either(["(" + " AND ".join(each for each in pair if each) + ")" for pair in pairs])
+    missing = _either([f"{emit.invalid(money)} IS NOT NULL" for _, money in told if money is not None])
     is_over = asked.period.until_ns <= asked.as_of_ns
-    late = f"{dialect.received} >= {emit.bind(asked.period.until_ns)}" if dialect.received and is_over else ""
-    columns = {
-        "shown": flag(_either(shown)),
-        "missing": flag(_either(missing) or "1 = 0"),
-        "unnamed": flag(f"{emit.fact(subject)} IS NULL" if subject else "1 = 0"),
-        "late": flag(late or "1 = 0"),
+    beside = {
+        "missing": missing,
+        "unnamed": f"{emit.fact(subject)} IS NULL" if subject else "",
+        "late": f"{dialect.received} >= {emit.bind(asked.period.until_ns)}" if dialect.received and is_over else "",
     }
-    among = f"({_either(fits)})"
+    # A condition is written out wherever its column is used: what can't be so is left out.
+    columns = {
+        "shown": flag(shown) if shown else "1",
+        **{name: flag(condition) for name, condition in beside.items() if condition},
+    }
+    among = f"({_either([f'({fit})' for fit in fits])})"
+    cells: list[tuple[str, Cell]] = [(name, "int") for name in ("n", "hidden", *beside)]
+    weight = "shown"
+    sums = ["sum(shown) AS n", "count(*) - sum(shown) AS hidden"]
     if by_order:
         tables, sold = writer.sold(columns, among)
-        tables["records"] = f"SELECT * FROM dated WHERE fits = 1 AND {sold}"
+        since, until = emit.bind(asked.period.since_ns), emit.bind(writer.until_ns)
+        # Refunds of the period whose order was never sold, as far as is known.
+        unsold = f"sold IS NULL AND time >= {since} AND time < {until}"
+        tables["records"] = f"SELECT *, {flag(sold)} AS inside, {flag(unsold)} AS unsold FROM dated WHERE fits = 1"
+        weight = "shown * inside"
+        sums = ["sum(shown * inside) AS n", "sum(inside) - sum(shown * inside) AS hidden"]
     else:
         tables = {"records": emit.read(columns, [*writer.within(), among])}
-    select = (
-        "SELECT sum(shown) AS n, sum(1 - shown) AS hidden, sum(shown * missing) AS missing,\n"
-        "    sum(shown * unnamed) AS unnamed, sum(shown * late) AS late\nFROM records"
-    )
-    cells: list[tuple[str, Cell]] = [(name, "int") for name in ("n", "hidden", "missing", "unnamed", "late")]
-    return emit.statement("accounts", tables, select, cells)
-
-
-def _unmatched(writer: Writer, definition: Sum) -> Statement:
-    """Refunds of the period whose order was never sold, as far as is known."""
-    emit = writer.emit
-    of = definition.of
-    fits = " AND ".join(each for each in (emit.records(of, definition.money), emit.customers(of)) if each)
-    tables, _ = writer.sold({}, fits)
-    since, until = emit.bind(writer.asked.period.since_ns), emit.bind(writer.until_ns)
-    select = f"SELECT count(*) AS n\nFROM dated\nWHERE fits = 1 AND sold IS NULL AND time >= {since} AND time < {until}"
-    return emit.statement("unmatched", tables, select, [("n", "int")])
+    for name, condition in beside.items():
+        sums.append(f"sum(CASE WHEN {name} = 1 THEN {weight} ELSE 0 END) AS {name}" if condition else f"0 AS {name}")
+    if by_order:
+        sums.append("sum(shown * unsold) AS unmatched")
+        cells.append(("unmatched", "int"))
+    return emit.statement("accounts", tables, f"SELECT {', '.join(sums)}\nFROM records", cells)
 
 
 def _either(conditions: Sequence[str]) -> str:

@@ -52,7 +52,7 @@ class Dialect(Protocol):
 
     @property
     def row(self) -> str:
-        """What tells one event from all others, as text."""
+        """What tells one event from all others."""
         ...
 
     @property
@@ -136,7 +136,7 @@ class Sqlite:
     event_name: str = "name"
     time: str = "time_ns"
     received: str = "received_ns"
-    row: str = "CAST(id AS TEXT)"
+    row: str = "id"
     once: str = ""
     gauge_name: str = "name"
     gauge_time: str = "time_ns"

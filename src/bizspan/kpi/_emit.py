@@ -30,7 +30,7 @@ class Statement:
     One statement, with its parameters beside it.
 
     Args:
-        what: What it gives: ``value``, ``of``, ``to``, ``accounts``, ``unmatched``.
+        what: What it gives: ``value``, ``of``, ``to``, ``accounts``.
         sql: With a placeholder for each parameter.
         parameters: By name.
         columns: What its columns are called, and what they hold.

@@ -72,7 +72,7 @@ class Answer:
         unmatched: Of refunds by the order's date: how many name no order that was sold.
         pending: Of a conversion: how many entries still have time to reach the last step.
         unconverted: Currencies without a rate; they stay by themselves.
-        statements: What was asked.
+        statements: The SQL of all of it; that of a total stands there as well where it was added up from its groups.
         previous: The answer that it is compared with.
     """
 

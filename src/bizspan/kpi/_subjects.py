@@ -12,8 +12,12 @@ from bizspan.kpi._emit import Cell, Statement
 from bizspan.kpi._writer import Writer, flag
 
 
-def conversion(writer: Writer, definition: Conversion, what: str) -> Statement:
-    """How many entered, and how many reached each step, by group of the entry."""
+def paths(writer: Writer, definition: Conversion) -> dict[str, str]:
+    """
+    The tables of attempts: the last one, ``paths``, has a row for each, with the earliest time of each step, ``at1``
+    and so on (NULL where it was not reached, later than the window where it came too late), and the entry's groups,
+    ``of_g0`` and so on.
+    """
     emit, dialect, asked = writer.emit, writer.dialect, writer.asked
     fits = [
         " AND ".join(each for each in (emit.records(step), emit.customers(step)) if each) for step in definition.steps
@@ -41,7 +45,9 @@ def conversion(writer: Writer, definition: Conversion, what: str) -> Statement:
     # Entries are counted through; where only the first counts, all that follows belongs to it.
     attempt = "entry" if definition.reentry == "each" else "1"
     told = f"subject, time, step, {writer.by()}entry, attempt"
-    tables["reached1"] = f"SELECT {told.removesuffix('attempt')}{attempt} AS attempt\n  FROM entries\n  WHERE entry > 0"
+    # Further entries say nothing where only the first counts: what is not kept need not be sorted by subject again.
+    kept = "entry > 0" if definition.reentry == "each" else "entry = 1 OR (entry > 1 AND step > 1)"
+    tables["reached1"] = f"SELECT {told.removesuffix('attempt')}{attempt} AS attempt\n  FROM entries\n  WHERE {kept}"
     last = len(definition.steps)
     for number in range(2, last):
         reached = f"min({_at(number)}) OVER (PARTITION BY subject, attempt) AS time{number}"
@@ -59,13 +65,21 @@ def conversion(writer: Writer, definition: Conversion, what: str) -> Statement:
     tables["paths"] = (
         f"SELECT subject, attempt, {groups}{', '.join(times)}\n  FROM reached{last - 1}\n  GROUP BY subject, attempt"
     )
+    return tables
+
+
+def conversion(writer: Writer, definition: Conversion, what: str) -> Statement:
+    """How many entered, and how many reached each step, by group of the entry."""
+    emit, asked = writer.emit, writer.asked
+    tables = paths(writer, definition)
+    last = len(definition.steps)
     # The earliest of a step decides: when it is outside the window, so are all others.
     window = emit.bind(definition.window_ns)
     counts = ", ".join(f"sum({flag(f'at{number} <= at1 + {window}')}) AS n{number}" for number in range(1, last + 1))
     is_open = f"(at{last} IS NULL OR at{last} > at1 + {window}) AND at1 + {window} >= {emit.bind(asked.as_of_ns)}"
-    kept = "".join(f"of_{alias} AS {alias}, " for alias in writer.groups)
+    shown = "".join(f"of_{alias} AS {alias}, " for alias in writer.groups)
     select = (
-        f"SELECT {kept}{counts}, sum({flag(is_open)}) AS pending\nFROM paths\nWHERE at1 < {emit.bind(writer.until_ns)}"
+        f"SELECT {shown}{counts}, sum({flag(is_open)}) AS pending\nFROM paths\nWHERE at1 < {emit.bind(writer.until_ns)}"
     )
     if writer.groups:
         select += "\nGROUP BY " + ", ".join(f"of_{alias}" for alias in writer.groups)

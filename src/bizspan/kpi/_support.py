@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from bizspan.kpi._definition import KINDS, Definition, Quantile, Ratio, Recurring, Sum
+from bizspan.kpi._definition import KINDS, Definition, Recurring
 from bizspan.kpi._kpi import KPI
+from bizspan.kpi._promql import why_not
 
 Target = Literal["sqlite", "clickhouse", "prometheus"]
 
@@ -31,23 +32,7 @@ def reason(kpi: KPI, target: Target) -> str:
         kpi: Which one.
         target: ``sqlite``, ``clickhouse`` or ``prometheus``.
     """
-    if target != "prometheus":
-        return ""
-    return _of_definition(kpi.of)
-
-
-def _of_definition(definition: Definition) -> str:
-    match definition:
-        case Ratio():
-            return _of_definition(definition.of) or _of_definition(definition.to)
-        case Sum(dated="order"):
-            return "a counter counts a refund when it is told; the order's date is in the events alone"
-        case Sum(money="value") | Sum(money="tax"):
-            return f"there is no counter of {definition.money}"
-        case Quantile() if definition.value not in ("duration", "score"):
-            return "there are histograms of durations and of scores only"
-        case _:
-            return _NOT_IN_PROMETHEUS.get(definition.kind, "")
+    return why_not(kpi) if target == "prometheus" else ""
 
 
 def matrix() -> list[tuple[str, tuple[str, ...]]]:

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from bizspan._currencies import EXPONENTS
 from bizspan.kpi._calendar import Period
-from bizspan.kpi._definition import Conversion, Rates, Ratio, Retention, Sum
+from bizspan.kpi._definition import Conversion, Count, Definition, Rates, Ratio, Retention, Sum
+from bizspan.kpi._emit import Statement
 from bizspan.kpi._figure import Figure, Group
 from bizspan.kpi._small import wilson
 from bizspan.kpi._writer import Asked
@@ -58,6 +59,32 @@ def figures_of(asked: Asked, by: tuple[str, ...], rows: Rows) -> Found:
     found = make[asked.kpi.kind](asked, by, rows)
     found.figures.sort(key=lambda each: (each.currency, [(value is None, value or "") for _, value in each.group]))
     return found
+
+
+def is_additive(definition: Definition) -> bool:
+    """Whether the rows of groups add up to those of the total: each record, or entry, is in one group."""
+    if isinstance(definition, Ratio):
+        return is_additive(definition.of) and is_additive(definition.to)
+    return isinstance(definition, (Count, Sum, Conversion))
+
+
+def together(statement: Statement, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """
+    The rows of the total, by currency where there are any, from those of its groups.
+
+    Args:
+        statement: That gave them.
+        rows: Of the groups.
+    """
+    numbers = [name for name, kind in statement.columns if kind == "int"]
+    keys = ["currency"] if ("currency", "text") in statement.columns else []
+    totals: dict[str | None, dict[str, Any]] = {} if keys else {None: dict.fromkeys(numbers, 0)}
+    for row in rows:
+        told = row["currency"] if keys else None
+        total = totals.setdefault(told, {**dict.fromkeys(keys, told), **dict.fromkeys(numbers, 0)})
+        for name in numbers:
+            total[name] += row[name] or 0
+    return list(totals.values())
 
 
 def group_of(row: Mapping[str, Any], by: tuple[str, ...]) -> Group:

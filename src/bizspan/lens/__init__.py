@@ -11,6 +11,7 @@ from bizspan.lens._database import default_path, reading
 from bizspan.lens._intake import Intake, needs_protobuf
 from bizspan.lens._lens import Lens
 from bizspan.lens._logs import Damaged
+from bizspan.lens._marks import Mark
 from bizspan.lens._records import TooMany
 from bizspan.lens._retention import Dropped, Retention
 from bizspan.lens._routes import Refusal, Request, Response, Routes
@@ -23,6 +24,7 @@ __all__ = [
     "Dropped",
     "Intake",
     "Lens",
+    "Mark",
     "Refusal",
     "Request",
     "Response",

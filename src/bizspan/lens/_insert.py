@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ _MONEY: Final = (
     ("minute", "name", "operation", "outcome", "traffic", "dimension", "value", "kind", "currency"),
     ("count", "minor"),
 )
+_OF_ORIGIN: Final = ("received_ns", "resource_id", "scope_id", "service", "version", "environment")
 _SHOWN: Final = ("name", "operation", "outcome", "traffic", "currency")
 _UID: Final = INDEX["uid"]
 
@@ -40,19 +42,68 @@ def _chunks(total: int) -> Iterator[tuple[int, int]]:
         start += size
 
 
-def _values(columns: int, rows: int) -> str:
-    row = f"({','.join('?' * columns)})"
+def _values(shared: int, columns: int, rows: int) -> str:
+    # A mark without number has the one after the highest so far.
+    row = f"({','.join([*(f'?{number}' for number in range(1, shared + 1)), *'?' * columns])})"
     return ",".join([row] * rows)
 
 
 def _inserted(
-    connection: sqlite3.Connection, head: str, tail: str, width: int, values: Sequence[Any], total: int
+    connection: sqlite3.Connection,
+    head: str,
+    tail: str,
+    width: int,
+    values: Sequence[Any],
+    total: int,
+    shared: Sequence[Any] = (),
 ) -> int:
+    """
+    Insert rows; how many went in.
+
+    Args:
+        connection: In a transaction.
+        head: What stands before the values.
+        tail: What stands after them.
+        width: Values of a row, without those that are shared.
+        values: Row after row.
+        total: How many rows.
+        shared: Values of the first columns, the same in each row.
+    """
     count = 0
     for start, size in _chunks(total):
-        sql = f"{head} VALUES {_values(width, size)} {tail}"
-        count += connection.execute(sql, values[start * width : (start + size) * width]).rowcount
+        sql = f"{head} VALUES {_values(len(shared), width, size)} {tail}"
+        told = [*shared, *values[start * width : (start + size) * width]]
+        count += connection.execute(sql, told).rowcount
     return count
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """
+    Rows on their way into a table.
+
+    Args:
+        table: Which.
+        names: Of the columns that they have, those first that share a value.
+        shared: The values that all of them share.
+        values: The others, row after row.
+        total: How many rows.
+    """
+
+    table: str
+    names: list[str]
+    shared: list[Any]
+    values: list[Any]
+    total: int
+
+
+def _rows_of(table: str, columns: Sequence[tuple[Any, ...]], total: int) -> _Rows:
+    used = {name: column for name, column in zip(TABLES[table], columns, strict=True) if column}
+    # What a resource and a scope give to all of their records need be bound once.
+    shared = [name for name in _OF_ORIGIN if name in used and used[name].count(used[name][0]) == total]
+    values = [used.pop(name)[0] for name in shared]
+    flat = list(chain.from_iterable(zip(*used.values(), strict=True)))
+    return _Rows(table, [*shared, *used], values, flat, total)
 
 
 class Prepared:
@@ -69,7 +120,7 @@ class Prepared:
     def __init__(self, batch: Batch, admitted: Admitted) -> None:
         self.batch = batch
         self._admitted = admitted
-        self._tables: list[tuple[str, list[str], list[Any], int]] = []
+        self._tables: list[_Rows] = []
         self.deltas = Deltas()
         for table, rows in batch.rows.items():
             if not rows:
@@ -77,9 +128,7 @@ class Prepared:
             columns = columnar(rows)
             if table == "events":
                 self.deltas = deltas(columns, admitted)
-            used = [name for name, column in zip(TABLES[table], columns, strict=True) if column]
-            flat = list(chain.from_iterable(zip(*filter(None, columns), strict=True)))
-            self._tables.append((table, used, flat, len(rows)))
+            self._tables.append(_rows_of(table, columns, len(rows)))
 
     def insert(self, connection: sqlite3.Connection) -> int:
         """
@@ -89,11 +138,13 @@ class Prepared:
             sqlite3.Error: The transaction can't go on.
         """
         stored = 0
-        for table, used, flat, total in self._tables:
-            before = _last_id(connection, table) if table == "events" else 0
-            head = f"INSERT OR IGNORE INTO {table} ({','.join(used)})"
-            count = _inserted(connection, head, "", len(used), flat, total)
-            if table == "events" and count != total:
+        for rows in self._tables:
+            is_events = rows.table == "events"
+            before = _last_id(connection, rows.table) if is_events else 0
+            head = f"INSERT OR IGNORE INTO {rows.table} ({','.join(rows.names)})"
+            width = len(rows.names) - len(rows.shared)
+            count = _inserted(connection, head, "", width, rows.values, rows.total, rows.shared)
+            if is_events and count != rows.total:
                 self.deltas = deltas(columnar(self._new(connection, before)), self._admitted) if count else Deltas()
             stored += count
         return stored

@@ -130,4 +130,6 @@ class Batch:
 def columnar(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
     """The same by column; a column that no row has is an empty tuple."""
     count = len(rows)
-    return [column if column.count(None) != count else () for column in zip(*rows, strict=True)]
+    return [
+        column if column[0] is not None or column.count(None) != count else () for column in zip(*rows, strict=True)
+    ]

@@ -180,15 +180,16 @@ def finish(batch: Batch, row: Row, rest: dict[str, str]) -> None:
         row[OBSERVED] = None
     if not 0 < (row[TIME] or 0) <= INT64_MAX:
         row[TIME] = row[OBSERVED] or row[RECEIVED]
-    if not row[NAME] and _OLD_EVENT_NAME in rest:
+    name, uid = row[NAME], row[UID]
+    if not name and _OLD_EVENT_NAME in rest:
         told = json.loads(f"{{{rest.pop(_OLD_EVENT_NAME)}}}")[_OLD_EVENT_NAME]
-        row[NAME] = told if isinstance(told, str) else None
+        name = row[NAME] = told if isinstance(told, str) else None
     if row[TRACE] == _NO_TRACE or row[SPAN] == _NO_SPAN:
         row[TRACE] = row[SPAN] = None
     row[ATTRIBUTES] = "{" + ",".join(rest.values()) + "}"
-    if not row[UID] or len(row[UID]) > _UID_LONGEST:
+    if not uid or len(uid) > _UID_LONGEST:
         row[UID] = _content_uid(row, rest, batch.size)
-    batch.rows["events" if row[NAME] else "logs"].append(row)
+    batch.rows["events" if name else "logs"].append(row)
 
 
 def _content_uid(row: Row, rest: dict[str, str], number: int) -> str:

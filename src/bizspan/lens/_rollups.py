@@ -204,12 +204,16 @@ class _Counting:
 
 def _summed(cells: Sequence[_T], units: list[int]) -> Iterator[tuple[_T, int, int]]:
     """Each cell, how often it is there, and the sum of its units."""
-    sums: dict[_T, int] = {}
-    get = sums.get
+    found: dict[_T, list[int]] = {}
+    get = found.get
     for cell, amount in zip(cells, units, strict=True):
-        sums[cell] = get(cell, 0) + amount
-    for cell, count in Counter(cells).items():
-        yield cell, count, sums[cell]
+        told = get(cell)
+        if told is None:
+            found[cell] = [amount]
+        else:
+            told.append(amount)
+    for cell, amounts in found.items():
+        yield cell, len(amounts), sum(amounts)
 
 
 def _bases(columns: Sequence[tuple[Any, ...]], admitted: Admitted) -> tuple[list[Base], list[int]]:

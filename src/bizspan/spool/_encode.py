@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bizspan import names
 from bizspan._guard import Tallies
-from bizspan._wire import ATTRIBUTE, Walk, field, pack_double, utf8
+from bizspan._wire import ATTRIBUTE, Walk, field, utf8
 from bizspan._wire_attributes import KEYS, VALUES_EACH, Attributes, Key
 from bizspan.spool._foreign import Fields, link, link_of, log_record
 
@@ -35,11 +35,11 @@ _SEVERITY: Final = 9  # INFO
 # A body that is there and empty, as the SDK's encoder writes None.
 _INFO_WITHOUT_BODY: Final = b"\x10\x09\x2a\x00"
 
-_pack_times: Final = Struct("<BQBQ4s").pack
-_pack_link: Final = Struct(">HQQHQBB3x").pack
-
-
 _DURATION: Final = Key(ATTRIBUTE, names.OPERATION_DURATION).double
+
+_pack_times: Final = Struct("<BQBQ4s").pack
+_pack_duration: Final = Struct(f"<{len(_DURATION)}sd").pack
+_pack_link: Final = Struct(">HQQHQBB3x").pack
 
 
 class Encoder:
@@ -85,12 +85,9 @@ class Encoder:
             without = _OWN if record.duration_ns is None else _OWN_AND_DURATION
             self._attributes.add(record.attributes, add, without)
             if record.duration_ns is not None:
-                add(_DURATION)
-                add(pack_double(record.duration_ns / _NANOS))
+                add(_pack_duration(_DURATION, record.duration_ns / _NANOS))
             uid = record.uid.encode()
-            add(self._before_uid[len(uid)])
-            add(uid)
-            add(self._writer)
+            parts += (self._before_uid[len(uid)], uid, self._writer)
             return b"".join(parts)
         except Exception:
             # A lone surrogate, a number beyond 64 bits, a value of no known type: each field on its own.

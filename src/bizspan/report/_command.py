@@ -1,0 +1,247 @@
+"""
+``bizspan report``. Exit codes: 0 it went well, 1 a KPI is below what was asked or an alert was said, 2 wrong arguments,
+3 the webhook did not take it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bizspan.errors import SetupError
+from bizspan.report._alerts import alerts
+from bizspan.report._build import Request, build
+from bizspan.report._data import as_csv, as_json
+from bizspan.report._html import as_html
+from bizspan.report._model import Report, Row
+from bizspan.report._rules import Rule
+from bizspan.report._tables import change_text, page_of
+from bizspan.report._text import as_markdown, as_text
+from bizspan.report._webhook import Webhook, WebhookError, message
+
+if TYPE_CHECKING:
+    from bizspan.kpi import KPI, Calendar, Source
+
+WELL, NOT_WELL, USAGE, NOT_POSTED = 0, 1, 2, 3
+_BELOW: Final = re.compile(r"([a-z][a-z0-9_]*)(?:=(?:([A-Z]{3}):)?(-?[0-9.]+)(%?))?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Below:
+    """
+    One ``--fail-below``.
+
+    Args:
+        kpi: Its name.
+        target: What it must reach; None for its own target.
+        currency: Of money; empty for all that there are.
+    """
+
+    kpi: str
+    target: Decimal | None = None
+    currency: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """
+    Where it goes.
+
+    Args:
+        show: Prints.
+        complain: Prints a sentence for people, beside the report.
+        format: ``text``, ``md``, ``html``, ``json`` or ``csv``.
+        colour: With the terminal's colours.
+        encoding: Of the stream.
+        webhook: Also there.
+    """
+
+    show: Callable[[str], None]
+    complain: Callable[[str], None]
+    format: str = "text"
+    colour: bool = False
+    encoding: str = "utf-8"
+    webhook: Webhook | None = None
+
+
+def below_of(text: str) -> Below:
+    """
+    From text as ``revenue``, ``success_rate=0.9``, ``success_rate=90%`` or ``revenue=EUR:1000``.
+
+    Raises:
+        ValueError: It is none.
+    """
+    found = _BELOW.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(text)
+    if found[3] is None:
+        return Below(found[1])
+    try:
+        target = Decimal(found[3])
+    except InvalidOperation:
+        raise ValueError(text) from None
+    return Below(found[1], target / 100 if found[4] else target, found[2] or "")
+
+
+def report(request: Request, below: Sequence[Below], output: Output) -> int:
+    """
+    Print a report, post it where asked, and say which KPIs are below what was asked.
+
+    Args:
+        request: What is reported.
+        below: Which KPIs must reach what.
+        output: Where it goes.
+
+    Raises:
+        SetupError: The source can't answer, or no KPI has such a name.
+    """
+    if request.kpis:
+        _check_names(below, request.kpis)
+    built = build(request)
+    _check_names(below, {row.kpi: row for row in built.rows})
+    write = {"md": as_markdown, "html": as_html, "json": as_json, "csv": as_csv}.get(output.format)
+    shown = write(built) if write else as_text(built, colour=output.colour, encoding=output.encoding)
+    output.show(shown)
+    failed = [sentence for each in below for sentence in _failed(each, built.rows)]
+    for sentence in failed:
+        output.complain(sentence)
+    if output.webhook is not None:
+        try:
+            output.webhook.post(_message(built, failed))
+        except WebhookError as error:
+            output.complain(str(error))
+            return NOT_POSTED
+    return NOT_WELL if failed else WELL
+
+
+def _check_names(below: Sequence[Below], known: Mapping[str, object]) -> None:
+    for each in below:
+        if each.kpi not in known:
+            raise SetupError(f"--fail-below: there is no KPI {each.kpi!r}; there are {', '.join(known) or 'none'}.")
+
+
+def _failed(below: Below, rows: Sequence[Row]) -> list[str]:
+    mine = [row for row in rows if row.kpi == below.kpi and below.currency in ("", row.currency)]
+    if not mine:
+        return [f"{below.kpi} has no value in {below.currency}."]
+    if below.target is None:
+        if all(row.target is None for row in mine):
+            raise SetupError(f"--fail-below {below.kpi}: it has no target; add one: {below.kpi}=0.9.")
+        return [_sentence(row, row.target_shown, row.per) for row in mine if row.target is not None and _is_missed(row)]
+    if len(mine) > 1 and not below.currency:
+        currencies = ", ".join(row.currency for row in mine)
+        raise SetupError(f"--fail-below {below.kpi}: say the currency, {below.kpi}=EUR:1000; there are {currencies}.")
+    (row,) = mine
+    shown = f"{below.target * 100:.1f} %" if row.is_rate else f"{below.target:,} {row.currency}".rstrip()
+    return [] if _reaches(row, below.target) else [_sentence(row, shown, "")]
+
+
+def _is_missed(row: Row) -> bool:
+    return row.met is False or (row.value is None and row.n == 0)
+
+
+def _reaches(row: Row, target: Decimal) -> bool:
+    if row.value is None:
+        return False
+    value = Decimal(str(row.value))
+    return value >= target if row.direction == "up" else value <= target
+
+
+def _sentence(row: Row, target: str, per: str) -> str:
+    side = "below" if row.direction == "up" else "above"
+    reached = row.shown if row.mean is None or not per else f"{row.mean:,} {row.currency}".rstrip() + f" a {per}"
+    if row.value is None:
+        return f"{row.kpi} has no value ({row.shown}); wanted is {target}."
+    return f"{row.kpi} is {reached}, {side} {target}{f' a {per}' if per else ''} (n={row.n:,})."
+
+
+def _message(built: Report, failed: Sequence[str]) -> dict[str, object]:
+    page = page_of(built)
+    lines = [
+        f"{row.kpi}: {row.shown}  {change_text(row)}{'  MISSED' if row.met is False else ''}" for row in built.rows
+    ]
+    sections = ["\n".join(page.head), *(["\n".join(failed)] if failed else []), "\n".join(lines)]
+    for table in page.tables[1:3]:
+        if table.rows:
+            sections.append("\n".join([table.title, *("  ".join(row) for row in table.rows[:10])]))
+    return message(f"{page.title}", [*sections, "\n".join(page.notes)])
+
+
+# --- alerts ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """
+    What is watched.
+
+    Args:
+        rules: The rules.
+        source: Where from.
+        calendar: Whose days.
+        as_of_ns: When.
+        state: A store of the lens, which remembers what was said.
+    """
+
+    rules: Sequence[Rule]
+    source: Source
+    calendar: Calendar
+    as_of_ns: int
+    state: Path
+
+
+def watch(asked: Watch, output: Output) -> int:
+    """
+    Say each alert that was not said in its period yet; remembered once the webhook, if any, has taken it.
+
+    Args:
+        asked: What is watched.
+        output: Where it goes.
+
+    Raises:
+        SetupError: There is no rule, the source can't answer, or the state can't be kept.
+    """
+    from bizspan.lens import _marks
+
+    if not asked.rules:
+        raise SetupError("no alert is declared; add [tool.bizspan.alert.NAME] to pyproject.toml.")
+    found = alerts(asked.rules, asked.source, asked.calendar, asked.as_of_ns)
+    keys = {each.rule: each.since_ns for each in found}
+    said = {rule for rule, since_ns in keys.items() if _marks.is_said(asked.state, rule, since_ns)}
+    new = [each for each in found if each.rule not in said]
+    if output.format == "json":
+        output.show(
+            json.dumps([{"alert": each.rule, "text": each.text, "new": each in new} for each in found], indent=2)
+        )
+    else:
+        for each in new:
+            output.show(f"{each.rule}: {each.text}")
+        if not new:
+            output.show("no new alert" + (f"; {len(found)} said before" if found else ""))
+    if not new:
+        return WELL
+    if output.webhook is not None:
+        try:
+            output.webhook.post(message("bizspan alert", [f"{each.rule}: {each.text}" for each in new]))
+        except WebhookError as error:
+            output.complain(str(error))
+            return NOT_POSTED
+    _marks.say(asked.state, [(each.rule, each.since_ns) for each in new], asked.as_of_ns)
+    return NOT_WELL
+
+
+def kpis_of(kpis: Mapping[str, KPI], chosen: Sequence[str]) -> dict[str, KPI]:
+    """
+    The KPIs of these names; all, where none is named.
+
+    Raises:
+        SetupError: There is none of a name.
+    """
+    from bizspan.kpi._command import named
+
+    return {name: named(kpis, name) for name in chosen} if chosen else dict(kpis)

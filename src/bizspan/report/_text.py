@@ -1,0 +1,136 @@
+"""
+A report for a terminal, and as Markdown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from bizspan.report._model import Report
+from bizspan.report._tables import Table, page_of
+
+_BARS: Final = "▁▂▃▄▅▆▇█"
+_PLAIN_BARS: Final = "_.-=+*%#"
+_GAP: Final = " "
+_GREEN, _RED, _BOLD, _OFF = "\x1b[32m", "\x1b[31m", "\x1b[1m", "\x1b[0m"
+_SPECIAL: Final = re.compile(r"([\\`*_\[\]<>|~$])")
+# What renderers make links and mentions of by themselves.
+_LINKING: Final = (("://", ":&#47;/"), ("www.", "www&#46;"), ("@", "&#64;"))
+
+
+def as_text(report: Report, *, colour: bool = False, encoding: str = "utf-8") -> str:
+    """
+    For a terminal.
+
+    Args:
+        report: Which one.
+        colour: With the terminal's colours.
+        encoding: Of the stream; what it can't write is replaced.
+    """
+    page = page_of(report)
+    bars = _BARS if _can_write(_BARS, encoding) else _PLAIN_BARS
+    lines = [_bold(page.title, colour), *page.head]
+    for table in page.tables:
+        lines += ["", _bold(table.title, colour), *_lines(table, bars, colour)]
+    text = "\n".join([*lines, "", *page.notes])
+    return text if _can_write(text, encoding) else text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def as_markdown(report: Report) -> str:
+    """As Markdown, with tables; what applications told stands in it escaped."""
+    page = page_of(report)
+    parts = [f"# {_escaped(page.title)}", *(f"{_escaped(each)}  " for each in page.head)]
+    for table in page.tables:
+        parts += ["", f"## {_escaped(table.title)}", "", *_markdown(table)]
+    return "\n".join([*parts, "", *map(_escaped, page.notes)])
+
+
+def spark(series: Sequence[float | None], bars: str = _BARS) -> str:
+    """
+    A course in one line: from the least to the most; a gap where there is no value.
+
+    Args:
+        series: The values.
+        bars: From low to high.
+    """
+    known = [each for each in series if each is not None]
+    if len(known) < 2:
+        return ""
+    low, high = min(known), max(known)
+    if low == high:
+        return "".join(_GAP if each is None else bars[len(bars) // 2] for each in series)
+    top = len(bars) - 1
+    return "".join(_GAP if each is None else bars[round((each - low) / (high - low) * top)] for each in series)
+
+
+# --- the terminal ---------------------------------------------------------------------------------------------------
+
+
+def _lines(table: Table, bars: str, colour: bool) -> list[str]:
+    notes = [f"  {each}" for each in table.notes]
+    if not table.rows:
+        return [f"  {table.empty}", *notes]
+    sparks = [spark(each, bars) for each in table.series]
+    has_sparks = any(sparks)
+    head = [each.removeprefix(">") for each in table.columns]
+    rows = [[*row, *([sparks[number]] if has_sparks else [])] for number, row in enumerate(table.rows)]
+    if has_sparks:
+        head.append("course")
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    to_right = [each.startswith(">") for each in table.columns] + [False]
+    good = table.good or (None,) * len(rows)
+    lines = [_line(head, widths, to_right)]
+    for row, is_good in zip(rows, good, strict=True):
+        line = _line(row, widths, to_right)
+        lines.append(f"{_GREEN if is_good else _RED}{line}{_OFF}" if colour and is_good is not None else line)
+    return [*lines, *notes]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], to_right: Sequence[bool]) -> str:
+    told = [
+        cell.rjust(width) if right else cell.ljust(width)
+        for cell, width, right in zip(cells, widths, to_right, strict=False)
+    ]
+    return ("  " + "  ".join(told)).rstrip()
+
+
+def _bold(text: str, colour: bool) -> str:
+    return f"{_BOLD}{text}{_OFF}" if colour else text
+
+
+def _can_write(text: str, encoding: str) -> bool:
+    try:
+        text.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+# --- Markdown -------------------------------------------------------------------------------------------------------
+
+
+def _markdown(table: Table) -> list[str]:
+    notes = ["", *(f"{_escaped(each)}  " for each in table.notes)] if table.notes else []
+    if not table.rows:
+        return [_escaped(table.empty), *notes]
+    sparks = [spark(each) for each in table.series]
+    has_sparks = any(sparks)
+    head = [*(each.removeprefix(">") for each in table.columns), *(["course"] if has_sparks else [])]
+    rule = ["---:" if each.startswith(">") else "---" for each in table.columns] + (["---"] if has_sparks else [])
+    lines = [_row(map(_escaped, head)), f"|{'|'.join(rule)}|"]
+    for number, row in enumerate(table.rows):
+        lines.append(_row([*map(_escaped, row), *([sparks[number]] if has_sparks else [])]))
+    return [*lines, *notes]
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _escaped(text: str) -> str:
+    text = _SPECIAL.sub(r"\\\1", text.replace("&", "&amp;"))
+    for made, plain in _LINKING:
+        text = text.replace(made, plain)
+    return text
