@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from bizspan import names
 from bizspan.kpi import KPI, Count, Ratio, operations
-from bizspan.lens import Lens
+from bizspan.lens import Lens, Mark
 from bizspan.page import add_page, add_page_from
 from tests.lens.asking import Answer, ask, rows
 from tests.page.reading import shown
@@ -229,6 +229,25 @@ def test_releases_are_marked_where_they_first_appear(lens: Lens) -> None:
     assert {((AT // 10**9 + 1200) // 60 * 60, "1.5")} == {
         (mark["at"], mark["label"]) for chart in charts for mark in chart["marks"]
     }
+
+
+def test_what_people_marked_is_drawn(lens: Lens) -> None:
+    """
+    With its end, where it was; not where one looks at another country.
+    """
+    from bizspan.lens import _marks
+
+    small_day(lens)
+    spot = Mark("TV <spot>", AT + 60 * 10**9, AT + 180 * 10**9, country="DE", kind="campaign")
+    _marks.add(lens.store.path, [spot, Mark("long ago", 1, 2)])
+
+    def drawn(query: str) -> Any:
+        read = shown(lens, f"/?{DAY}{query}")
+        return json.loads(next(found["data-chart"] or "" for _, found in read.tags if "data-chart" in found))["marks"]
+
+    second = AT // 10**9
+    expected = [{"at": second + 60, "label": "TV <spot> (DE)", "until": second + 180}]
+    assert (expected, expected, []) == (drawn(""), drawn("&country=DE"), drawn("&country=FR"))
 
 
 def test_a_funnel_counts_who_came_how_far(lens: Lens) -> None:

@@ -19,7 +19,7 @@ from bizspan.page._tables import Column, Table
 from bizspan.page._tables import about as about_html
 
 _DAY: Final = 86_400
-Mark = tuple[int, str]
+Mark = tuple[int, str, int]  # from, what, and until; 0 where it has no end
 
 
 def times(asked: Asked, step: int) -> list[int]:
@@ -65,14 +65,15 @@ def chart(
         x: Seconds since 1970.
         series: Names and values.
         unit: Behind each value.
-        marks: Releases: when, and which.
+        marks: Releases, and what people marked.
         kind: ``line`` or ``bars``.
         said: What a screen reader says of it.
     """
     told = json.dumps(
         {
             "x": x, "series": [{"label": name, "data": data} for name, data in series], "unit": unit, "kind": kind,
-            "marks": [{"at": at, "label": label} for at, label in marks], "zone": asked.calendar.time_zone,
+            "marks": [{"at": at, "label": label, "until": until} for at, label, until in marks],
+            "zone": asked.calendar.time_zone,
         },
         separators=(",", ":"),
     )  # fmt: skip
@@ -120,7 +121,7 @@ def series(asked: Asked, counted: Counted, marks: Sequence[Mark]) -> Html:
         counted,
         f"Revenue that counts and operations, for each {_length(counted.step)}; the success rate is the part of the "
         "operations of that time with the outcome success. A line with a name is a release: the first appearance of "
-        "that service.version.",
+        "that service.version. A shaded stretch is what someone marked with bizspan mark.",
         counted.all.count(),
     )
     link = tag(

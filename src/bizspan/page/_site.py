@@ -286,11 +286,23 @@ class Site:
         return self._seen
 
     def _marks(self, connection: sqlite3.Connection, asked: Asked) -> list[Mark]:
-        """Releases: the first appearance of each version, but not that of the first one ever."""
+        """Releases, by the first appearance of each version but the first one ever; and what people marked."""
         seen = self._first_and_last(connection).get("version", {})
         begin = min((first for first, _ in seen.values()), default=0)
-        return sorted((first, version) for version, (first, _) in seen.items() if asked.since <= first and first > begin
-                      and first < asked.until)  # fmt: skip
+        found: list[Mark] = [
+            (first, version, 0)
+            for version, (first, _) in seen.items()
+            if max(asked.since, begin + 1) <= first < asked.until
+        ]
+        country = asked.filters.get("country", "")
+        for label, since_ns, until_ns, where in connection.execute(
+            "SELECT label, since_ns, until_ns, country FROM marks WHERE since_ns < ? AND until_ns > ?",
+            (asked.until * 10**9, asked.since * 10**9),
+        ):
+            if not (where and country and where != country):
+                shown = f"{label} ({where})" if where else label
+                found.append((max(since_ns // 10**9, asked.since), shown, min(until_ns // 10**9, asked.until)))
+        return sorted(found)
 
 
 class _Told:

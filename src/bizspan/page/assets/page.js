@@ -16,11 +16,18 @@
       pen.save();
       pen.font = `${10 * ratio}px system-ui, sans-serif`;
       pen.textBaseline = "top";
+      pen.textAlign = "left";
       let free = -Infinity;
       for (const mark of told.marks) {
         const x = Math.round(chart.valToPos(mark.at, "x", true));
         if (x < box.left || x > box.left + box.width) continue;
         pen.strokeStyle = pen.fillStyle = colour("--second");
+        if (mark.until) {
+          const end = Math.min(box.left + box.width, Math.round(chart.valToPos(mark.until, "x", true)));
+          pen.globalAlpha = 0.14;
+          pen.fillRect(x, box.top, Math.max(ratio, end - x), box.height);
+          pen.globalAlpha = 1;
+        }
         pen.lineWidth = ratio;
         pen.setLineDash([3 * ratio, 3 * ratio]);
         pen.beginPath();
@@ -58,7 +65,7 @@
       tzDate: second => uPlot.tzDate(new Date(second * 1000), told.zone),
       cursor: { y: false, sync: { key: "time" }, points: { size: 6 }, drag: { x: false, y: false } },
       legend: { show: false },
-      scales: { y: { range: (chart, low, high) => [0, told.unit === "%" ? Math.max(1, Math.min(100, high * 1.15 || 1)) : (high || 1) * 1.1] } },
+      scales: { y: { range: (chart, low, high) => [0, told.unit === "%" ? Math.max(1, Math.min(118, high * 1.18 || 1)) : (high || 1) * 1.1] } },
       axes: [
         { stroke: quiet, grid: { show: false }, ticks: { stroke: line, size: 4 }, font: "11px system-ui", size: 40, space: 60,
           values: [
