@@ -331,6 +331,7 @@ def _lens_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-size", type=_size, default=10 << 30, metavar="SIZE", help="of the store, as 500MB (default: 10 GiB)")
     add("--token", default="", metavar="TEXT", help="every request needs it (default: BIZSPAN_LENS_TOKEN)")
     add("--allow-host", action="append", default=[], metavar="NAME", help="a further name to be asked under")
+    add("--config", metavar="FILE", help="the file that declares KPIs for the page (default: the one that applies)")
     add("--format", choices=("text", "json"), default="text", help="how to print (default: text)")
     parser.epilog = "Exit code: 0 after Ctrl-C or SIGTERM, 2 wrong arguments, or a port or store that can't be used."
 
@@ -338,6 +339,7 @@ def _lens_arguments(parser: argparse.ArgumentParser) -> None:
 def _lens(options: argparse.Namespace, command: Sequence[str]) -> int:
     from bizspan.errors import SetupError
     from bizspan.lens import Retention, _command
+    from bizspan.page import add_page_from
 
     told = _command.Options(
         host=options.host,
@@ -350,7 +352,7 @@ def _lens(options: argparse.Namespace, command: Sequence[str]) -> int:
         as_json=options.format == "json",
     )
     try:
-        return _command.serve(told, _print)
+        return _command.serve(told, _print, furnish=lambda lens: add_page_from(lens, options.config))
     except SetupError as error:
         print(f"bizspan lens: error: {error}", file=sys.stderr)
         return _USAGE

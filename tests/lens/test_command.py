@@ -103,7 +103,8 @@ def test_the_lens_listens_until_it_is_told_to_end(tmp_path: Path, number: int) -
         process.send_signal(number)
         out, err = process.communicate(timeout=BOUND_S)
 
-    assert ({"url": told["url"], "store": str(store), "events": 0}, [200, 200]) == (told, statuses)
+    url = told["url"]
+    assert ({"url": url, "page": f"{url}/", "store": str(store), "events": 0}, [200, 200]) == (told, statuses)
     assert (0, "") == (process.returncode, err)
     assert {"stored": 5, "already": 5, "refused": 0} == json.loads(out)
     with reading(store) as connection:
@@ -118,7 +119,7 @@ def test_an_application_needs_one_variable(tmp_path: Path) -> None:
     store = tmp_path / "state" / "bizspan" / "lens.db"
     with running("--port", 0, XDG_STATE_HOME=str(tmp_path / "state")) as process:
         assert process.stdout is not None
-        said = [process.stdout.readline().rstrip("\n") for _ in range(4)]
+        said = [process.stdout.readline().rstrip("\n") for _ in range(5)]
         url = said[0].split()[1]
         child = run(
             """
@@ -134,7 +135,8 @@ def test_an_application_needs_one_variable(tmp_path: Path) -> None:
         out, _ = process.communicate(timeout=BOUND_S)
 
     assert [
-        f"lens     {url}", f"store    {store}, 0 events", f"send to  OTEL_EXPORTER_OTLP_ENDPOINT={url}",
+        f"lens     {url}", f"page     {url}/", f"store    {store}, 0 events",
+        f"send to  OTEL_EXPORTER_OTLP_ENDPOINT={url}",
         "Ctrl-C ends it.",
     ] == said  # fmt: skip
     assert (0, "") == (child.code, child.err)

@@ -6,6 +6,7 @@ The lens: an OTLP receiver on this machine, and the store behind it.
 
 from __future__ import annotations
 
+from bizspan.lens._access import COOKIE, Access
 from bizspan.lens._database import default_path, reading
 from bizspan.lens._intake import Intake, needs_protobuf
 from bizspan.lens._lens import Lens
@@ -17,6 +18,8 @@ from bizspan.lens._routes import Refusal, Request, Response, Routes
 from bizspan.lens._store import Store, Stored, StoreError
 
 __all__ = [
+    "COOKIE",
+    "Access",
     "Damaged",
     "Dropped",
     "Intake",

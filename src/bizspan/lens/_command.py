@@ -59,7 +59,13 @@ def size_of(text: str) -> int:
     return size
 
 
-def serve(options: Options, show: Callable[[str], None], *, ended: threading.Event | None = None) -> int:
+def serve(
+    options: Options,
+    show: Callable[[str], None],
+    *,
+    ended: threading.Event | None = None,
+    furnish: Callable[[Lens], None] | None = None,
+) -> int:
     """
     Listen until Ctrl-C, SIGTERM, or the event.
 
@@ -67,6 +73,7 @@ def serve(options: Options, show: Callable[[str], None], *, ended: threading.Eve
         options: How.
         show: Prints a line.
         ended: Ends it.
+        furnish: Adds what the lens answers beside OTLP: its page.
 
     Raises:
         MissingExtra: ``bizspan[lens]`` is not installed.
@@ -79,6 +86,8 @@ def serve(options: Options, show: Callable[[str], None], *, ended: threading.Eve
     )  # fmt: skip
     before = _listened_for(over)
     try:
+        if furnish is not None:
+            furnish(lens)
         lens.start(options.port)
         _say_start(lens, options.as_json, show)
         # In pieces: a wait without an end would not let Ctrl-C through on every system.
@@ -109,11 +118,13 @@ def _say_start(lens: Lens, as_json: bool, show: Callable[[str], None]) -> None:
     with lens.store.reading() as connection:
         (events,) = connection.execute("SELECT count(*) FROM events").fetchone()
     if as_json:
-        show(json.dumps({"url": lens.url, "store": str(lens.store.path), "events": events}))
+        page = {"page": lens.url + lens.page_path} if lens.page_path else {}
+        show(json.dumps({"url": lens.url, **page, "store": str(lens.store.path), "events": events}))
         return
     show(
         f"lens     {lens.url}\n"
-        f"store    {lens.store.path}, {events:,} events\n"
+        + (f"page     {lens.url}{lens.page_path}\n" if lens.page_path else "")
+        + f"store    {lens.store.path}, {events:,} events\n"
         f"send to  OTEL_EXPORTER_OTLP_ENDPOINT={lens.url}\n"
         "Ctrl-C ends it."
     )

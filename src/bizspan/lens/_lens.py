@@ -12,11 +12,12 @@ from typing import Final, Self
 
 from bizspan.errors import SetupError
 from bizspan.lens import _otlp_http
+from bizspan.lens._access import Access
 from bizspan.lens._database import default_path
 from bizspan.lens._intake import Intake, needs_protobuf
 from bizspan.lens._retention import Retention
 from bizspan.lens._routes import Routes
-from bizspan.lens._server import Access, Server
+from bizspan.lens._server import Server
 from bizspan.lens._store import Store
 
 PORT: Final = 4318  # of OTLP over HTTP
@@ -56,10 +57,11 @@ class Lens:
         if not token.isascii() or any(character.isspace() for character in token):
             raise SetupError("The token has to be ASCII without spaces: it travels in a header.")
         self._host = host
-        self._access = Access(token, (*_LOOPBACK, _bracketed(host), *allow_hosts))
+        self.access = Access(token, (*_LOOPBACK, _bracketed(host), *allow_hosts))
         self.store = Store(store or default_path(), retention=retention)
         self.intake = Intake(self.store)
         self.routes = Routes()
+        self.page_path = ""  # of the page that people open, where there is one
         _otlp_http.add_to(self.routes, self.intake)
         self._server: Server | None = None
 
@@ -74,7 +76,7 @@ class Lens:
             SetupError: The port is taken, or the address can't be used.
         """
         try:
-            self._server = Server((self._host, port), self.routes, self._access)
+            self._server = Server((self._host, port), self.routes, self.access)
         except (OSError, OverflowError) as error:
             why = getattr(error, "strerror", None) or str(error)
             raise SetupError(

@@ -5,18 +5,16 @@ The HTTP server: a thread for each connection, a bounded number of them, and non
 from __future__ import annotations
 
 import contextlib
-import hmac
 import selectors
 import socket
 import sys
 import threading
 import time
-from collections.abc import Iterable
-from email.message import Message
 from http.server import BaseHTTPRequestHandler
 from socketserver import BaseServer, TCPServer
 from typing import Any, Final
 
+from bizspan.lens._access import Access
 from bizspan.lens._bodies import read_body
 from bizspan.lens._routes import Refusal, Request, Response, Routes
 
@@ -30,45 +28,6 @@ _BUSY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: text/plain\r\nContent-Length: 22\r\n"
     b"Connection: close\r\n\r\nToo many connections.\n"
 )
-
-
-class Access:
-    """
-    Who may ask.
-
-    Args:
-        token: What ``Authorization: Bearer`` has to hold; empty for everybody who can connect.
-        hosts: Names that ``Host`` may have where there is no token, so that no web page reaches the lens through a
-            name of its own that it has pointed here.
-    """
-
-    def __init__(self, token: str, hosts: Iterable[str]) -> None:
-        self._token = token.encode()
-        self._hosts = frozenset(host.lower() for host in hosts)
-
-    def check(self, headers: Message) -> None:
-        """
-        Look at the headers of a request.
-
-        Raises:
-            Refusal: 401, or 403 for a wrong host.
-        """
-        if self._token:
-            scheme, _, told = (headers.get("Authorization") or "").partition(" ")
-            # Whatever was told, and however long it is, takes the same time.
-            is_right = hmac.compare_digest(told.strip().encode("utf-8", "replace"), self._token)
-            if scheme.lower() != "bearer" or not is_right:
-                raise Refusal(401, "Authorization: Bearer TOKEN is missing or wrong.", {"WWW-Authenticate": "Bearer"})
-        elif _name_of(headers.get("Host") or "") not in self._hosts:
-            raise Refusal(403, "The lens does not answer under this host name; see --allow-host.")
-
-
-def _name_of(host: str) -> str:
-    """A host's name without its port."""
-    name = host.strip().lower()
-    if name.startswith("["):
-        return name.partition("]")[0] + "]"
-    return name.partition(":")[0].rstrip(".")
 
 
 class Server(TCPServer):
@@ -254,7 +213,7 @@ class _Handler(BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         house = self._house()
         try:
-            house.access.check(headers)
+            house.access.check(headers, self.command, path)
             handler = house.routes.find(self.command, path)
         except Refusal:
             self._drain()

@@ -1,0 +1,340 @@
+"""
+What the pages show, read from the store: from the counts per minute where they can tell it, from the events otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from bizspan import names
+from bizspan._columns import COLUMNS
+from bizspan.page._filter import CUSTOMERS, EVERYBODY, NOT_TOLD, Asked
+
+DIMENSIONS: Final = ("reason", "segment", "country", "channel", "campaign", "feature", "version")
+_BASE: Final = frozenset({"operation", "outcome"})  # the minutes know them beside any dimension
+_STEPS: Final = (60, 300, 600, 1800, 3600)
+_POINTS_MOST: Final = 240
+_CUSTOMER: Final = ("", "customer")
+_MONEY: Final = tuple(
+    (
+        kind.removeprefix("business."),
+        COLUMNS[names.MINOR_UNITS_KEYS[kind]].name,
+        COLUMNS[names.CURRENCY_KEYS[kind]].name,
+        COLUMNS[names.AMOUNT_INVALID_KEYS[kind]].name,
+    )
+    for kind in (names.REVENUE, names.REFUND, names.VALUE)
+)
+_SOLD: Final = ("", names.SUCCESS)
+
+Cell = tuple[str, str, str, str, str]  # value, name, operation, outcome, and the currency or ""
+
+
+@dataclass(slots=True)
+class Group:
+    """
+    What was counted for one value of one dimension.
+
+    Args:
+        events: All of them.
+        operations: By operation and outcome.
+        timed: By operation: events with a duration, and the microseconds of these.
+        money: By kind, currency, operation and outcome: events and minor units. Without currency: amounts missing.
+        first: The first minute, in seconds since 1970.
+        last: The last one.
+    """
+
+    events: int = 0
+    operations: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    timed: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+    money: dict[tuple[str, str, str, str], tuple[int, int]] = field(
+        default_factory=dict[tuple[str, str, str, str], tuple[int, int]]
+    )
+    first: int = 0
+    last: int = 0
+
+    def count(self, *outcomes: str) -> int:
+        """Operations; with these outcomes, or all."""
+        return sum(n for (_, outcome), n in self.operations.items() if not outcomes or outcome in outcomes)
+
+    def sums(self, kind: str, *outcomes: str) -> dict[str, int]:
+        """Minor units by currency; those that count, or of these outcomes."""
+        found: Counter[str] = Counter()
+        for (which, currency, _, outcome), (_, minor) in self.money.items():
+            if which == kind and currency and outcome in (outcomes or _SOLD):
+                found[currency] += minor
+        return dict(found)
+
+    def missing(self, kind: str = "revenue") -> int:
+        """How many amounts were told and refused."""
+        return sum(n for (which, currency, *_), (n, _) in self.money.items() if which == kind and not currency)
+
+    def add_money(self, key: tuple[str, str, str, str], count: int, minor: int) -> None:
+        """Add to one sum."""
+        before = self.money.get(key, (0, 0))
+        self.money[key] = before[0] + count, before[1] + minor
+
+
+@dataclass(slots=True)
+class Counted:
+    """
+    What a period holds.
+
+    Args:
+        groups: By dimension and value; all together under ``("", "")``.
+        hidden: Events of other traffic, which are in nothing else.
+        step: Of the series, in seconds.
+        outcomes: By time and outcome: operations.
+        revenue: By time and currency: minor units.
+        basis: Where it was read from.
+        sql: How.
+    """
+
+    step: int
+    basis: str
+    groups: dict[str, dict[str, Group]] = field(default_factory=dict[str, dict[str, Group]])
+    hidden: int = 0
+    outcomes: Counter[tuple[int, str]] = field(default_factory=Counter[tuple[int, str]])
+    revenue: Counter[tuple[int, str]] = field(default_factory=Counter[tuple[int, str]])
+    sql: list[str] = field(default_factory=list[str])
+
+    @property
+    def all(self) -> Group:
+        """Everything together."""
+        return self.groups.get("", {}).get("") or Group()
+
+    def by(self, dimension: str) -> dict[str, Group]:
+        """By the values of a dimension; ``""`` is what does not tell it."""
+        return self.groups.get(dimension, {})
+
+    def group(self, dimension: str, value: str) -> Group:
+        """One of them, to add to."""
+        return self.groups.setdefault(dimension, {}).setdefault(value, Group())
+
+
+def step_of(asked: Asked) -> int:
+    """How long each point of a series is, in seconds."""
+    length = asked.until - asked.since
+    return next((step for step in _STEPS if length / step <= _POINTS_MOST), 86_400)
+
+
+def count(connection: sqlite3.Connection, asked: Asked, dimensions: Sequence[str]) -> Counted:
+    """
+    What the period holds, altogether and by these dimensions.
+
+    Args:
+        connection: That reads.
+        asked: The period and the filters.
+        dimensions: Of `DIMENSIONS`, or any column where the events are read.
+    """
+    if asked.filters.keys() <= _BASE and NOT_TOLD not in asked.filters.values() and set(dimensions) <= {*DIMENSIONS}:
+        return _from_minutes(connection, asked, dimensions)
+    return _from_events(connection, asked, dimensions)
+
+
+def ran(connection: sqlite3.Connection, into: list[str], sql: str, values: Sequence[object]) -> list[Any]:
+    """The rows of a query, which is noted as one can run it."""
+    into.append(written(sql, values))
+    return connection.execute(sql, values).fetchall()
+
+
+def written(sql: str, values: Sequence[object]) -> str:
+    """A statement with its values in it, for people."""
+    parts = sql.split("?")
+    quoted = [str(v) if isinstance(v, int | float) else "'" + str(v).replace("'", "''") + "'" for v in values]
+    return "".join(part + value for part, value in zip(parts, [*quoted, ""], strict=True))
+
+
+def traffic_sql(asked: Asked, column: str = "traffic") -> tuple[str, list[object]]:
+    """Whose traffic counts, as a condition."""
+    if asked.traffic == EVERYBODY:
+        return "1", []
+    if asked.traffic == CUSTOMERS:
+        return f"coalesce({column}, '') IN ('', 'customer')", []
+    return f"{column} = ?", [asked.traffic]
+
+
+def where_sql(asked: Asked) -> tuple[str, list[object]]:
+    """The filters as a condition on columns."""
+    parts, values = ["1"], list[object]()
+    for column, value in asked.where:  # checked: a column's name
+        if value == NOT_TOLD:
+            parts.append(f"{column} IS NULL")
+        else:
+            parts.append(f"{column} = ?")
+            values.append(value)
+    return " AND ".join(parts), values
+
+
+# --- from the counts per minute -------------------------------------------------------------------------------------
+
+
+def _from_minutes(connection: sqlite3.Connection, asked: Asked, dimensions: Sequence[str]) -> Counted:
+    found = Counted(step_of(asked), "events, each counted once when it came in (minute_counts, minute_money)")
+    base, base_values = where_sql(asked)
+    within: list[object] = [asked.since, asked.until, *base_values]
+    listed = ", ".join(f"'{each}'" for each in ("", *dimensions))
+    for row in ran(
+        connection, found.sql,
+        "SELECT json_array(dimension, value, name, operation, outcome, traffic), sum(count), sum(timed), "
+        "sum(duration_us), min(minute), max(minute) FROM minute_counts WHERE minute >= ? AND minute < ? "
+        f"AND {base} AND dimension IN ({listed}) GROUP BY 1",
+        within,
+    ):  # fmt: skip
+        _add_counts(found, asked, cell(row))
+    for row in ran(
+        connection, found.sql,
+        "SELECT json_array(dimension, value, operation, outcome, traffic, kind, currency), sum(count), sum(minor) "
+        f"FROM minute_money WHERE minute >= ? AND minute < ? AND {base} AND dimension IN ({listed}) GROUP BY 1",
+        within,
+    ):  # fmt: skip
+        dimension, value, operation, outcome, traffic, kind, currency, number, minor = cell(row)
+        if _counts(asked, traffic):
+            found.group(dimension, value).add_money((kind, currency, operation, outcome), number, round(minor))
+    _add_untold(found, dimensions)
+    _add_series(connection, found, asked, "", "")
+    return found
+
+
+def _add_series(connection: sqlite3.Connection, found: Counted, asked: Asked, dimension: str, value: str) -> None:
+    """Operations and revenue over time, of one cell of the minutes."""
+    traffic_is, traffic_values = traffic_sql(asked)
+    base = [(name, told) for name, told in asked.where if name in _BASE]
+    base_is = " AND ".join(["1", *(f"{name} = ?" for name, _ in base)])
+    step = min(found.step, 3600)
+    within = [asked.since, asked.until, *(told for _, told in base), dimension, value]
+    for at, outcome, number in ran(
+        connection, found.sql,
+        f"SELECT minute / {step} * {step}, outcome, sum(count) FROM minute_counts WHERE minute >= ? AND minute < ? "
+        f"AND {base_is} AND dimension = ? AND value = ? AND name = ? AND {traffic_is} GROUP BY 1, 2",
+        [*within, names.EVENT_OPERATION, *traffic_values],
+    ):  # fmt: skip
+        found.outcomes[at, outcome] += number
+    for at, currency, minor in ran(
+        connection, found.sql,
+        f"SELECT minute / {step} * {step}, currency, sum(minor) FROM minute_money WHERE minute >= ? AND minute < ? "
+        f"AND {base_is} AND dimension = ? AND value = ? AND kind = 'revenue' AND currency <> '' "
+        f"AND outcome IN ('', 'success') AND {traffic_is} GROUP BY 1, 2",
+        [*within, *traffic_values],
+    ):  # fmt: skip
+        found.revenue[at, currency] += round(minor)
+
+
+def cell(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A row whose first value holds what it is grouped by: one key is sorted in two thirds of the time of many."""
+    return (*json.loads(row[0]), *row[1:])
+
+
+def _counts(asked: Asked, traffic: str) -> bool:
+    if asked.traffic == CUSTOMERS:
+        return traffic in _CUSTOMER
+    return asked.traffic in (EVERYBODY, traffic)
+
+
+def _add_counts(found: Counted, asked: Asked, row: tuple[Any, ...]) -> None:
+    dimension, value, name, operation, outcome, traffic, number, timed, duration_us, first, last = row
+    if not _counts(asked, traffic):
+        found.hidden += number if not dimension else 0
+        return
+    group = found.group(dimension, value)
+    group.events += number
+    group.first = min(group.first or first, first)
+    group.last = max(group.last, last)
+    if name == names.EVENT_OPERATION:
+        group.operations[operation, outcome] += number
+        before = group.timed.get(operation, (0, 0))
+        group.timed[operation] = before[0] + timed, before[1] + round(duration_us)
+
+
+def _add_untold(found: Counted, dimensions: Iterable[str]) -> None:
+    """What does not tell a dimension: what all have, less what its values have."""
+    for dimension in dimensions:
+        values = list(found.by(dimension).values())
+        rest = Group(found.all.events - sum(each.events for each in values))
+        rest.operations = +(
+            found.all.operations - sum((each.operations for each in values), Counter[tuple[str, str]]())
+        )
+        for key, (number, minor) in found.all.money.items():
+            told = [each.money.get(key, (0, 0)) for each in values]
+            left = number - sum(n for n, _ in told), minor - sum(m for _, m in told)
+            if left != (0, 0):
+                rest.money[key] = left
+        if rest.events:
+            found.groups.setdefault(dimension, {})[""] = rest
+
+
+# --- from the events ------------------------------------------------------------------------------------------------
+
+
+def _from_events(connection: sqlite3.Connection, asked: Asked, dimensions: Sequence[str]) -> Counted:
+    """
+    One pass over the events, grouped by all dimensions together: their cells are folded afterwards.
+
+    Where the minutes know the one filter there is, the series comes from them; otherwise each cell has its time too.
+    """
+    found = Counted(step_of(asked), "events, each once (the table events)")
+    step = min(found.step, 3600)
+    by_minutes = _one_dimension(asked)
+    conditions, values = where_sql(asked)
+    traffic_is, traffic_values = ("1", []) if asked.traffic == CUSTOMERS else traffic_sql(asked)
+    at = "0" if by_minutes else f"time_ns / {step * 10**9} * {step}"
+    keys = [at, "name", "operation", "outcome", "traffic", *dimensions]
+    keys += [currency for _, _, currency, _ in _MONEY]
+    sums = ", ".join(f"count({minor}), sum({minor}), count({invalid})" for _, minor, _, invalid in _MONEY)
+    for row in ran(
+        connection, found.sql,
+        f"SELECT json_array({', '.join(keys)}), count(*), count(duration_s), sum(duration_s), min(time_ns), "
+        f"max(time_ns), {sums} "
+        f"FROM events WHERE time_ns >= ? AND time_ns < ? AND {conditions} AND {traffic_is} "
+        "GROUP BY 1",
+        [asked.since * 10**9, asked.until * 10**9, *values, *traffic_values],
+    ):  # fmt: skip
+        _add_cell(found, asked, dimensions, cell(row), with_time=not by_minutes)
+    if by_minutes:
+        _add_series(connection, found, asked, *by_minutes)
+    return found
+
+
+def _one_dimension(asked: Asked) -> tuple[str, str] | None:
+    """The one dimension that is filtered by, where the minutes know it."""
+    told = [(name, value) for name, value in asked.where if name not in _BASE]
+    is_known = len(told) == 1 and told[0][0] in DIMENSIONS and NOT_TOLD not in asked.filters.values()
+    return told[0] if is_known else None
+
+
+def _add_cell(
+    found: Counted, asked: Asked, dimensions: Sequence[str], row: tuple[Any, ...], *, with_time: bool
+) -> None:
+    at, name, operation, outcome, traffic = row[0], row[1], *(each or "" for each in row[2:5])
+    told, rest = row[5 : 5 + len(dimensions)], row[5 + len(dimensions) :]
+    currencies, (number, timed, seconds, first, last), sums = rest[:3], rest[3:8], rest[8:]
+    if not _counts(asked, traffic):
+        found.hidden += number
+        return
+    money: list[tuple[tuple[str, str, str, str], int, int]] = []
+    for at_kind, (kind, *_) in enumerate(_MONEY):
+        told_of, minor, missing = sums[3 * at_kind : 3 * at_kind + 3]
+        if told_of and currencies[at_kind]:
+            money.append(((kind, currencies[at_kind], operation, outcome), told_of, minor))
+        if missing:
+            money.append(((kind, "", operation, outcome), missing, 0))
+    for dimension, value in (("", ""), *zip(dimensions, told, strict=True)):
+        group = found.group(dimension, value or "")
+        group.events += number
+        group.first = min(group.first or first, first // 10**9 // 60 * 60)
+        group.last = max(group.last, last // 10**9 // 60 * 60)
+        for key, count, minor in money:
+            group.add_money(key, count, minor)
+        if name == names.EVENT_OPERATION:
+            group.operations[operation, outcome] += number
+            before = group.timed.get(operation, (0, 0))
+            group.timed[operation] = before[0] + timed, before[1] + round((seconds or 0.0) * 1e6)
+    if with_time:
+        if name == names.EVENT_OPERATION:
+            found.outcomes[at, outcome] += number
+        if sums[0] and currencies[0] and outcome in _SOLD:
+            found.revenue[at, currencies[0]] += sums[1]
