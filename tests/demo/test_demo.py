@@ -10,6 +10,7 @@ import socket
 import sqlite3
 import subprocess
 import termios
+import urllib.request
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,10 @@ def test_ended_early_it_takes_everything_along(tmp_path: Path, number: int, code
     with started("--seconds", "60", temporary=tmp_path) as process:
         assert process.stdout is not None
         said = read_until(process.stdout.fileno(), "receipts of release 1.4:")
+        page = re.search(r"page  (http://\S+)", said)
+        assert page is not None, said
+        with urllib.request.urlopen(page[1], timeout=10) as answer:
+            assert "bizspan lens" in answer.read().decode()
         address = re.search(r"http://127\.0\.0\.1:(\d+)", said)
         were = left(tmp_path)
         process.send_signal(number)

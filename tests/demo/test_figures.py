@@ -19,9 +19,8 @@ from bizspan.demo._figures import Rate, hurt, rates, sentence, table
 from bizspan.demo._goods import visit
 from bizspan.demo._ledger import Orders
 from bizspan.demo._shop import Shop
-from bizspan.demo._story import Story, has_page
+from bizspan.demo._story import Story
 from bizspan.demo._web import form_takes
-from bizspan.lens import Lens, Response, Routes
 from tests.kpi.releases import HOUR, NOW, checkout
 from tests.kpi.stores import Told, sqlite_store
 
@@ -144,18 +143,6 @@ def test_a_missing_extra_is_said_with_the_pip_line(
 
     assert 2 == main(["demo"])
     assert 'pip install "bizspan[otlp,lens]"' in capsys.readouterr().err
-
-
-def test_a_page_is_named_where_there_is_one(tmp_path: Path) -> None:
-    """
-    The lens's address is called a page when it answers a browser, and only then.
-    """
-    with Lens(tmp_path / "lens.db") as lens:
-        lens.routes = Routes()
-        before = has_page(lens)
-        lens.routes.add("GET", "/", lambda _: Response(b"<!doctype html>", "text/html"))
-
-        assert (False, True) == (before, has_page(lens))
 
 
 class Meddling:

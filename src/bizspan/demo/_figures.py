@@ -194,6 +194,11 @@ def _revenue() -> KPI:
     return KPI("revenue", Sum(of=operations("checkout")), owner=_OWNER, meaning="What customers paid.")
 
 
+def shown() -> tuple[KPI, ...]:
+    """What the page shows."""
+    return _conversion(), _revenue()
+
+
 def until_now(since_ns: int) -> Span:
     """From then until now."""
     return since_ns, max(time.time_ns(), since_ns + 1)

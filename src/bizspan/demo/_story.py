@@ -66,8 +66,10 @@ class Story:
     def run(self) -> int:
         """The exit code: 0 when the shop's book and the events agree, 1 when they differ, or it was ended early."""
         from bizspan.lens import Lens
+        from bizspan.page import add_page
 
         with Lens(self._store).start(0) as lens:
+            add_page(lens, _figures.shown())
             shop = Shop(self._directory, lens.url)
             customers = Customers(self._seed, max(1, round(self._seconds * _PER_S)), _PER_S, shop.port_of)
             try:
@@ -86,7 +88,7 @@ class Story:
 
     def _introduce(self, lens: Lens, shop: Shop) -> None:
         self._screen.say(f"a shop in two services, and {round(self._seconds * _PER_S):,} customers (seed {self._seed})")
-        self._screen.say(f"{'page' if has_page(lens) else 'lens'}  {lens.url}")
+        self._screen.say(f"page  {lens.url}/")
         deadline = time.monotonic() + _PATIENCE_S
         while not self._ended.is_set() and not shop.is_ready:
             if time.monotonic() > deadline:
@@ -217,19 +219,3 @@ class Story:
 
     def _happened(self, what: str) -> None:
         self._screen.say(f"[{time.monotonic() - self._began:4.1f} s] {what}")
-
-
-def has_page(lens: Lens) -> bool:
-    """
-    Whether a lens has a page for people.
-
-    Args:
-        lens: Which one.
-    """
-    from bizspan.lens import Refusal
-
-    try:
-        lens.routes.find("GET", "/")
-    except Refusal:
-        return False
-    return True
