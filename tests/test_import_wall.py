@@ -27,8 +27,11 @@ HOUSE: Final = (
     ("DOORS", "__main__"),
     ("DOORS", "cli pytest_plugin"),
     ("DOORS", "_cli_report"),
-    ("DOORS", "_cli_compare _cli_demo _cli_kpi _cli_export _cli_mark _cli_vocabulary"),
-    ("DOORS", "_cli_declared"),
+    (
+        "DOORS",
+        "_cli_compare _cli_demo _cli_export _cli_import _cli_kpi _cli_lens _cli_mark _cli_reconcile _cli_vocabulary",
+    ),
+    ("DOORS", "_cli_declared _cli_words"),
     ("DOORS", "demo"),
     ("DOORS", "demo._story"),
     ("DOORS", "demo._shop demo._customers demo._frame demo._web demo._payment"),
