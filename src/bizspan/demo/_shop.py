@@ -43,6 +43,7 @@ class Shop:
         self._spool = directory / "spool"
         self._environment = environment(endpoint, os.urandom(16).hex())
         self._payment: Process | None = None
+        self._ports: dict[str, int] = {}  # also of a shop that is closed: customers may still be on their way
         self._web: dict[str, Process] = {}
 
     def start(self) -> None:
@@ -87,7 +88,7 @@ class Shop:
 
     def port_of(self, visit: Visit) -> int:
         """The port of the shop that this visit gets."""
-        return self._web[NEW if self.is_released and visit.draw < SHARE else OLD].port
+        return self._ports[NEW if self.is_released and visit.draw < SHARE else OLD]
 
     @property
     def pids(self) -> Mapping[str, int]:
@@ -129,7 +130,8 @@ class Shop:
     def _open(self, version: str) -> None:
         assert self._payment is not None
         words = ["--version", version, "--ledger", str(self.ledger), "--payment", str(self._payment.port)]
-        self._web[version] = self._process("_web", f"web-{version}", words)
+        self._web[version] = process = self._process("_web", f"web-{version}", words)
+        self._ports[version] = process.port
 
     def _process(self, module: str, name: str, words: list[str]) -> Process:
         words = [*words, "--spool", str(self._spool)]
