@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -44,6 +43,7 @@ from bizspan.kpi import (
 )
 from bizspan.lens._layout import EMPTY, INDEX, Batch, Row
 from bizspan.lens._store import Store
+from tests.memory import peak_mib
 
 _DAYS: Final = 30
 _SECOND: Final = 1_000_000_000
@@ -181,8 +181,7 @@ def ask(path: Path, name: str) -> Asked:
     began, cpu = time.perf_counter(), time.process_time()
     answer = evaluate(measured, SqliteSource(path), MONTH, calendar=_UTC, as_of_ns=MONTH.until_ns + 60 * _SECOND)
     seconds, cpu_s = time.perf_counter() - began, time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Asked(name, seconds, cpu_s, peak, sum(each.n for each in answer.total))
+    return Asked(name, seconds, cpu_s, peak_mib(), sum(each.n for each in answer.total))
 
 
 def measured(path: Path) -> list[Asked]:

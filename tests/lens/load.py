@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import resource
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from urllib.parse import urlsplit
 
 from bizspan.lens import Lens, Store
 from tests.lens.requests import Shop
+from tests.memory import now_mib, peak_mib
 
 _BLOCK = 50_000  # encoded before each stretch that is measured, so that memory stays small
 _PAGE_EVERY_S = 0.1
@@ -49,7 +49,7 @@ class Measured:
         seconds: How long that took.
         cpu_s: Processor time of all threads meanwhile, which other programs on the machine hardly change.
         bytes: Of the store.
-        peak_mib: The most memory that the process had, and its clients, where they are in it.
+        peak_mib: The most memory that the process took for it, and its clients, where they are in it.
         page_s: How long each of a page's reads took meanwhile, the fastest first.
     """
 
@@ -80,6 +80,7 @@ def run(
         over: ``http`` for connections; ``apart`` for connections of another process.
         processes: Of the shop.
     """
+    before = now_mib()
     with Lens(directory / "load.db") as lens:
         lens.start(0)
         watch = _Watch()
@@ -92,7 +93,7 @@ def run(
             (stored,) = connection.execute("SELECT count(*) FROM events").fetchone()
             (counted,) = connection.execute("SELECT sum(count) FROM minute_counts WHERE dimension = ''").fetchone()
     assert events == stored == counted
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mib() - before
     return Measured(events, watch.seconds, watch.cpu_s, (directory / "load.db").stat().st_size, peak, sorted(page_s))
 
 

@@ -27,7 +27,6 @@ _MONEY: Final = (
     ("minute", "name", "operation", "outcome", "traffic", "dimension", "value", "kind", "currency"),
     ("count", "minor"),
 )
-_OF_ORIGIN: Final = ("received_ns", "resource_id", "scope_id", "service", "version", "environment")
 _SHOWN: Final = ("name", "operation", "outcome", "traffic", "currency")
 _UID: Final = INDEX["uid"]
 
@@ -42,10 +41,8 @@ def _chunks(total: int) -> Iterator[tuple[int, int]]:
         start += size
 
 
-def _values(shared: int, columns: int, rows: int) -> str:
-    # A mark without number has the one after the highest so far.
-    row = f"({','.join([*(f'?{number}' for number in range(1, shared + 1)), *'?' * columns])})"
-    return ",".join([row] * rows)
+def _values(columns: int, rows: int) -> str:
+    return ",".join([f"({','.join('?' * columns)})"] * rows)
 
 
 def _inserted(
@@ -55,7 +52,6 @@ def _inserted(
     width: int,
     values: Sequence[Any],
     total: int,
-    shared: Sequence[Any] = (),
 ) -> int:
     """
     Insert rows; how many went in.
@@ -64,16 +60,14 @@ def _inserted(
         connection: In a transaction.
         head: What stands before the values.
         tail: What stands after them.
-        width: Values of a row, without those that are shared.
+        width: Values of a row.
         values: Row after row.
         total: How many rows.
-        shared: Values of the first columns, the same in each row.
     """
     count = 0
     for start, size in _chunks(total):
-        sql = f"{head} VALUES {_values(len(shared), width, size)} {tail}"
-        told = [*shared, *values[start * width : (start + size) * width]]
-        count += connection.execute(sql, told).rowcount
+        sql = f"{head} VALUES {_values(width, size)} {tail}"
+        count += connection.execute(sql, values[start * width : (start + size) * width]).rowcount
     return count
 
 
@@ -84,26 +78,20 @@ class _Rows:
 
     Args:
         table: Which.
-        names: Of the columns that they have, those first that share a value.
-        shared: The values that all of them share.
-        values: The others, row after row.
+        names: Of the columns that they have.
+        values: Row after row.
         total: How many rows.
     """
 
     table: str
     names: list[str]
-    shared: list[Any]
     values: list[Any]
     total: int
 
 
 def _rows_of(table: str, columns: Sequence[tuple[Any, ...]], total: int) -> _Rows:
     used = {name: column for name, column in zip(TABLES[table], columns, strict=True) if column}
-    # What a resource and a scope give to all of their records need be bound once.
-    shared = [name for name in _OF_ORIGIN if name in used and used[name].count(used[name][0]) == total]
-    values = [used.pop(name)[0] for name in shared]
-    flat = list(chain.from_iterable(zip(*used.values(), strict=True)))
-    return _Rows(table, [*shared, *used], values, flat, total)
+    return _Rows(table, [*used], list(chain.from_iterable(zip(*used.values(), strict=True))), total)
 
 
 class Prepared:
@@ -142,8 +130,7 @@ class Prepared:
             is_events = rows.table == "events"
             before = _last_id(connection, rows.table) if is_events else 0
             head = f"INSERT OR IGNORE INTO {rows.table} ({','.join(rows.names)})"
-            width = len(rows.names) - len(rows.shared)
-            count = _inserted(connection, head, "", width, rows.values, rows.total, rows.shared)
+            count = _inserted(connection, head, "", len(rows.names), rows.values, rows.total)
             if is_events and count != rows.total:
                 self.deltas = deltas(columnar(self._new(connection, before)), self._admitted) if count else Deltas()
             stored += count
