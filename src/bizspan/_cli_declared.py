@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,14 +87,28 @@ def everything(options: argparse.Namespace) -> Found:
     Raises:
         SetupError: When something is wrong; the text has the file and the key.
     """
+    return found_in(options.config, options.module)
+
+
+def found_in(config: str | None, modules: Iterable[str] = ()) -> Found:
+    """
+    What is declared.
+
+    Args:
+        config: The configuration file; by default the one that applies.
+        modules: Further KPIs in Python, as ``"package.module:OBJECT"``.
+
+    Raises:
+        SetupError: When something is wrong; the text has the file and the key.
+    """
     from bizspan.kpi import Calendar, Declared, load
     from bizspan.kpi._command import merged
 
-    loaded = configuration(options.config)
+    loaded = configuration(config)
     told = None if loaded is None else loaded.configure.get("vocabulary")
     vocabularies = () if told is None else (told,)
     declared = Declared({}, Calendar())
     if loaded is not None and loaded.path is not None:
         declared = load(loaded.path, vocabularies)
-    objects = [(name, named_object(name)) for name in (*declared.modules, *options.module)]
+    objects = [(name, named_object(name)) for name in (*declared.modules, *modules)]
     return Found(merged(declared.kpis, objects), declared.calendar, vocabularies, loaded)

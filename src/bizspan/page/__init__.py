@@ -4,12 +4,11 @@ The page of the lens: what the store knows, in a browser. It brings the lens and
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bizspan._cli_declared import found_in
 from bizspan.page._logins import PATH as _LOGIN
 from bizspan.page._site import Site
 
@@ -46,21 +45,5 @@ def add_page_from(lens: Lens, config: str | Path | None = None) -> None:
     Raises:
         SetupError: The file is missing, or wrong.
     """
-    from bizspan._config_file import find, load_config
-    from bizspan._config_schema import load as load_object
-    from bizspan.errors import SetupError
-    from bizspan.kpi import load
-    from bizspan.kpi._command import merged
-
-    path = Path(config) if config else find()
-    if path is None:
-        add_page(lens)
-        return
-    if not path.is_file():
-        raise SetupError(f"{path}: there is no such file.")
-    told = load_config(path).configure.get("vocabulary")
-    declared = load(path, () if told is None else (told,))
-    if declared.modules:
-        sys.path.insert(0, os.getcwd())  # as `bizspan kpi` has it: the application's modules are where one stands
-    kpis = merged(declared.kpis, [(name, load_object(name)) for name in declared.modules])
-    add_page(lens, kpis.values(), declared.calendar)
+    found = found_in(None if config is None else str(config))
+    add_page(lens, found.kpis.values(), found.calendar)
