@@ -150,13 +150,14 @@ class Process:
             self._tell(text)
 
     def _tell(self, text: bytes) -> None:
-        before = self.writer.sync_failures
+        power = self.writer.power
+        before = 0 if power is None else power.failures
         if self.writer.append(text) is not None:
             return
         sequence = self.writer.numbers[text]
         self.acknowledged.add(sequence)
         self._books.waiting.add(numbered(text, sequence))
-        if self.writer.sync_failures > before:
+        if power is not None and power.failures > before:
             self._books.unsure.add(numbered(text, sequence))
 
     def drain(self) -> None:

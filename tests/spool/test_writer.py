@@ -288,6 +288,7 @@ def test_a_directory_that_was_deleted_is_made_again(tmp_path: Path, monkeypatch:
     Events go on in a new file; the sender still reads the deleted one, through its descriptor.
     """
     monkeypatch.setattr("bizspan.spool._directory._STALE_S", 0.0)
+    monkeypatch.setattr("bizspan.spool._writer._AHEAD", 0)
     shelf = Shelf(tmp_path / "spool")
     shelf.tell(["before"])
     for file in (tmp_path / "spool").iterdir():
@@ -319,6 +320,69 @@ def test_a_descriptor_that_somebody_closed_and_reused_is_not_written_to(tmp_path
     assert ["after #2"] == [text for text in shelf.drain() if "after" in text]
     shelf.end()
     os.close(other)
+
+
+@pytest.mark.parametrize("finds", ["the next event", "the sender", "the end"])
+def test_an_event_that_went_into_the_applications_file_is_written_again(tmp_path: Path, finds: str) -> None:
+    """
+    Another thread closed the descriptor, and opened a file that got its number, between the look and the write.
+    """
+
+    class Raced(Files):
+        """The other thread, at the worst moment."""
+
+        others = 0
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.pwrite = self._pwrite
+
+        def _pwrite(self, descriptor: int, data: bytes, offset: int) -> int:
+            if b"raced" in data and not self.others:
+                os.close(descriptor)
+                self.others = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)
+                assert descriptor == self.others
+            return os.pwrite(descriptor, data, offset)
+
+    files = Raced()
+    shelf = Shelf(tmp_path / "spool", files=files)
+    assert [None, None] == shelf.tell(["before", "raced"])
+    after: list[tuple[int, str]] = []
+    if finds == "the next event":
+        assert [None] == shelf.tell(["after"])
+        after = [(3, "after #3")]
+    elif finds == "the sender":
+        assert shelf.store.batch(1 << 16, 512) is not None
+    else:
+        shelf.end()
+
+    assert [(1, "before #1"), (2, "raced #2"), *after] == stored(tmp_path / "spool")
+    shelf.end()
+    os.close(files.others)
+
+
+@pytest.mark.parametrize("how", ["refused", "cut"])
+def test_an_event_that_is_owed_goes_first_and_a_full_disk_makes_the_next_one_wait(
+    tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    There is never a gap: as long as it can't be written again, further events are refused.
+    """
+    monkeypatch.setattr("bizspan.spool._writer._RETRY_S", 0.0)
+    files = Failing()
+    shelf = Shelf(tmp_path / "spool", files=files)
+    shelf.tell(["before"])
+    segment = shelf.writer.segment
+    assert segment is not None
+    os.ftruncate(segment.descriptor, segment.size - 1)  # as if it had gone elsewhere
+    os.close(segment.descriptor)
+    files.error, files.cut = (errno.ENOSPC, False) if how == "refused" else (None, True)
+    assert [DISK_FULL] * 2 == shelf.tell("ab")
+    files.error, files.cut = None, False
+
+    assert [None] == shelf.tell(["after"])
+    assert ["before #1", "after #2"] == shelf.drain()
+    shelf.end()
 
 
 @pytest.mark.signals

@@ -150,7 +150,7 @@ class DiskBook:
             expired=counts.expired,
             pending=self._writer.sequence + counts.adopted - settled,
             damaged_bytes=counts.damaged_bytes,
-            bytes=self._directory.used_bytes(),
+            bytes=self._directory.used_bytes() + self._writer.uncounted,
             is_durable=True,
         )
 

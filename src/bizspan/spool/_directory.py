@@ -19,7 +19,6 @@ from bizspan.spool._files import Files
 
 _FULL_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _STALE_S: Final = 1.0  # how old what is known of other processes' files, and of the free space, may be
-_WRITES: Final = 64  # between two looks at the clock
 
 SEGMENT, ACK, DEAD, UNFINISHED, BAD = ".seg", ".ack", ".dead", ".tmp", ".bad"
 _OPEN_FILES: Final = "/proc/self/fd"  # of Linux
@@ -108,11 +107,10 @@ class Directory:
         self._monotonic = monotonic
         self._looked = float("-inf")
         self._others = 0  # bytes of files that are not ours
-        # What may be written, in bytes and in times, before the next look; kept by who writes.
-        self.room = self.writes_left = 0
+        self.room = 0  # what may be written before the next look, in bytes
         self._short = SPOOL_FULL  # what it means that there is none
         self.looks = 0  # raised with each look
-        self.own_bytes = 0  # kept by those who write and delete
+        self._own_bytes = 0
         self._owned: set[str] = set()
         self.check()
 
@@ -192,29 +190,33 @@ class Directory:
     def own(self, name: Name, size: int = 0) -> None:
         """Count this file as one whose size this process knows."""
         self._owned.add(str(name))
-        self.own_bytes += size
+        self._own_bytes += size
+
+    def grow(self, size: int) -> None:
+        """Count what was written into such a file."""
+        self._own_bytes += size
+        self.room -= size
 
     def disown(self, name: Name, size: int) -> None:
         """No longer."""
         if str(name) in self._owned:
             self._owned.discard(str(name))
-            self.own_bytes -= size
+            self._own_bytes -= size
             self.room += size
 
     def refusal(self, size: int) -> str | None:
         """
-        Why so many further bytes may not be written now, or None. Asked where `room` or `writes_left` is used up.
+        Why so many further bytes may not be written now, or None.
 
         Other processes' files and the free space are looked at once a second at most.
         """
         if self._monotonic() - self._looked > _STALE_S:
             self._look()
-        self.writes_left = _WRITES
         return self._short if self.room < size else None
 
     def used_bytes(self) -> int:
         """How much lies in it, of all processes, as far as this one knows."""
-        return self.own_bytes + self._others
+        return self._own_bytes + self._others
 
     def _look(self) -> None:
         self._looked = self._monotonic()
@@ -228,7 +230,7 @@ class Directory:
             spare = self.files.free_bytes(self.path) - self._floor_bytes
         except OSError:
             spare = self.most_bytes  # the write itself will tell
-        left = self.most_bytes - self.own_bytes - self._others
+        left = self.most_bytes - self._own_bytes - self._others
         self.room = min(left, spare)
         self._short = SPOOL_FULL if left <= spare else LOW_SPACE
 

@@ -40,7 +40,7 @@ class Segment:
     """
 
     __slots__ = (
-        "_synced_size", "ack", "damaged", "descriptor", "directory", "is_own",
+        "_counted", "_synced_size", "ack", "damaged", "descriptor", "directory", "is_own",
         "is_sealed", "name", "path", "resource", "salt", "scopes", "signature", "size",
     )  # fmt: skip
 
@@ -54,6 +54,7 @@ class Segment:
         self.descriptor = descriptor
         self.size = size
         self.is_own = False
+        self._counted = size  # how much of it the directory knows
         self._synced_size = 0
         self.damaged = 0  # bytes that hold no frame, as far as it was read
         self.is_sealed = True  # nothing more comes
@@ -113,6 +114,33 @@ class Segment:
             raise Gone
         return data
 
+    def holds(self, start: int, size: int, sequence: int) -> bool:
+        """Whether that event lies there: in the file of its name, where the descriptor is somebody else's by now."""
+        files = self.directory.files
+        is_own = self.is_intact
+        try:
+            descriptor = self.descriptor if is_own else files.open(self.path)
+        except OSError:
+            return False
+        try:
+            frame = _frame.frame_at(files.pread(descriptor, size, start), self.salt)
+        except OSError:
+            return False
+        finally:
+            if not is_own:
+                files.put_away(descriptor)
+        return frame is not None and frame.sequence == sequence
+
+    @property
+    def uncounted(self) -> int:
+        """How many of its bytes the directory does not know of yet."""
+        return self.size - self._counted
+
+    def count(self) -> None:
+        """Have the directory know how large it is now."""
+        self.directory.grow(self.uncounted)
+        self._counted = self.size
+
     def learn(self, frame: Frame) -> None:
         """Take the resource or the scope that a frame holds."""
         if frame.kind == _frame.RESOURCE:
@@ -145,7 +173,7 @@ class Segment:
     def release(self) -> None:
         """Give up the lock; the file stays, for another process."""
         _close(self.directory.files, self.descriptor, self.signature)
-        self.directory.disown(self.name, self.size)
+        self.directory.disown(self.name, self._counted)
 
     def quarantine(self) -> bool:
         """Nothing in it could be read: keep it under another name, for a person to look at; see `delete`."""

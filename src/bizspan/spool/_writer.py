@@ -4,6 +4,11 @@ Writing: one frame per event, whole or not at all, in order and without a gap.
 An event is acknowledged when its bytes are in the operating system's file cache: they survive the process, however it
 ends. A signal handler or a finalizer may tell an event while this very thread writes one; it is put aside and written
 right after.
+
+The application may close a descriptor that is not its own, and open a file that gets the number. Before each write, the
+writer looks whether the descriptor is the segment's. That look also tells about the event before: what is ours now was
+ours all the time. Where it is not, the event before is looked for in the file by its name, and written again if it went
+elsewhere.
 """
 
 from __future__ import annotations
@@ -14,16 +19,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Final
 from zlib import crc32
 
-from bizspan import _guard
 from bizspan._accounts import DISK_FULL, LOW_SPACE, SHUT_DOWN, SPOOL_ERROR, SPOOL_FULL, TOO_LARGE
 from bizspan._book import ASIDE
 from bizspan.spool import _frame, _segment
 from bizspan.spool._directory import Directory, reason_of
-from bizspan.spool._frame import EVENT, HEAD_SIZE, VERSION, frame_at, pack
+from bizspan.spool._frame import EVENT, HEAD_SIZE, VERSION, pack
+from bizspan.spool._power import Power
 from bizspan.spool._segment import Gone, Segment
+
+_Written = tuple[Segment, int, int, int, bytes, int]  # where, from, size, sequence; the event, its scope
 
 _FULL: Final = frozenset({SPOOL_FULL, LOW_SPACE, DISK_FULL})
 _ASIDE_MOST: Final = 1000
@@ -34,6 +43,7 @@ _CURRENT: Final = os.SEEK_CUR
 _MOST: Final = HEAD_SIZE + _frame.EVENT_MOST
 _time: Final = time.time
 _ATTEMPTS: Final = 3
+_AHEAD: Final = 1 << 15  # bytes between two looks at what is seldom in the way of a write
 
 
 class Writer:
@@ -67,7 +77,6 @@ class Writer:
     ) -> None:
         self.writer_id = writer_id
         self.sequence = 0  # of the last acknowledged event: also how many there are
-        self.sync_failures = 0  # events that are on disk, and may not survive a power cut
         self.closed = False
         self.segment: Segment | None = None
         self.room = threading.Event()  # set where a segment was deleted
@@ -75,7 +84,7 @@ class Writer:
         self._lseek, self._pwrite = directory.files.lseek, directory.files.pwrite
         self._head = head
         self._segment_bytes = segment_bytes
-        self._is_synced = is_synced
+        self.power = Power() if is_synced else None
         self._block_s = block_s
         self._opened = opened
         self._refused = refused
@@ -83,13 +92,14 @@ class Writer:
         self._lock = threading.RLock()
         self._is_writing = False
         self._aside: deque[tuple[bytes, int]] = deque()
-        self._under_way: tuple[Segment, int, int, int] | None = None
+        self._under_way: _Written | None = None
+        self._last: _Written | None = None  # nobody looked yet whether the descriptor was ours to the end
+        self._owed: _Written | None = None  # acknowledged, and went elsewhere
         self._last_ns = 0
         self._looks = 0
+        self._limit = 0  # up to where the current segment may grow before the next look
         self._retry_at = float("-inf")
         self._retry_reason = SPOOL_ERROR
-        self._syncing = threading.RLock()  # a signal handler may tell an event while this very thread synchronises
-        self._synced: tuple[Segment | None, int] = (None, 0)
 
     def append(self, prefix: bytes, scope: int = 0) -> str | None:
         """
@@ -115,8 +125,9 @@ class Writer:
                     self._write_aside()
             finally:
                 self._is_writing = False
-        if reason is None and self._is_synced:
-            self._sync()
+        if reason is None and self.power is not None:
+            self.settle()
+            self.power.wait(self.segment)
         return reason
 
     def append_or_wait(self, prefix: bytes, scope: int = 0) -> str | None:
@@ -130,14 +141,24 @@ class Writer:
                 reason = self.append(prefix, scope)
         return reason
 
+    @property
+    def uncounted(self) -> int:
+        """How many bytes it wrote that the directory does not know of yet."""
+        segment = self.segment
+        return 0 if segment is None else segment.uncounted
+
     def settle(self) -> None:
-        """Write what was put aside in the moment between the last look and the end of a write."""
-        if self._aside or self._under_way:
+        """Write what was put aside in the moment between the last look and the end of a write, and look back."""
+        if self._aside or self._under_way or self._last or self._owed:
             with self._lock:
                 if not self._is_writing:
                     self._is_writing = True
                     try:
                         self._recover()
+                        self._look_back()
+                        if self._owed is not None:
+                            with suppress(OSError):  # tried again with the next event, and the next time
+                                self._make_ready(0)
                         self._write_aside()
                     finally:
                         self._is_writing = False
@@ -150,48 +171,59 @@ class Writer:
 
     def _write(self, prefix: bytes, scope: int, attempts: int = _ATTEMPTS) -> str | None:
         # On the way of every event: flat, and what is seldom stands elsewhere.
-        directory, segment = self._directory, self.segment
+        segment = self.segment
         size = HEAD_SIZE + len(prefix)
-        if directory.room < size or directory.writes_left <= 0 or self._under_way is not None or self.closed:
-            reason = self._refusal(size)
-            if reason is not None:
-                return reason
         try:
-            if segment is None or segment.size + size > self._segment_bytes or self._looks != directory.looks:
-                segment = self._segment_for(size)
-                if segment is None:
-                    return self._retry_reason
+            if segment is None or segment.size + size > self._limit or self._under_way is not None:
+                reason = self._make_ready(size)
+                if reason is not None:
+                    return reason
+                segment = self.segment
+                if segment is None:  # the sender, just now
+                    raise Gone
             sequence, salt, start, descriptor = self.sequence + 1, segment.salt, segment.size, segment.descriptor
             head = _pack_head(VERSION, salt, EVENT, 0, scope, size - HEAD_SIZE, sequence, int(_time()))
             data = b"".join((head, _pack_sum(crc32(prefix, crc32(head, salt))), prefix))
             # An exception of a signal handler, such as KeyboardInterrupt, may come between any two of these lines.
-            self._under_way = (segment, start, size, sequence)
+            self._under_way = (segment, start, size, sequence, prefix, scope)
             if self._lseek(descriptor, 0, _CURRENT) != segment.signature:
                 raise Gone
             if self._pwrite(descriptor, data, start) != size:
                 raise OSError(errno.ENOSPC, "cut short")
-            # Each call lets other threads run. What is still ours now was ours all the time.
-            if self._lseek(descriptor, 0, _CURRENT) != segment.signature:
-                raise Gone
             segment.size = start + size
-            directory.room -= size
-            directory.writes_left -= 1
-            directory.own_bytes += size
             self.sequence = sequence
-            self._under_way = None
+            self._last, self._under_way = self._under_way, None
             return None
         except OSError as error:
             under_way, self._under_way = self._under_way, None
             is_gone = under_way is not None and not under_way[0].take_back()
             return self._after(Gone() if is_gone else error, prefix, scope, attempts - 1)
 
-    def _refusal(self, size: int) -> str | None:
-        """What is seldom in the way of a write, and why there is none; or None."""
+    def _make_ready(self, size: int) -> str | None:
+        """Have a segment with room for so many bytes; or why there is none."""
         if self.closed:
             return SHUT_DOWN
-        if self._under_way is not None:
-            self._recover()
-        return TOO_LARGE if size > _MOST else self._directory.refusal(size)
+        self._recover()
+        self._look_back()
+        if size > _MOST:
+            return TOO_LARGE
+        directory, owed = self._directory, self._owed
+        if owed is not None:
+            size += owed[2]
+        if self.segment is not None:
+            self.segment.count()
+        reason = directory.refusal(size)
+        if reason is not None:
+            return reason
+        segment = self._segment_for(size)
+        if segment is None:
+            return self._retry_reason
+        if owed is not None:
+            self._pay(segment, owed)
+        self._limit = min(self._segment_bytes, segment.size + min(directory.room, _AHEAD))
+        if self.closed:  # by a signal handler, just now
+            self._limit = 0
+        return None
 
     def _after(self, error: OSError, prefix: bytes, scope: int, attempts: int) -> str | None:
         """The application may have closed the segment, and may be at it with the next one too; or the disk refused."""
@@ -209,17 +241,38 @@ class Writer:
         """A write was interrupted by an exception that was not its own: was it whole?"""
         if self._under_way is None:
             return
-        segment, start, size, sequence = self._under_way
-        try:
-            data = self._directory.files.pread(segment.descriptor, size, start) if segment.is_intact else b""
-        except OSError:
-            data = b""
-        if frame_at(data, segment.name.salt) is not None:
+        segment, start, size, sequence, _, _ = self._under_way
+        if segment.holds(start, size, sequence):
             if segment.size == start:
                 segment.size = start + size
-                self._directory.own_bytes += size
             self.sequence = sequence
         self._under_way = None
+
+    def _look_back(self) -> None:
+        """Whether the last event is where it was written to; else it is owed."""
+        last = self._last
+        if last is not None:
+            segment, start, size, sequence, _, _ = last
+            if not segment.is_intact:
+                if not segment.holds(start, size, sequence):
+                    self._owed = last
+                if self.segment is segment:
+                    self.abandon()
+            self._last = None
+
+    def _pay(self, segment: Segment, owed: _Written) -> None:
+        """Write an event again that went elsewhere, under its number."""
+        _, _, _, sequence, prefix, scope = owed
+        if not segment.is_intact:
+            raise Gone
+        try:
+            segment.write(pack(segment.salt, EVENT, prefix, scope=scope, sequence=sequence, seconds=int(_time())))
+        except OSError:
+            segment.take_back()
+            raise
+        if not segment.is_intact:
+            raise Gone
+        self._owed = None
 
     # --- segments -------------------------------------------------------------------------------------------------
 
@@ -242,11 +295,14 @@ class Writer:
         resource, scopes = self._head()
         head = pack(salt, _frame.RESOURCE, resource)
         head += b"".join(pack(salt, _frame.SCOPE, payload, scope=number) for number, payload in scopes.items())
+        create = partial(
+            _segment.create, self._directory, self.writer_id, head, self._last_ns, salt, self.power is not None
+        )
         try:
-            segment = _segment.create(self._directory, self.writer_id, head, self._last_ns, salt, self._is_synced)
+            segment = create()
         except FileNotFoundError:
             self._directory.check()  # somebody deleted it
-            segment = _segment.create(self._directory, self.writer_id, head, self._last_ns, salt, self._is_synced)
+            segment = create()
         segment.resource, segment.scopes = resource, dict(scopes)
         segment.ack.offset = len(head)
         self._last_ns = segment.name.created_ns
@@ -256,10 +312,13 @@ class Writer:
 
     def seal(self) -> None:
         """Write no more into the current segment."""
+        self._limit = 0
+        self._look_back()
         segment, self.segment = self.segment, None
         if segment is not None:
-            if self._is_synced:
-                self._sync_one(segment)
+            segment.count()
+            if self.power is not None:
+                self.power.sync(segment)
             segment.is_sealed = True
 
     def seal_now(self) -> None:
@@ -288,29 +347,6 @@ class Writer:
         self.settle()
         with self._lock:
             self.closed = True
+            self._limit = 0
             if not self._is_writing:
                 self.seal()
-
-    def _sync(self) -> None:
-        """Wait until everything that was written so far survives a power cut; one call serves all who wait."""
-        segment = self.segment
-        wanted = 0 if segment is None else segment.size
-        with self._syncing:
-            if segment is None or (self._synced[0] is segment and self._synced[1] >= wanted):
-                return
-            through = segment.size
-            if self._sync_one(segment):
-                self._synced = (segment, through)
-
-    def _sync_one(self, segment: Segment) -> bool:
-        try:
-            segment.sync()
-        except OSError as error:
-            self.sync_failures += 1
-            _guard.say_once(
-                "spool:power",
-                f"bizspan: the disk could not be synchronised ({error.errno}); events are on it, and may not survive a"
-                " power cut.",
-            )
-            return False
-        return True
