@@ -18,7 +18,6 @@ from bizspan import _cli_declared
 if TYPE_CHECKING:
     from bizspan.kpi import Calendar, Design, Source
 
-_USAGE: Final = 2
 _EXIT_CODES: Final = (
     "Exit code: 0 nothing is worse, 1 a KPI is worse, 2 wrong arguments or a source that can't be read, 3 it can't be"
     " said yet: an arm has no records, or, with --require better, a KPI is unclear or has too few."
@@ -59,17 +58,10 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     Args:
         options: What was typed.
         show: Prints.
+
+    Raises:
+        SetupError: What was asked can not be done; the text says what to do instead.
     """
-    from bizspan.errors import SetupError
-
-    try:
-        return _run(options, show)
-    except SetupError as error:
-        print(f"bizspan compare: error: {error}", file=sys.stderr)
-        return _USAGE
-
-
-def _run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     from bizspan.kpi import CompareOptions, compare
     from bizspan.kpi._command import named
     from bizspan.kpi._compared_render import as_data, as_markdown, as_text
