@@ -64,7 +64,8 @@ def stored(told: Capture, copies: int = 1) -> list[Told]:
 
 
 def as_data(request: Request) -> Mapping[str, Any]:
-    return json.loads(reconcile(request).as_json())
+    told: Mapping[str, Any] = json.loads(reconcile(request).as_json())
+    return told
 
 
 @pytest.mark.server

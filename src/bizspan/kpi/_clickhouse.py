@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPResponse
-from typing import Any, Final, cast
+from typing import Any, Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -175,7 +175,7 @@ def _row_of(line: bytes) -> Row | None:
         row: Any = json.loads(line)
     except ValueError:
         return None
-    return tuple(cast("list[Any]", row)) if isinstance(row, list) else None
+    return tuple(row) if isinstance(row, list) else None
 
 
 def _no_answer(where: str, said: str) -> SetupError:
