@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -119,7 +119,7 @@ def _design(options: argparse.Namespace, calendar: Calendar, now_ns: int, source
     return before_after(_moment(options.at, calendar), until_ns, options.weeks, calendar, marks)
 
 
-def _marks(options: argparse.Namespace, source: Source) -> Sequence[Mark]:
+def _marks(options: argparse.Namespace, source: Source) -> Iterator[Mark]:
     """Those of the lens's store, with ClickHouse of the one named beside it, in the countries that are asked."""
     from bizspan.kpi import SqliteSource
     from bizspan.lens import _marks as kept
@@ -127,7 +127,7 @@ def _marks(options: argparse.Namespace, source: Source) -> Sequence[Mark]:
     store = source.path if isinstance(source, SqliteSource) else options.store
     countries = {value.upper() for name, value in _conditions(options.where) if name == "country"}
     told = kept.listed(Path(store)) if store else ()
-    return [mark for mark in told if not (mark.country and countries) or mark.country in countries]
+    yield from (mark for mark in told if not (mark.country and countries) or mark.country in countries)
 
 
 def _moment(text: str, calendar: Calendar) -> int:
