@@ -221,8 +221,6 @@ class Site:
         ]
 
     def _kpi_cards(self, connection: sqlite3.Connection, asked: Asked) -> Sequence[Html]:
-        if asked.where or asked.traffic:
-            raise Wrong("KPIs are shown as they are declared; remove the filters, or declare one with where.")
         return _kpis.cards(self._kpis, self._store.path, asked)
 
     def _funnel(self, connection: sqlite3.Connection, asked: Asked) -> Sequence[Html]:
