@@ -171,11 +171,12 @@ def rows_of(body: bytes, where: str) -> list[Row]:
 
 
 def _row_of(line: bytes) -> Row | None:
+    if not line.startswith(b"["):
+        return None
     try:
-        row: Any = json.loads(line)
+        return tuple(json.loads(line))
     except ValueError:
         return None
-    return tuple(row) if isinstance(row, list) else None
 
 
 def _no_answer(where: str, said: str) -> SetupError:
