@@ -171,7 +171,7 @@ def test_buttons_of_the_page_kill_and_roll_back(tmp_path: Path) -> None:
     """
     Without a terminal as well: each does what its key does and says so on the page, and the total stays.
     """
-    with started("--seconds", "15", temporary=tmp_path) as process:
+    with started("--seconds", "10", temporary=tmp_path) as process:
         assert process.stdout is not None
         said = read_until(process.stdout.fileno(), "receipts of release 1.4:")
         found = re.search(r"page  (http://\S+)/", said)

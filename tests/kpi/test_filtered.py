@@ -50,7 +50,7 @@ def shop(path: Path, sizes: Mapping[tuple[str, str, str], int]) -> SqliteSource:
 
 @pytest.mark.parametrize("name", FILTERABLE)
 @given(events=told(), country=st.sampled_from(["DE", "AT", None]))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_a_filtered_kpi_is_the_group_of_its_breakdown(name: str, events: list[Told], country: str | None) -> None:
     """
     Of every kind, also of what does not tell the fact; of a conversion, by where it was entered.

@@ -227,7 +227,12 @@ def test_buttons_are_pressed_by_keyboard(browser: Browser, tmp_path: Path, token
     They have a name and a sentence; what was done is said, and the console is silent, with and without a token.
     """
     done: list[str] = []
-    action = Action("roll-back", "Roll back", "All get the old one.", lambda: done.append("x") or "rolled back to 1.4")
+
+    def roll_back() -> str:
+        done.append("x")
+        return "rolled back to 1.4"
+
+    action = Action("roll-back", "Roll back", "All get the old one.", roll_back)
     with Lens(tmp_path / "lens.db", token=token) as lens:
         add_page(lens, actions=[action])
         lens.start(0)
@@ -259,7 +264,12 @@ def test_a_page_of_another_site_presses_no_button(browser: Browser, tmp_path: Pa
     A form of its own that is sent to the lens does nothing, and the browser shows why.
     """
     done: list[str] = []
-    action = Action("kill", "kill -9", "It dies.", lambda: done.append("x") or "dead")
+
+    def kill() -> str:
+        done.append("x")
+        return "dead"
+
+    action = Action("kill", "kill -9", "It dies.", kill)
     with Lens(tmp_path / "lens.db") as lens, Lens(tmp_path / "other.db") as other:
         add_page(lens, actions=[action])
         lens.start(0)
