@@ -15,8 +15,9 @@ import pytest
 
 from bizspan import names
 from bizspan.cli import main
+from tests.kpi.far import Engine, serving
 from tests.kpi.releases import MINUTE, WEEK, always, rollout
-from tests.kpi.stores import Told, sqlite_store
+from tests.kpi.stores import HAS_CHDB, NO_CHDB, Told, sqlite_store
 from tests.report.shops import lens_store
 
 CONFIG = """
@@ -206,6 +207,34 @@ def test_what_was_marked_is_left_out_of_before(
     assert [["strike"]] * left == [each["marks"] for each in found["left_out"]]
     assert left == sum("strike" in note for note in found["notes"])
     assert 3 == len(found["windows"])
+
+
+@pytest.mark.server
+@pytest.mark.skipif(not HAS_CHDB, reason=NO_CHDB)
+def test_marks_stand_in_a_store_beside_clickhouse(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    With both, the events are those of ClickHouse, and the marks those of the store.
+    """
+    now = time.time_ns()
+    at = datetime.fromtimestamp((now - 29 * MINUTE) / 1e9, UTC).isoformat()
+    a_week_ago = datetime.fromtimestamp((now - WEEK - 15 * MINUTE) / 1e9, UTC).isoformat()
+    engine = Engine()
+    engine.engine.load(
+        event
+        for week in range(4)
+        for event in rollout(always(0.6), minutes=30, until_ns=now - week * WEEK, seed=week + 1)
+    )
+    assert 0 == main(["mark", "strike", "--from", a_week_ago, "--store", "marks.db"])
+    capsys.readouterr()
+    with serving(engine):
+        words = ["--at", at, "--weeks", "2", "--kpi", "success", "--format", "json"]
+        main(["compare", "--clickhouse", engine.url, "--store", "marks.db", *words])
+        beside = json.loads(capsys.readouterr().out)
+        main(["compare", "--clickhouse", engine.url, *words])
+        alone = json.loads(capsys.readouterr().out)
+
+    assert [["strike"]] == [each["marks"] for each in beside["left_out"]]
+    assert ([], True) == (alone["left_out"], beside["kpis"][0]["n_baseline"] > 0)
 
 
 def test_a_pipeline_waits_where_better_is_required(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
