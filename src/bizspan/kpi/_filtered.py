@@ -138,7 +138,30 @@ class _Guard:
         for kpi in self._bases() if kept and (where or named) else ():
             light = _light(kpi, self._source, period, self._now_ns, (tuple(where), named), {})
             kept = [each for each in kept if (each.currency, *where.values(), *_values(each, named)) in light]
+            if len(by_all := self._kpi.by) > 1 and not where.keys().isdisjoint(by_all):
+                kept = self._within(kept, kpi, period, named)
         return self._apart(kept, period, by) if self._by.traffic and kept else kept
+
+    def _within(self, figures: Sequence[Figure], kpi: KPI, period: Period, named: tuple[str, ...]) -> list[Figure]:
+        """
+        Those that are the sum of what the KPI's own breakdown shows anyway, by several facts of which some are in the
+        filter: it hides other groups than the breakdown by one of them does, and both together would tell more.
+        """
+        where = dict(self._by.where)
+        facts = (*(name for name in where if name not in kpi.by), *kpi.by)
+        split = facts[: -len(kpi.by)], kpi.by
+        light = _light(kpi, self._source, period, self._now_ns, split, {})
+        found, _ = groups(replace(kpi, minimum_group=1), self._source, period, facts, self._now_ns)
+        dark = [each for each in found if _cell(each, facts) not in light]
+        kept: list[Figure] = []
+        for each in figures:
+            told = {**where, **dict(zip(named, _values(each, named), strict=True))}
+            is_fit = not any(
+                part.currency == each.currency and all(value == told.get(name, value) for name, value in part.group)
+                for part in dark
+            )
+            kept += [each] if is_fit else []
+        return kept
 
     def _bases(self) -> list[KPI]:
         """The KPI of the breakdowns: of this traffic; of everybody's, of which customers are a part, theirs as well."""
