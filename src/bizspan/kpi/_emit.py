@@ -146,6 +146,8 @@ class Emitter:
         fact = self._facts[condition.fact]
         read = self.dialect.fact(fact)
         values: list[Parameter] = [_written(value, fact) for value in condition.values]
+        if not values:
+            return f"{read} IS {'NOT ' if condition.is_not else ''}NULL"
         if not condition.is_not:
             return self.among(read, values)
         return f"({read} IS NULL OR {read} NOT IN ({', '.join(self.bind(value) for value in values)}))"

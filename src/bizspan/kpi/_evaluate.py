@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from itertools import islice
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 from bizspan.errors import SetupError
 from bizspan.kpi._accounts import accounts
@@ -20,7 +20,7 @@ from bizspan.kpi._emit import Statement
 from bizspan.kpi._facts import Fact, FactTable
 from bizspan.kpi._figure import Answer, Figure
 from bizspan.kpi._kpi import KPI, is_converted
-from bizspan.kpi._small import too_small
+from bizspan.kpi._small import too_small, totals
 from bizspan.kpi._source import Row, Source
 from bizspan.kpi._values import Rows, figures_of, is_additive, together
 from bizspan.kpi._writer import Asked
@@ -233,14 +233,7 @@ def _shown(kpi: KPI, figures: Sequence[Figure]) -> tuple[list[Figure], int]:
     if isinstance(kpi.of, Recurring):  # of sets of facts, not of people
         return list(figures), 0
     sizes = {(each.currency, *(value for _, value in each.group)): each.n for each in figures}
-
-    def lines(cell: tuple[str | None, ...]) -> tuple[object, ...]:
-        currency, *values = cell
-        # The total of its currency; and, with several facts, the total over each of them.
-        over = [(index, *values[:index], *values[index + 1 :]) for index in range(len(values))] if values[1:] else []
-        return ((currency,), *((currency, *each) for each in over))
-
-    hidden = too_small(sizes, kpi.minimum_group, cast("Any", lines))
+    hidden = too_small(sizes, kpi.minimum_group, totals)
     kept = [each for each in figures if (each.currency, *(value for _, value in each.group)) not in hidden]
     return kept, len(figures) - len(kept)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from bizspan.errors import SetupError
 from bizspan.page import _charts, _frame, _kpis, _logins, _reading, _sections, _tables, _technical, _traces
+from bizspan.page._actions import REFERRER, Action, Actions
 from bizspan.page._charts import Mark
 from bizspan.page._filter import Asked, Wrong, read, tidied
 from bizspan.page._html import Html, tag
@@ -61,13 +62,15 @@ class Site:
         lens: Whose store is shown.
         kpis: What the page of KPIs shows.
         calendar: Whose days.
+        actions: What the overview offers to do.
     """
 
-    def __init__(self, lens: Lens, kpis: Iterable[KPI], calendar: Calendar) -> None:
+    def __init__(self, lens: Lens, kpis: Iterable[KPI], calendar: Calendar, actions: Iterable[Action] = ()) -> None:
         self._lens = lens
         self._store = lens.store
         self._kpis = tuple(kpis)
         self._calendar = calendar
+        self._actions = Actions(lens, actions, calendar, HEADERS)
         self._live = threading.BoundedSemaphore(_LIVE_MOST)
         self._seen: dict[str, dict[str, tuple[int, int]]] = {}
         self._seen_at = float("-inf")
@@ -101,6 +104,9 @@ class Site:
                 is_there = newest is not None or request.path == "/technical"
                 body = made(connection, asked) if is_there else [self._nothing(connection, asked)]
                 values = self._values(connection)
+            if self._actions and request.path == "/":
+                body = [self._actions.section(request), *body]
+                return _response(_frame.page(asked, body, values), more=REFERRER)
             return _response(_frame.page(asked, body, values))
         except Wrong as why:
             return _wrong(why)
@@ -221,8 +227,6 @@ class Site:
         ]
 
     def _kpi_cards(self, connection: sqlite3.Connection, asked: Asked) -> Sequence[Html]:
-        if asked.where or asked.traffic:
-            raise Wrong("KPIs are shown as they are declared; remove the filters, or declare one with where.")
         return _kpis.cards(self._kpis, self._store.path, asked)
 
     def _funnel(self, connection: sqlite3.Connection, asked: Asked) -> Sequence[Html]:
@@ -331,10 +335,10 @@ def _newest(connection: sqlite3.Connection) -> int | None:
     return found
 
 
-def _response(body: bytes, status: int = 200) -> Response:
+def _response(body: bytes, status: int = 200, more: Mapping[str, str] | None = None) -> Response:
     from bizspan.lens import Response
 
-    return Response(body, _HTML, status, HEADERS)
+    return Response(body, _HTML, status, {**HEADERS, **(more or {})})
 
 
 def _wrong(why: Wrong) -> Response:
