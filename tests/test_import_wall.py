@@ -26,10 +26,10 @@ SOURCE: Final = Path(__file__).resolve().parent.parent / "src" / "bizspan"
 HOUSE: Final = (
     ("DOORS", "__main__"),
     ("DOORS", "cli pytest_plugin"),
-    ("DOORS", "_cli_report"),
+    ("DOORS", "_cli_report _cli_reconcile"),
     (
         "DOORS",
-        "_cli_compare _cli_demo _cli_export _cli_import _cli_kpi _cli_lens _cli_mark _cli_reconcile _cli_vocabulary",
+        "_cli_compare _cli_demo _cli_export _cli_import _cli_kpi _cli_lens _cli_mark _cli_vocabulary",
     ),
     ("DOORS", "_cli_words"),
     ("DOORS", "demo"),
@@ -69,7 +69,7 @@ HOUSE: Final = (
     ("DOORS", "reconcile._backfill"),
     ("DOORS", "reconcile._compare"),
     ("DOORS", "reconcile._store reconcile._stored"),
-    ("DOORS", "reconcile._otlp_json reconcile._lens"),
+    ("DOORS", "reconcile._otlp_json reconcile._lens reconcile._clickhouse"),
     ("DOORS", "reconcile._ledger reconcile._events"),
     ("DOORS", "reconcile._times"),
     ("DOORS", "testing"),

@@ -205,7 +205,10 @@ def test_a_backfill_that_nobody_acknowledges_stops(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "the following arguments are required: --events, --ledger"),
+        ([], "the following arguments are required: --ledger"),
+        (["--ledger", "gone.csv"], "say where the events are: --events PATH ..., or --clickhouse [URL]."),
+        (["--ledger", "gone.csv", "--clickhouse"], "set BIZSPAN_CLICKHOUSE_URL"),
+        (["--ledger", __file__, "--clickhouse", "http://u:p@h"], "has no user, password or query in it"),
         (["--columns", "order"], "must be ROLE=COLUMN"),
         (["--columns", "price=total"], "must be ROLE=COLUMN"),
         (["--most", "0"], "must be a whole number above 0"),

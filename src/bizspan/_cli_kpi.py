@@ -6,16 +6,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from bizspan._cli_declared import add_arguments, everything
 
 if TYPE_CHECKING:
-    from bizspan.kpi._source import Source
-
-_USAGE: Final = 2
+    from bizspan.kpi import ClickHouseSource, Source
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,17 +49,10 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     Args:
         options: What was typed.
         show: Prints.
+
+    Raises:
+        SetupError: What was asked can not be done; the text says what to do instead.
     """
-    from bizspan.errors import SetupError
-
-    try:
-        return _run(options, show)
-    except SetupError as error:
-        print(f"bizspan kpi: error: {error}", file=sys.stderr)
-        return _USAGE
-
-
-def _run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     from bizspan.kpi._command import Request, check, list_all, show_one, sql
 
     found = everything(options)
@@ -93,10 +83,23 @@ def source_of(options: argparse.Namespace) -> Source | None:
     Raises:
         SetupError: No address of ClickHouse is told.
     """
-    from bizspan.kpi import ClickHouseSource, SqliteSource
+    from bizspan.kpi import SqliteSource
+
+    store = getattr(options, "store", None)
+    return clickhouse_of(options) or (SqliteSource(store) if store else None)
+
+
+def clickhouse_of(options: argparse.Namespace) -> ClickHouseSource | None:
+    """
+    What ``--clickhouse`` names; None without it.
+
+    Raises:
+        SetupError: No address of ClickHouse is told.
+    """
+    from bizspan.kpi import ClickHouseSource
 
     url = getattr(options, "clickhouse", None)
     if url is None:
-        return SqliteSource(options.store) if getattr(options, "store", None) else None
+        return None
     environment = {**os.environ, "BIZSPAN_CLICKHOUSE_URL": url} if url else os.environ
     return ClickHouseSource.from_environment(environment)

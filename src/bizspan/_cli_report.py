@@ -18,7 +18,6 @@ from bizspan._cli_declared import everything
 if TYPE_CHECKING:
     from bizspan.report import Webhook
 
-_USAGE: Final = 2
 _MOST_ROWS: Final = 1_000
 
 
@@ -58,17 +57,10 @@ def run(options: argparse.Namespace, show: Callable[[str], None], *, colour: boo
         show: Prints.
         colour: With the terminal's colours.
         encoding: Of the stream.
+
+    Raises:
+        SetupError: What was asked can not be done; the text says what to do instead.
     """
-    from bizspan.errors import SetupError
-
-    try:
-        return _run(options, show, colour, encoding)
-    except SetupError as error:
-        _complain(f"error: {error}")
-        return _USAGE
-
-
-def _run(options: argparse.Namespace, show: Callable[[str], None], colour: bool, encoding: str) -> int:
     from bizspan.kpi import SqliteSource
     from bizspan.lens import _marks, default_path
     from bizspan.report import Request, _command, _rules, _times

@@ -25,6 +25,7 @@ from bizspan import (
     _cli_vocabulary,
 )
 from bizspan._cli_words import count
+from bizspan.errors import SetupError
 
 _USAGE, _INTERRUPTED = 2, 130
 _MOST_TIMEOUT_S: Final = 300.0
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the program's name; by default those of the process.
 
     Returns:
-        The exit code: 0 it went well, 1 it did not, 130 it was interrupted.
+        The exit code: 0 it went well, 1 it did not, 2 it can't be done as asked, 130 it was interrupted.
 
     Raises:
         SystemExit: With 2 for wrong arguments, with 0 after ``--help`` and ``--version``.
@@ -79,6 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"{chosen.name} takes no command after --")
     try:
         return chosen.run(options, command or ())
+    except SetupError as error:
+        print(f"bizspan {chosen.name}: error: {error}", file=sys.stderr)
+        return _USAGE
     except KeyboardInterrupt:
         print("bizspan: interrupted", file=sys.stderr)
         return _INTERRUPTED
@@ -178,7 +182,6 @@ def _spool_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _spool(options: argparse.Namespace, command: Sequence[str]) -> int:
     from bizspan._progress import terminal
-    from bizspan.errors import SetupError
     from bizspan.spool import _command
 
     try:

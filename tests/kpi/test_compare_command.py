@@ -17,6 +17,7 @@ from bizspan import names
 from bizspan.cli import main
 from tests.kpi.releases import MINUTE, WEEK, always, rollout
 from tests.kpi.stores import Told, sqlite_store
+from tests.report.shops import lens_store
 
 CONFIG = """
 [tool.bizspan.kpi.success]
@@ -157,7 +158,7 @@ def test_before_and_after_is_labelled(shop: Path, capsys: pytest.CaptureFixture[
         for week in range(3)
         for event in rollout(always(0.6 if week else 0.3), minutes=30, until_ns=now - week * WEEK, seed=week + 1)
     ]
-    sqlite_store(shop / "store.db", told)
+    lens_store(shop / "store.db", told)
     at = datetime.fromtimestamp((now - 29 * MINUTE) / 1e9, UTC).isoformat()
 
     code = main(["compare", "--store", "store.db", "--at", at, "--weeks", "2", "--kpi", "success"])
@@ -166,6 +167,45 @@ def test_before_and_after_is_labelled(shop: Path, capsys: pytest.CaptureFixture[
     assert 1 == code
     assert "against the same weekdays and hours, 2 times before" in printed
     assert "not randomised: whatever else changed at that moment is in these differences" in printed
+    assert "left out" not in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        ([], 1), (["--no-skip-marked"], 0), (["--where", "country=DE"], 0), (["--where", "country=AT"], 1)
+    ],
+)  # fmt: skip
+def test_what_was_marked_is_left_out_of_before(
+    shop: Path, capsys: pytest.CaptureFixture[str], words: list[str], left: int
+) -> None:
+    """
+    By the store's marks, unless they are of another country, or the command says otherwise.
+    """
+    now = time.time_ns()
+    told = [
+        event
+        for week in range(4)
+        for event in rollout(
+            always(0.6), minutes=30, until_ns=now - week * WEEK, seed=week + 1,
+            country=lambda random, _: random.choice(["AT", "DE"]),
+        )
+    ]  # fmt: skip
+    lens_store(shop / "store.db", told)
+    a_week_ago, ended = (
+        datetime.fromtimestamp((now - WEEK - minutes * MINUTE) / 1e9, UTC).isoformat() for minutes in (15, 10)
+    )
+    at = datetime.fromtimestamp((now - 29 * MINUTE) / 1e9, UTC).isoformat()
+    store = ["--store", "store.db"]
+    assert 0 == main(["mark", "strike", "--from", a_week_ago, "--to", ended, "--country", "AT", *store])
+    capsys.readouterr()
+
+    main(["compare", *store, "--at", at, "--weeks", "2", "--kpi", "success", "--format", "json", *words])
+
+    found = json.loads(capsys.readouterr().out)
+    assert [["strike"]] * left == [each["marks"] for each in found["left_out"]]
+    assert left == sum("strike" in note for note in found["notes"])
+    assert 3 == len(found["windows"])
 
 
 def test_a_pipeline_waits_where_better_is_required(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:

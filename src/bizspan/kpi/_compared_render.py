@@ -11,6 +11,7 @@ from typing import Any, Final
 from bizspan._currencies import EXPONENTS
 from bizspan._plain import clean_text
 from bizspan.kpi._compared import Comparison, Line, Slice, good_of
+from bizspan.kpi._design import Design
 from bizspan.kpi._render import moment
 
 FORMAT: Final = 1  # of the JSON; grows when a key goes or changes its meaning
@@ -131,6 +132,7 @@ def _notes(comparison: Comparison) -> Iterator[str]:
         return
     if not design.is_concurrent:
         yield _NOT_RANDOMISED
+        yield from _left_out(design)
     many = f" of all {comparison.tests} together" if comparison.tests > 1 else ""
     what = "hold" if design.is_concurrent else "cover chance, and how weeks differ by themselves,"
     yield f"the intervals{many} {what} with {(1 - comparison.alpha) * 100:g} %, however often one looks"
@@ -149,6 +151,19 @@ def _notes(comparison: Comparison) -> Iterator[str]:
             if line.beside.get(what):
                 told.setdefault(line.beside[what], []).append(name_of(line))
         yield from (f"{n:,} {said}: {', '.join(names)}" for n, names in told.items())
+
+
+def _left_out(design: Design) -> Iterator[str]:
+    if not design.left_out:
+        return
+    n, left = len(design.windows) - 1, len(design.left_out)
+    yield (
+        f"marked, so left out of what came before: {left} {'time' if left == 1 else 'times'}; {n} without a"
+        f" mark {'is' if n == 1 else 'are'} compared with"
+    )
+    for each in design.left_out:
+        since, until = (moment(at, design.calendar) for at in (each.period.since_ns, each.period.until_ns))
+        yield f"left out: {since} to {until}, {', '.join(_clean(label) for label in each.labels)}"
 
 
 def verdict_of(comparison: Comparison) -> str:
@@ -235,6 +250,14 @@ def as_data(comparison: Comparison, exit_code: int) -> dict[str, Any]:
                 "until": moment(min(period.until_ns, comparison.as_of_ns), design.calendar),
             }
             for arm, period in design.windows
+        ],
+        "left_out": [
+            {
+                "since": moment(each.period.since_ns, design.calendar),
+                "until": moment(each.period.until_ns, design.calendar),
+                "marks": list(each.labels),
+            }
+            for each in design.left_out
         ],
         "time_zone": design.calendar.time_zone,
         "as_of": moment(comparison.as_of_ns, design.calendar),
