@@ -101,7 +101,7 @@ HOUSE: Final = (
     ("FIRST", "_wire"),
     ("FIRST", "_values _record _clock _hosts"),
     ("FIRST", "_guard _plain _wrapping _extractors"),
-    ("FIRST", "_otlp _columns _protobuf _lines _progress"),
+    ("FIRST", "_otlp _columns _protobuf _lines _progress _read_only"),
     ("GROUND", "vocabulary"),
     ("GROUND", "money names"),
     ("GROUND", "_minor"),
