@@ -44,7 +44,7 @@ HOUSE: Final = (
     ("DOORS", "report._movers report._rows report._standard report._rules report._times"),
     ("DOORS", "report._html report._text report._data"),
     ("DOORS", "report._tables"),
-    ("DOORS", "report._model report._questions report._webhook"),
+    ("DOORS", "report._fit report._model report._questions report._webhook"),
     ("DOORS", "doctor"),
     ("DOORS", "doctor._environment doctor._zero_code doctor._canary"),
     (

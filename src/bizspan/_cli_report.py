@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -65,7 +66,8 @@ def run(options: argparse.Namespace, show: Callable[[str], None], *, colour: boo
     from bizspan.lens import _marks, default_path
     from bizspan.report import Request, _command, _rules, _times
 
-    output = _command.Output(show, _complain, options.format, colour, encoding, _webhook(options))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    output = _command.Output(show, _complain, options.format, colour, encoding, _webhook(options), width)
     declared = everything(options)
     calendar = declared.calendar
     as_of_ns = _times.moment_of(options.as_of, calendar) if options.as_of else time.time_ns()
