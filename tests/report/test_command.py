@@ -145,7 +145,6 @@ def test_a_terminal_gets_lines_of_its_width(
     assert 64 >= max(map(len, on_a_terminal.splitlines()))
 
 
-
 @pytest.mark.parametrize("form", ["text", "md", "html", "json", "csv"])
 def test_each_format_is_printed(shop: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
     """

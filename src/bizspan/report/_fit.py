@@ -77,7 +77,8 @@ def _narrow(widths: list[int], least: Sequence[int], width: int) -> None:
 
 def _lines(cells: Sequence[str], widths: Sequence[int], to_right: Sequence[bool]) -> list[str]:
     folds = [
-        [cell] if len(cell) <= width else textwrap.wrap(cell, width, break_on_hyphens=False) for cell, width in zip(cells, widths, strict=True)
+        [cell] if len(cell) <= width else textwrap.wrap(cell, width, break_on_hyphens=False)
+        for cell, width in zip(cells, widths, strict=True)
     ]
     return [
         (_INDENT + _GAP.join(
