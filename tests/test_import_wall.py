@@ -31,7 +31,7 @@ HOUSE: Final = (
         "DOORS",
         "_cli_compare _cli_demo _cli_export _cli_import _cli_kpi _cli_lens _cli_mark _cli_vocabulary",
     ),
-    ("DOORS", "_cli_words"),
+    ("DOORS", "_cli_words _cli_source"),
     ("DOORS", "demo"),
     ("DOORS", "demo._story"),
     ("DOORS", "demo._shop demo._customers demo._frame demo._web demo._payment"),

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from bizspan import _cli_kpi
+from bizspan import _cli_source
 from bizspan._cli_declared import everything
 from bizspan._cli_words import count
 
@@ -84,7 +84,7 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     from bizspan import reconcile as room
     from bizspan.errors import SetupError
 
-    clickhouse = _cli_kpi.clickhouse_of(options)
+    clickhouse = _cli_source.clickhouse_of(options)
     if not options.events and clickhouse is None:
         raise SetupError("say where the events are: --events PATH ..., or --clickhouse [URL].")
     selection = room.Selection(frozenset(options.operation), frozenset(options.event), not options.no_refunds)

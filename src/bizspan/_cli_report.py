@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bizspan import _cli_kpi
+from bizspan import _cli_source
 from bizspan._cli_declared import everything
 
 if TYPE_CHECKING:
@@ -72,13 +72,12 @@ def run(options: argparse.Namespace, show: Callable[[str], None], *, colour: boo
     calendar = declared.calendar
     as_of_ns = _times.moment_of(options.as_of, calendar) if options.as_of else time.time_ns()
     store = Path(options.store) if options.store else default_path()
-    source = SqliteSource(store) if options.clickhouse is None else _cli_kpi.source_of(options)
-    assert source is not None
+    source = _cli_source.needed(options)
     if options.alerts:
         path = None if declared.loaded is None else declared.loaded.path
         rules = _rules.load(path, declared.kpis, declared.vocabularies)
         return _command.watch(_command.Watch(rules, source, calendar, as_of_ns, store), output)
-    has_marks = options.clickhouse is None or options.store
+    marks = options.store or (source.path if isinstance(source, SqliteSource) else "")
     request = Request(
         source=source,
         calendar=calendar,
@@ -88,7 +87,7 @@ def run(options: argparse.Namespace, show: Callable[[str], None], *, colour: boo
         is_compared=options.compare == "previous",
         skips_marked=options.skip_marked,
         facts=tuple(dict.fromkeys(name.strip() for name in options.by.split(",") if name.strip())),
-        marks=_marks.listed(store) if has_marks else (),
+        marks=_marks.listed(Path(marks)) if marks else (),
         most=options.most,
     )
     return _command.report(request, options.fail_below, output)

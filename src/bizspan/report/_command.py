@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -102,9 +102,11 @@ def report(request: Request, below: Sequence[Below], output: Output) -> int:
     Raises:
         SetupError: The source can't answer, or no KPI has such a name.
     """
+    from bizspan.kpi._command import place_of
+
     if request.kpis:
         _check_names(below, request.kpis)
-    built = build(request)
+    built = replace(build(request), source=place_of(request.source))
     _check_names(below, {row.kpi: row for row in built.rows})
     write = {"md": as_markdown, "html": as_html, "json": as_json, "csv": as_csv}.get(output.format)
     if write:
