@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bizspan import _cli_declared
+from bizspan import _cli_declared, _cli_source
 
 if TYPE_CHECKING:
     from bizspan.kpi import Calendar, Design, Source
@@ -66,7 +65,7 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
         SetupError: What was asked can not be done; the text says what to do instead.
     """
     from bizspan.kpi import CompareOptions, compare
-    from bizspan.kpi._command import named
+    from bizspan.kpi._command import named, place_of
     from bizspan.kpi._compared_render import as_data, as_markdown, as_text
 
     found = _cli_declared.everything(options)
@@ -76,30 +75,17 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
         options.alpha, options.minimum, options.unit, _conditions(options.where), tuple(options.slice)
     )  # fmt: skip
     now_ns = time.time_ns()
-    source = _source(options)
+    source = _cli_source.needed(options)
     comparison = compare(chosen, source, _design(options, calendar, now_ns, source), how, as_of_ns=now_ns)
     code = comparison.exit_code(options.require == "better")
+    place = place_of(source)
     if options.format == "json":
-        show(json.dumps(as_data(comparison, code), indent=2))
+        show(json.dumps({**as_data(comparison, code), "source": place}, indent=2))
+    elif options.format == "md":
+        show(as_markdown(comparison, place))
     else:
-        show(as_markdown(comparison) if options.format == "md" else as_text(comparison, sys.stdout.encoding or "ascii"))
+        show(as_text(comparison, sys.stdout.encoding or "ascii", place))
     return code
-
-
-def _source(options: argparse.Namespace) -> Source:
-    from bizspan.errors import SetupError
-    from bizspan.kpi import ClickHouseSource, SqliteSource
-    from bizspan.lens import default_path
-
-    if options.store and options.clickhouse is None:
-        return SqliteSource(options.store)
-    if options.clickhouse is not None or os.environ.get("BIZSPAN_CLICKHOUSE_URL"):
-        told = {"BIZSPAN_CLICKHOUSE_URL": options.clickhouse} if options.clickhouse else {}
-        return ClickHouseSource.from_environment({**os.environ, **told})
-    path = default_path()
-    if not path.is_file():
-        raise SetupError("say where the events are: --store FILE, or --clickhouse URL.")
-    return SqliteSource(path)
 
 
 def _design(options: argparse.Namespace, calendar: Calendar, now_ns: int, source: Source) -> Design:

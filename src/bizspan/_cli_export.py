@@ -118,7 +118,7 @@ def _declared(found: Found) -> Declared:
     operations: dict[str, tuple[str, ...]] = {}
     features: dict[str, tuple[str, ...]] = {}
     if found.loaded is None:
-        return Declared()
+        return Declared(described=found.described)
 
     def at(place: dict[str, tuple[str, ...]], name: object, where: str) -> None:
         if isinstance(name, str) and name:
@@ -135,7 +135,8 @@ def _declared(found: Found) -> Declared:
     for task, name in found.loaded.tasks.items():
         at(operations, name, task)
     metrics: Mapping[str, Iterable[str] | None] = found.loaded.configure.get("metric_dimensions") or {}
-    return Declared(operations, features, {name: tuple(facts or ()) for name, facts in metrics.items()})
+    dimensions = {name: tuple(facts or ()) for name, facts in metrics.items()}
+    return Declared(operations, features, dimensions, found.described)
 
 
 _ACTIONS: Final[Mapping[str, Callable[[argparse.Namespace, Found, Show], int]]] = {

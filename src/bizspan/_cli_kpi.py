@@ -5,14 +5,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from bizspan import _cli_source
 from bizspan._cli_declared import add_arguments, everything
-
-if TYPE_CHECKING:
-    from bizspan.kpi import ClickHouseSource, Source
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--period", default="7d", metavar="PERIOD", help="today, 2026-03, 7d, ... (default: 7d)")
     for action in (show, check):
         where = action.add_mutually_exclusive_group()
-        where.add_argument("--store", metavar="FILE", help="a store of the lens")
+        where.add_argument("--store", metavar="FILE", help="a store of the lens (default: as bizspan lens)")
         where.add_argument(
             "--clickhouse", metavar="URL", nargs="?", const="", help="ClickHouse; by default BIZSPAN_CLICKHOUSE_URL"
         )
@@ -60,7 +56,7 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     request = Request(
         kpis=found.kpis,
         calendar=found.calendar,
-        source=source_of(options),
+        source=_cli_source.found(options) if options.action in ("show", "check") else None,
         period=getattr(options, "period", "7d"),
         by=None if told_by is None else tuple(name.strip() for name in told_by.split(",") if name.strip()),
         compare=getattr(options, "compare", False),
@@ -74,32 +70,3 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     if options.action == "sql":
         return sql(request, options.name, options.dialect, options.table)
     return check(request)
-
-
-def source_of(options: argparse.Namespace) -> Source | None:
-    """
-    What ``--clickhouse`` or ``--store`` names.
-
-    Raises:
-        SetupError: No address of ClickHouse is told.
-    """
-    from bizspan.kpi import SqliteSource
-
-    store = getattr(options, "store", None)
-    return clickhouse_of(options) or (SqliteSource(store) if store else None)
-
-
-def clickhouse_of(options: argparse.Namespace) -> ClickHouseSource | None:
-    """
-    What ``--clickhouse`` names; None without it.
-
-    Raises:
-        SetupError: No address of ClickHouse is told.
-    """
-    from bizspan.kpi import ClickHouseSource
-
-    url = getattr(options, "clickhouse", None)
-    if url is None:
-        return None
-    environment = {**os.environ, "BIZSPAN_CLICKHOUSE_URL": url} if url else os.environ
-    return ClickHouseSource.from_environment(environment)

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from bizspan import _cli_kpi
+from bizspan import _cli_source
+from bizspan._cli_declared import everything
 from bizspan._cli_words import count
 
 _MOST_TOLERANCE_S: Final = 86_400.0
@@ -49,8 +50,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--operation", action="append", default=[], metavar="NAME", help="its successes are sales; may be repeated")
     add("--event", action="append", default=[], metavar="NAME", help="these events are sales; may be repeated")
     add("--no-refunds", action="store_true", help="compare sales alone")
-    add("--time-zone", default="UTC", metavar="ZONE", help="whose days are compared (default: UTC)")
+    add("--time-zone", default="", metavar="ZONE", help="whose days are compared (default: the configuration file's)")
     add("--ledger-time-zone", default="UTC", metavar="ZONE", help="of ledger times without an offset (default: UTC)")
+    add("--config", metavar="FILE", help="the file with the time zone (default: the one that applies)")
     add("--since", default="", metavar="TIME", help="the first day, or moment, to compare")
     add("--until", default="", metavar="TIME", help="the first day, or moment, not to compare any more")
     add(
@@ -64,6 +66,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--format", choices=("text", "json"), default="text", help="how to print (default: text)")
     add("--backfill", action="store_true", help="emit what the events lack, with the same uid")
     add("--dry-run", action="store_true", help="with --backfill: say what it would emit")
+    parser.set_defaults(module=[])
     parser.epilog = "Exit code: 0 both sides are equal, 1 they differ, 2 wrong arguments or a side that cannot be read."
 
 
@@ -81,7 +84,7 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     from bizspan import reconcile as room
     from bizspan.errors import SetupError
 
-    clickhouse = _cli_kpi.clickhouse_of(options)
+    clickhouse = _cli_source.clickhouse_of(options)
     if not options.events and clickhouse is None:
         raise SetupError("say where the events are: --events PATH ..., or --clickhouse [URL].")
     selection = room.Selection(frozenset(options.operation), frozenset(options.event), not options.no_refunds)
@@ -92,7 +95,7 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
                 options.ledger, options.ledger_query, options.columns, options.currency, options.minor_units
             ),
             selection=selection,
-            time_zone=options.time_zone,
+            time_zone=options.time_zone or everything(options).calendar.time_zone,
             ledger_time_zone=options.ledger_time_zone,
             since=options.since,
             until=options.until,

@@ -75,7 +75,7 @@ def test_a_terminal_shows_a_line_for_each_kpi(shop: Path, capsys: pytest.Capture
     lines = capsys.readouterr().out.splitlines()
     assert 1 == code
     assert lines[0].startswith("service.version 1.5 against 1.4, the same minutes of 20")
-    assert ["KPI", "1.4", "1.5", "difference", "95", "%", "n", "verdict"] == lines[2].split()
+    assert ["KPI", "1.4", "1.5", "difference", "95", "%", "n", "verdict"] == lines[3].split()
     (success,) = (line.split() for line in lines if line.startswith("success"))
     assert ["worse", "of", "checkout"] == success[-3:]
     assert success[5].startswith("-2")

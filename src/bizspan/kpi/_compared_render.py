@@ -178,15 +178,16 @@ def _last(comparison: Comparison) -> str:
     return f"{verdict}: {', '.join(those)}" if verdict in ("worse", "better") else verdict
 
 
-def as_text(comparison: Comparison, encoding: str = "utf-8") -> str:
+def as_text(comparison: Comparison, encoding: str = "utf-8", source: str = "") -> str:
     """
     A line for each KPI, and the verdict in the last one.
 
     Args:
         comparison: What was found.
         encoding: Of the stream; what it can't write is replaced.
+        source: Where the events are.
     """
-    lines = [_title(comparison), ""]
+    lines = [_title(comparison), *([f"from {source}"] if source else []), ""]
     if comparison.lines:
         rows = list(_rows(comparison))
         widths = [max(len(row[column]) for row in rows) for column in range(7)]
@@ -202,9 +203,10 @@ def _aligned(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
         yield cell.rjust(width) if 1 <= column <= 5 else cell.ljust(width)
 
 
-def as_markdown(comparison: Comparison) -> str:
+def as_markdown(comparison: Comparison, source: str = "") -> str:
     """The same as a table, for a pull request or a job's summary."""
-    lines = [f"**{_escaped(_last(comparison))}**", "", _escaped(_title(comparison)), ""]
+    title = f"{_title(comparison)}{', from ' if source else ''}{source}"
+    lines = [f"**{_escaped(_last(comparison))}**", "", _escaped(title), ""]
     if comparison.lines:
         head, *rows = _rows(comparison)
         lines += [_row(head), "|---|---:|---:|---:|---:|---:|---|---|", *map(_row, rows), ""]

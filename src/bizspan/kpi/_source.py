@@ -10,8 +10,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
-from urllib.parse import quote
 
+from bizspan import _read_only
 from bizspan.errors import SetupError
 from bizspan.kpi._dialect import SQLITE, Dialect
 from bizspan.kpi._emit import Statement
@@ -59,11 +59,10 @@ class SqliteSource:
             SetupError: When it is no store, or a sum does not fit.
         """
         path = Path(self.path)
-        if not path.is_file():
+        if not _read_only.is_there(path):
             raise SetupError(f"{path}: there is no such file; name the store of a lens.")
         try:
-            with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as database:
-                database.isolation_level = None
+            with closing(_read_only.connect(path)) as database:
                 database.execute(_FASTER)
                 database.execute("BEGIN")
                 return [database.execute(each.sql, dict(each.parameters)).fetchall() for each in statements]

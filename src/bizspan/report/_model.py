@@ -201,6 +201,7 @@ class Report:
         missing: Events whose amount was refused.
         late: Events that arrived after the time was over; None where the engine does not know.
         notes: What else must be said.
+        source: Where the events are.
     """
 
     time_zone: str
@@ -220,3 +221,4 @@ class Report:
     missing: int = 0
     late: int | None = None
     notes: tuple[str, ...] = field(default=())
+    source: str = ""

@@ -61,6 +61,8 @@ def page_of(report: Report) -> Page:
     if report.baseline is not None:
         head.append(f"compared with {_span(report.baseline, when)}")
     head += [clean(each) for each in report.skipped]
+    if report.source:
+        head.append(f"from {clean(report.source)}")
     notes = [*report.notes, _beside(report)]
     tables = (
         _kpis(report),
