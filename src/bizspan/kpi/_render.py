@@ -19,6 +19,8 @@ from bizspan.kpi._support import TARGETS, reason
 def value_text(kpi: KPI, figure: Figure) -> str:
     """The value as people write it: ``1,042``, ``61.3 %``, ``42.00 EUR``."""
     value = figure.value
+    if not figure.is_known:
+        return "not known"
     if value is None:
         return "nothing to divide by" if kpi.kind in ("ratio", "conversion", "retention") else "no value"
     if kpi.is_rate and not figure.currency:
@@ -31,6 +33,13 @@ def value_text(kpi: KPI, figure: Figure) -> str:
 def moment(time_ns: int, calendar: Calendar) -> str:
     """A moment in the calendar's zone."""
     return datetime.fromtimestamp(time_ns // 1_000_000_000, calendar.zone).isoformat(timespec="seconds")
+
+
+def certainty(answer: Answer) -> str:
+    """How far its figures can be trusted."""
+    if answer.kept_since_ns is not None:
+        return f"incomplete: the store has dropped what happened before {moment(answer.kept_since_ns, answer.calendar)}"
+    return "exact" if answer.is_exact else "an estimate"
 
 
 def answer_text(answer: Answer) -> str:
@@ -50,8 +59,7 @@ def answer_text(answer: Answer) -> str:
             lines.append(f"  cohort {start} +{each.age}: {value_text(kpi, each)}  n={each.n}{mature}")
     period = " to ".join(moment(at, answer.calendar) for at in (answer.period.since_ns, answer.period.until_ns))
     lines.append(f"  {period}, {answer.calendar.time_zone}, as of {moment(answer.as_of_ns, answer.calendar)}")
-    certainty = "exact" if answer.is_exact else "an estimate"
-    lines.append(f"  from {answer.basis}, {certainty}; owner {kpi.owner}{_beside(answer)}")
+    lines.append(f"  from {answer.basis}, {certainty(answer)}; owner {kpi.owner}{_beside(answer)}")
     return "\n".join(lines)
 
 
@@ -70,7 +78,8 @@ def _line(answer: Answer, figure: Figure) -> str:
         parts.append(f"target {shown}" + {True: " met", False: " missed", None: ""}[figure.met])
     if answer.previous is not None:
         before = answer.previous.figure(figure.currency, dict(figure.group))
-        parts.append(f"before {value_text(kpi, before) if before else 'none'}")
+        is_whole = answer.previous.kept_since_ns is None
+        parts.append(f"before {value_text(kpi, before) if before else 'none'}{'' if is_whole else ' (incomplete)'}")
     return "  ".join(parts)
 
 
@@ -100,6 +109,7 @@ def answer_data(answer: Answer) -> dict[str, Any]:
         "as_of": moment(answer.as_of_ns, calendar),
         "basis": answer.basis,
         "exact": answer.is_exact,
+        "kept_since": None if answer.kept_since_ns is None else moment(answer.kept_since_ns, calendar),
         "total": [_figure(each, calendar) for each in answer.total],
         "groups": [_figure(each, calendar) for each in answer.groups],
         "cohorts": [_figure(each, calendar) for each in answer.cohorts],
@@ -123,7 +133,7 @@ def _figure(figure: Figure, calendar: Calendar) -> dict[str, Any]:
         if getattr(figure, name) not in (None, ()):
             told[name] = getattr(figure, name)
     if figure.cohort is not None:
-        told |= {"cohort": _period(figure.cohort, calendar), "mature": figure.is_mature}
+        told |= {"cohort": _period(figure.cohort, calendar), "mature": figure.is_mature, "known": figure.is_known}
     return told
 
 

@@ -44,6 +44,7 @@ def cards(kpis: Iterable[KPI], store: Path, asked: Asked) -> list[Html]:
 
 def _card(kpi: KPI, answer: Answer, asked: Asked) -> Html:
     from bizspan.kpi import value_text
+    from bizspan.kpi._render import certainty
 
     groups = [
         tag(
@@ -59,6 +60,7 @@ def _card(kpi: KPI, answer: Answer, asked: Asked) -> Html:
             class_="num"), tag("th", "n", scope="col", class_="num"))), tag("tbody", groups)),
         class_="scroll", tabindex="0", role="region", aria_label=f"{kpi.name} by {', '.join(kpi.by)}, table",
     ) if groups else None  # fmt: skip
+    lost = None if answer.kept_since_ns is None else certainty(answer).capitalize() + "."
     small = f"{answer.suppressed} groups are too small to be shown." if answer.suppressed else None
     return tag(
         "section",
@@ -66,6 +68,7 @@ def _card(kpi: KPI, answer: Answer, asked: Asked) -> Html:
         tag("p", kpi.meaning, class_="lead"),
         [_total(kpi, answer, each) for each in answer.total] or tag("p", "Nothing in this period.", class_="quiet"),
         tag("p", small, class_="quiet") if small else None,
+        tag("p", lost, class_="quiet") if lost else None,
         table,
         tag("div", about(answer, asked), class_="foot"),
         class_="card", aria_labelledby=f"kpi-{kpi.name}",
@@ -91,7 +94,8 @@ def _total(kpi: KPI, answer: Answer, figure: Figure) -> Html:
     beside = [f"n={figure.n:,}"]
     if figure.interval is not None:
         beside.append(f"95 %: {100 * figure.interval[0]:.1f} to {100 * figure.interval[1]:.1f} %")
-    before = answer.previous.figure(figure.currency) if answer.previous else None
+    earlier = answer.previous if answer.previous and answer.previous.kept_since_ns is None else None
+    before = earlier.figure(figure.currency) if earlier else None
     if before is not None:
         beside.append(f"before: {value_text(kpi, before)}")
     parts.append(tag("span", ", ".join(beside), class_="quiet"))
@@ -101,6 +105,7 @@ def _total(kpi: KPI, answer: Answer, figure: Figure) -> Html:
 def about(answer: Answer, asked: Asked) -> Html:
     """What is behind a KPI's values."""
     from bizspan.kpi import kpi_text
+    from bizspan.kpi._render import certainty
 
     kpi = answer.kpi
     zone = answer.calendar.zone
@@ -117,7 +122,7 @@ def about(answer: Answer, asked: Asked) -> Html:
         ("Time zone", answer.calendar.time_zone),
         ("As of", moments[2]),
         ("Basis", answer.basis),
-        ("Certainty", "exact" if answer.is_exact else "an estimate"),
+        ("Certainty", certainty(answer)),
     ]
     for name, number in (
         ("Hidden", answer.hidden), ("Amounts missing", answer.missing), ("Without the subject", answer.unnamed),

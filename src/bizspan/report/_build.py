@@ -59,6 +59,8 @@ def build(request: Request) -> Report:
     Raises:
         SetupError: The source can't answer, or a fact is not known.
     """
+    from bizspan.kpi._source import kept_since_ns
+
     baseline, skipped = _baseline(request)
     time = _questions.Time(request.period, request.as_of_ns)
     ended = _questions.ended(time, request.source)
@@ -81,6 +83,7 @@ def build(request: Request) -> Report:
     elif request.is_compared:
         notes.append("There is no earlier period to compare with: each of the last ones has a mark in it.")
     beside = _questions.beside(time, request.source)
+    kept = kept_since_ns(request.source, "events")
     period = request.period.elapsed(request.as_of_ns)
     return Report(
         time_zone=request.calendar.time_zone,
@@ -100,6 +103,7 @@ def build(request: Request) -> Report:
         missing=beside.get("missing", 0),
         late=beside["late"],
         notes=tuple(notes),
+        kept_since_ns=kept if kept > period.since_ns else None,
     )
 
 

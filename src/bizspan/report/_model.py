@@ -76,6 +76,8 @@ class Row:
         missing: Records whose amount was refused.
         late: Records that arrived after the period was over.
         is_exact: Whether it is exact.
+        kept_since_ns: Where it is incomplete: since when the store has all that happened.
+        before_kept_since_ns: The same of the value that it is compared with; there is no change then.
     """
 
     kpi: str
@@ -104,6 +106,8 @@ class Row:
     missing: int | None = None
     late: int | None = None
     is_exact: bool = True
+    kept_since_ns: int | None = None
+    before_kept_since_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +205,7 @@ class Report:
         missing: Events whose amount was refused.
         late: Events that arrived after the time was over; None where the engine does not know.
         notes: What else must be said.
+        kept_since_ns: Where the time is incomplete: since when the store has all that happened.
     """
 
     time_zone: str
@@ -220,3 +225,4 @@ class Report:
     missing: int = 0
     late: int | None = None
     notes: tuple[str, ...] = field(default=())
+    kept_since_ns: int | None = None

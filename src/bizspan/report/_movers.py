@@ -64,6 +64,8 @@ def movers(kpis: Iterable[KPI], facts: Sequence[str], of: Comparison) -> tuple[l
         )
         if answer.previous is None or not any(each.n for each in answer.previous.total):
             continue  # nothing to compare with
+        if answer.kept_since_ns is not None or answer.previous.kept_since_ns is not None:
+            continue  # what is dropped did not move
         for fact in facts:
             moved, small = _by_fact(answer, fact, of)
             found += moved
