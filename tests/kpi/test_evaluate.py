@@ -107,6 +107,61 @@ def test_today_is_compared_with_as_much_of_yesterday(tmp_path: Path, day: str, h
     assert hour * HOUR == answer.previous.period.until_ns - answer.previous.period.since_ns
 
 
+def test_yesterday_s_entries_have_no_more_time_than_today_s(tmp_path: Path) -> None:
+    """
+    At noon, half of today's entries still have time; so had yesterday's then, and the same conversion is no drop.
+    """
+    today = BERLIN.day(date(2026, 7, 15))
+    told = [
+        Told(f"{name}-{day}-{number}", at + delay, name, {names.CUSTOMER: f"c-{number}"})
+        for day, start in enumerate((BERLIN.before(today).since_ns, today.since_ns))
+        for number in range(12)
+        for at in (start + number * HOUR + HOUR // 2,)
+        for name, delay in (("cart", 0), ("paid", (1 if number % 2 else 8) * HOUR))
+    ]
+    source = store(tmp_path, told)
+    measured = kpi(Conversion((events("cart"), events("paid")), window="10h"))
+    noon = today.since_ns + 12 * HOUR
+
+    answer = evaluate(measured, source, today, calendar=BERLIN, compare="previous", as_of_ns=noon)
+    over = evaluate(measured, source, today, calendar=BERLIN, compare="previous", as_of_ns=noon + 48 * HOUR)
+
+    assert answer.previous is not None and over.previous is not None
+    assert (12, 7) == (answer.total[0].n, answer.total[0].parts[0] if answer.total[0].parts else 0)
+    assert answer.total == answer.previous.total
+    assert answer.pending == answer.previous.pending and answer.pending
+    assert ([1.0], [1.0], 0) == (
+        [each.value for each in over.total], [each.value for each in over.previous.total], over.pending
+    )  # fmt: skip
+
+
+def test_earlier_cohorts_are_as_young_as_those_that_they_are_compared_with(tmp_path: Path) -> None:
+    """
+    In the middle of a month, retention by weeks counts the weeks that are over; of the month before, no more weeks.
+    """
+    this = BERLIN.month(2026, 6)
+    before = BERLIN.before(this)
+    told = [
+        sale(100 * month + number, start + (number % 20) * 24 * HOUR + extra * 24 * HOUR, customer=f"{month}-{number}")
+        for month, start in enumerate((before.since_ns, this.since_ns))
+        for number in range(20)
+        for extra in (0, 7)
+    ]
+    told = [
+        Told(f"{number}", each.time_ns, each.name, each.attributes, each.time_ns) for number, each in enumerate(told)
+    ]
+    measured = kpi(Retention(CHECKOUT, every="week", periods=1))
+    now = this.since_ns + 16 * 24 * HOUR
+
+    answer = evaluate(measured, store(tmp_path, told), this, calendar=BERLIN, compare="previous", as_of_ns=now)
+
+    assert answer.previous is not None
+    assert before.since_ns + 16 * 24 * HOUR == answer.previous.as_of_ns
+    for each in (answer, answer.previous):
+        assert [True, False] == [cohort.is_mature for cohort in each.cohorts if cohort.age == 1][:2]
+        assert all(not cohort.is_mature for cohort in each.cohorts if cohort.age == 1 and cohort.n == 0)
+
+
 def test_a_period_that_is_over_is_compared_with_the_whole_one_before(tmp_path: Path) -> None:
     """
     The day of 25 hours with the whole day before it; or with a period that was named.

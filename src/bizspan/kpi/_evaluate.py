@@ -15,7 +15,7 @@ from bizspan.errors import SetupError
 from bizspan.kpi._accounts import accounts
 from bizspan.kpi._calendar import Calendar, Period
 from bizspan.kpi._compile import compiled
-from bizspan.kpi._definition import Definition, Ratio, Recurring, Retention, Sum
+from bizspan.kpi._definition import Conversion, Definition, Ratio, Recurring, Retention, Sum
 from bizspan.kpi._emit import Statement
 from bizspan.kpi._facts import Fact, FactTable
 from bizspan.kpi._figure import Answer, Figure
@@ -69,10 +69,27 @@ def evaluate(
     other = calendar.before(period) if compare == "previous" else compare
     if period.has(now_ns):
         other = other.first(max(1, now_ns - period.since_ns))
-    earlier = Asked(kpi, other, now_ns, known_ns=as_of_ns)
+    earlier = Asked(kpi, other, earlier_as_of_ns(kpi, period, other, now_ns), known_ns=as_of_ns)
     if isinstance(kpi.of, Retention):
         earlier = _with_boundaries(earlier, kpi.of, calendar)
     return replace(answer, previous=_answer(earlier, names_of, source, calendar, facts))
+
+
+def earlier_as_of_ns(kpi: KPI, period: Period, other: Period, now_ns: int) -> int:
+    """
+    As of when a figure of an earlier period stands beside that of a running one.
+
+    Entries and cohorts of today still have time; those of yesterday get no more of it.
+
+    Args:
+        kpi: What is measured.
+        period: The period that may be running.
+        other: The earlier one.
+        now_ns: What is now.
+    """
+    if not (isinstance(kpi.of, (Conversion, Retention)) and period.has(now_ns)):
+        return now_ns
+    return min(now_ns, other.since_ns + max(1, now_ns - period.since_ns))
 
 
 def statements(
@@ -106,7 +123,9 @@ def statements(
     return (*compiled(asked, source.dialect, facts), *accounts(asked, source.dialect, facts))
 
 
-def groups(kpi: KPI, source: Source, period: Period, by: Iterable[str], as_of_ns: int) -> tuple[list[Figure], int]:
+def groups(
+    kpi: KPI, source: Source, period: Period, by: Iterable[str], as_of_ns: int, known_ns: int
+) -> tuple[list[Figure], int]:
     """
     The KPI's values by group alone, without what `evaluate` says beside them: a third of its work.
 
@@ -115,7 +134,8 @@ def groups(kpi: KPI, source: Source, period: Period, by: Iterable[str], as_of_ns
         source: Where from.
         period: Of which time.
         by: Facts to break down by.
-        as_of_ns: As for `evaluate`.
+        as_of_ns: What happened later is not looked at.
+        known_ns: What arrived later is not looked at either.
 
     Returns:
         The groups that are large enough, and how many are not shown.
@@ -125,7 +145,7 @@ def groups(kpi: KPI, source: Source, period: Period, by: Iterable[str], as_of_ns
     """
     names_of = tuple(by)
     facts = _facts(kpi, names_of)
-    asked = Asked(kpi, period, as_of_ns, names_of, as_of_ns)
+    asked = Asked(kpi, period, as_of_ns, names_of, known_ns)
     told = compiled(asked, source.dialect, facts)
     rows = [_cast(each, found) for each, found in zip(told, source.rows(told), strict=True)]
     return _shown(kpi, figures_of(asked, names_of, _named(told, rows)).figures)

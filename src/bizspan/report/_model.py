@@ -75,6 +75,7 @@ class Row:
         hidden: Records that do not count, as their traffic is no customer's.
         missing: Records whose amount was refused.
         late: Records that arrived after the period was over.
+        pending: Of a conversion: how many entries still have time to reach the last step.
         is_exact: Whether it is exact.
         kept_since_ns: Where it is incomplete: since when the store has all that happened.
         before_kept_since_ns: The same of the value that it is compared with; there is no change then.
@@ -105,6 +106,7 @@ class Row:
     hidden: int | None = None
     missing: int | None = None
     late: int | None = None
+    pending: int | None = None
     is_exact: bool = True
     kept_since_ns: int | None = None
     before_kept_since_ns: int | None = None

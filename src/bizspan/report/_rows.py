@@ -111,6 +111,7 @@ def _row(answer: Answer, currency: str, unit: str, course: Sequence[Answer], ask
         hidden=answer.hidden,
         missing=answer.missing,
         late=answer.late,
+        pending=answer.pending,
         is_exact=answer.is_exact,
         kept_since_ns=answer.kept_since_ns,
         before_kept_since_ns=before_kept,

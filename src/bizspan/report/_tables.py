@@ -140,6 +140,7 @@ def _kpis(report: Report, when: Callable[[int], str]) -> Table:
         lost = ((kpi, since_ns) for kpi, since_ns in sinces.items() if since_ns is not None)
         notes += (f"{kpi}: {what} the store has dropped what happened before {when(at)}" for kpi, at in lost)
     notes += _once(f"{row.kpi}: {row.missing:,} amounts missing" for row in report.rows if row.missing)
+    notes += _once(f"{row.kpi}: {row.pending:,} still have time" for row in report.rows if row.pending)
     if report.is_standard:
         notes.append("No KPI is declared: these are the standard ones.")
     return Table(
