@@ -196,17 +196,13 @@ def _risks(ended: Sequence[Mapping[str, Any]]) -> list[Risk]:
             key = (each["operation"], each["outcome"], each["reason"] or "")
             unpriced[key] = unpriced.get(key, 0) + each["n"]
     found: list[Risk] = []
-    seen: set[tuple[str, str, str]] = set()
     for each in ended:
         if each["outcome"] not in _RISKY or each["currency"] not in EXPONENTS:
             continue
         key = (each["operation"], each["outcome"], each["reason"] or "")
-        seen.add(key)
         amount = major(each["minor"], each["currency"])
-        found.append(Risk(*key, each["currency"], amount, each["priced"], unpriced.get(key, 0)))
+        found.append(Risk(*key, each["currency"], amount, each["priced"], unpriced=0))
     found.sort(key=lambda each: (each.currency, -(each.amount or 0), each.operation, each.outcome, each.reason))
-    without = [
-        Risk(*key, currency="", amount=None, n=0, unpriced=n) for key, n in unpriced.items() if n and key not in seen
-    ]
+    without = [Risk(*key, currency="", amount=None, n=0, unpriced=n) for key, n in unpriced.items() if n]
     without.sort(key=lambda each: (-each.unpriced, each.operation, each.outcome, each.reason))
     return [*found, *without]

@@ -172,7 +172,7 @@ class Risk:
         currency: Empty where no amount was told.
         amount: In major units; the operation's value, or the revenue that was told on it.
         n: How many of these operations told it.
-        unpriced: Of this operation and reason, how many told no amount.
+        unpriced: Of the row without a currency: how many of these operations told no amount.
     """
 
     operation: str
