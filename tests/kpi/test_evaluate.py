@@ -29,11 +29,13 @@ from bizspan.kpi import (
     Retention,
     SqliteSource,
     Sum,
+    answer_text,
     evaluate,
     events,
     feedback,
     operations,
     refunds,
+    value_text,
 )
 from bizspan.testing import capture
 from tests.kpi.stores import Told, sqlite_store
@@ -301,14 +303,56 @@ def test_each_currency_stays_apart_and_no_currency_is_none_of_them(tmp_path: Pat
     assert 1 == answer.missing
 
 
-def test_a_sum_beyond_64_bits_is_refused_and_not_wrapped(tmp_path: Path) -> None:
+@pytest.mark.parametrize("minor", [2**63 - 1, -(2**63)])
+def test_a_sum_beyond_64_bits_is_exact(tmp_path: Path, minor: int) -> None:
     """
-    Two amounts at the limit say what to do.
+    Amounts at the limit add up, alone, by group and per order, and stop nothing beside them.
     """
-    source = store(tmp_path, [sale(number, DAY.since_ns, 2**63 - 1) for number in (1, 2)])
+    told = [sale(number, DAY.since_ns, minor, country=("DE", "AT")[number % 2]) for number in range(5)]
+    source = store(tmp_path, [*told, sale(9, DAY.since_ns, 42, "JPY")])
+    amounts = (Decimal(minor) * 5 / 100, Decimal(42))
 
-    with pytest.raises(SetupError, match="shorter period"):
-        evaluate(kpi(Sum()), source, DAY, calendar=BERLIN)
+    total = evaluate(kpi(Sum()), source, DAY, calendar=BERLIN)
+    groups = evaluate(kpi(Sum(), by=("country",), minimum_group=1), source, DAY, calendar=BERLIN)
+    per_order = evaluate(kpi(AverageOrderValue()), source, DAY, calendar=BERLIN)
+
+    assert [*amounts] == [each.value for each in total.total] == [each.value for each in groups.total]
+    assert [amounts[0] / 5, amounts[1]] == [each.value for each in per_order.total]
+    assert {"DE": Decimal(minor) * 3 / 100, "AT": Decimal(minor) * 2 / 100} == {
+        each.group[0][1]: each.value for each in groups.groups if each.currency == "EUR"
+    }
+
+
+def test_money_by_money_is_no_money(tmp_path: Path) -> None:
+    """
+    The currency is a label; one that only the upper sum has is named.
+    """
+    back = {names.MINOR_UNITS_KEYS[names.REFUND]: 50, names.CURRENCY_KEYS[names.REFUND]: "EUR"}
+    told = [
+        sale(1, DAY.since_ns, 1000),
+        Told("r-1", DAY.since_ns, names.EVENT_REFUND, back, DAY.since_ns),
+        Told("r-2", DAY.since_ns, names.EVENT_REFUND, {**back, names.CURRENCY_KEYS[names.REFUND]: "USD"}, DAY.since_ns),
+    ]
+    measured = kpi(Ratio(Sum("refund"), Sum()))
+
+    answer = evaluate(measured, store(tmp_path, told), DAY, calendar=BERLIN)
+
+    assert ["0.05 (EUR)", "nothing to divide by (USD)"] == [value_text(measured, each) for each in answer.total]
+    per_order = kpi(Ratio(Sum(), Count(CHECKOUT)))
+    (figure,) = evaluate(per_order, store(tmp_path, told), DAY, calendar=BERLIN).total
+    assert "10.00 EUR" == value_text(per_order, figure)
+
+
+def test_a_target_is_said_with_its_period(tmp_path: Path) -> None:
+    """
+    A week against the target of a day: nothing is judged, and nobody reads it as a week's.
+    """
+    measured = kpi(Sum(), target={"EUR": 100}, per="day")
+    week = BERLIN.around(DAY.since_ns, "week")
+
+    answer = evaluate(measured, store(tmp_path, [sale(1, DAY.since_ns)]), week, calendar=BERLIN)
+
+    assert "  1.00 EUR  n=1  target 100.00 EUR per day" in answer_text(answer).splitlines()
 
 
 @pytest.mark.parametrize("count", [0, 1, 24])

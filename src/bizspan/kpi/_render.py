@@ -21,13 +21,16 @@ def value_text(kpi: KPI, figure: Figure) -> str:
     value = figure.value
     if not figure.is_known:
         return "not known"
+    # Money by money is a number: its currency tells the lines apart.
+    label = f" ({figure.currency})" if kpi.kind == "ratio" and figure.currency and not kpi.is_money else ""
     if value is None:
-        return "nothing to divide by" if kpi.kind in ("ratio", "conversion", "retention") else "no value"
+        return f"nothing to divide by{label}" if kpi.kind in ("ratio", "conversion", "retention") else "no value"
     if kpi.is_rate and not figure.currency:
         return f"{value * 100:.1f} %"
     text = f"{value:,}" if isinstance(value, (int, Decimal)) else f"{value:,.6g}"
-    unit = figure.currency or ("" if kpi.shown_unit == "%" else kpi.shown_unit)
-    return f"{text} {unit}".rstrip()
+    own = "" if kpi.shown_unit == "%" else kpi.shown_unit
+    unit = own if label else figure.currency or own
+    return f"{text} {unit}".rstrip() + label
 
 
 def moment(time_ns: int, calendar: Calendar) -> str:
@@ -74,7 +77,7 @@ def _line(answer: Answer, figure: Figure) -> str:
         parts.append("steps " + " > ".join(map(str, figure.steps)))
     target = kpi.targets.get(figure.currency)
     if target is not None and not figure.group:
-        shown = value_text(kpi, Figure(target, figure.currency))
+        shown = value_text(kpi, Figure(target, figure.currency)) + (f" per {kpi.per}" if kpi.per else "")
         parts.append(f"target {shown}" + {True: " met", False: " missed", None: ""}[figure.met])
     if answer.previous is not None:
         before = answer.previous.figure(figure.currency, dict(figure.group))
