@@ -171,6 +171,31 @@ def test_what_reaches_it_is_well(shop: Path, capsys: pytest.CaptureFixture[str],
     assert "" == capsys.readouterr().err
 
 
+@pytest.mark.parametrize("form", ["text", "md", "html", "json", "csv"])
+def test_a_kpi_that_cannot_be_evaluated_costs_its_row_alone(
+    shop: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    """
+    Retention by days of two years has too many cohorts: the row says so, the others are shown, and exit code 1.
+    """
+    with (shop / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write(
+            '\n[tool.bizspan.kpi.back]\nkind = "retention"\nowner = "shop"\nmeaning = "Come back."\n'
+            'every = "day"\ntarget = 0.2\nfirst = {operation = "checkout"}\n'
+        )
+    words = ("--since", "2024-01-01", "--until", "2026-03-09", "--format", form)
+
+    assert 1 == report(*words)
+    out, err = capsys.readouterr()
+    assert "bizspan report: back can't be evaluated: over 420 periods; ask for fewer cohorts.\n" == err
+    assert "over 420 periods" in out
+    assert "revenue" in out
+    if form == "text":
+        assert any(line.split()[:4] == ["back", "can't", "be", "evaluated"] for line in out.splitlines())
+    assert 1 == report(*words, "--fail-below", "back")
+    assert "back has no target" not in capsys.readouterr().err
+
+
 def test_nothing_to_count_is_not_well(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """
     A gate that has no number does not open.

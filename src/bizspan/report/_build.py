@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bizspan import names
 from bizspan._currencies import EXPONENTS
+from bizspan.errors import SetupError
 from bizspan.report import _movers, _questions, _rows, _standard
-from bizspan.report._model import Factor, Outcome, Report, Risk, Span
+from bizspan.report._model import Factor, Outcome, Report, Risk, Row, Span
 
 if TYPE_CHECKING:
     from bizspan.kpi import KPI, Calendar, Period, Source
@@ -72,14 +73,22 @@ def build(request: Request) -> Report:
     if is_standard:
         kpis = _standard_kpis(request, baseline, ended)
     asked = _rows.Asked(request.source, request.calendar, request.period, baseline, request.as_of_ns)
-    rows = [row for kpi in kpis.values() for row in _rows.rows_of(kpi, asked)]
+    rows: list[Row] = []
+    for kpi in kpis.values():
+        try:
+            rows += _rows.rows_of(kpi, asked)
+        except SetupError as error:
+            rows.append(_rows.failed_row(kpi, str(error)))
+    lost = {row.kpi for row in rows if row.error}
     moved: list[Any] = []
     too_small = 0
     if baseline is not None:
         compared = _movers.Comparison(
             request.source, request.calendar, request.period, baseline, request.as_of_ns
         )  # fmt: skip
-        moved, too_small = _movers.movers(kpis.values(), request.facts, compared)
+        moved, too_small = _movers.movers(
+            [each for each in kpis.values() if each.name not in lost], request.facts, compared
+        )
     elif request.is_compared:
         notes.append("There is no earlier period to compare with: each of the last ones has a mark in it.")
     beside = _questions.beside(time, request.source)

@@ -78,6 +78,7 @@ class Row:
         pending: Of a conversion: how many entries still have time to reach the last step.
         is_exact: Whether it is exact.
         kept_since_ns: Where it is incomplete: since when the store has all that happened.
+        error: Why it can't be evaluated; empty where it is.
         before_kept_since_ns: The same of the value that it is compared with; there is no change then.
     """
 
@@ -109,6 +110,7 @@ class Row:
     pending: int | None = None
     is_exact: bool = True
     kept_since_ns: int | None = None
+    error: str = ""
     before_kept_since_ns: int | None = None
 
 

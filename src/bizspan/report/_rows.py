@@ -64,6 +64,20 @@ def rows_of(kpi: KPI, asked: Asked) -> list[Row]:
     return [_row(answer, currency, unit, course, asked) for currency in _currencies(answer)]
 
 
+def failed_row(kpi: KPI, why: str) -> Row:
+    """
+    The row of a KPI that can't be evaluated.
+
+    Args:
+        kpi: Which one.
+        why: What was said.
+    """
+    return Row(
+        kpi.name, kpi.meaning, kpi.owner, kpi.playbook, "", kpi.is_rate, kpi.direction, None, "can't be evaluated", 0,
+        error=why.removeprefix(f"KPI {kpi.name!r}: "),
+    )  # fmt: skip
+
+
 def _currencies(answer: Answer) -> list[str]:
     told = [*answer.total, *(answer.previous.total if answer.previous else ())]
     found = sorted({each.currency for each in told} | set(answer.kpi.targets))

@@ -139,6 +139,7 @@ def _kpis(report: Report, when: Callable[[int], str]) -> Table:
     ):
         lost = ((kpi, since_ns) for kpi, since_ns in sinces.items() if since_ns is not None)
         notes += (f"{kpi}: {what} the store has dropped what happened before {when(at)}" for kpi, at in lost)
+    notes += (f"{row.kpi}: can't be evaluated: {clean(row.error)}" for row in report.rows if row.error)
     notes += _once(f"{row.kpi}: {row.missing:,} amounts missing" for row in report.rows if row.missing)
     notes += _once(f"{row.kpi}: {row.pending:,} still have time" for row in report.rows if row.pending)
     if report.is_standard:
@@ -158,6 +159,8 @@ def _target(row: Row) -> str:
 
 
 def _verdict(row: Row) -> str:
+    if row.error:
+        return "failed"
     if row.met is None:
         return "open" if row.target is not None else ""
     verdict = "met" if row.met else "missed"
