@@ -125,6 +125,8 @@ def test_check_runs_each_kpi(shop: Path, capsys: pytest.CaptureFixture[str]) -> 
         (["show", "nothing_like_it"], "bizspan kpi list"),
         (["show", "revenue", "--store", "nowhere.db"], "no such file"),
         (["show", "revenue", "--store", "store.db", "--period", "soon"], "is no period"),
+        (["show", "revenue", "--store", "store.db", "--period", "2099-01"], "2099-01 has not begun: it starts at 2099"),
+        (["check", "--store", "store.db", "--period", "2099-01"], "2099-01 has not begun: it starts at 2099"),
         (["show", "revenue", "--clickhouse"], "set BIZSPAN_CLICKHOUSE_URL"),
         (["list", "--config", "nowhere.toml"], "no such file"),
         (["list", "--module", "own_kpis:TWICE"], "declared twice"),

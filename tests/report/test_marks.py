@@ -252,6 +252,27 @@ def test_periods_as_they_are_typed(since: str, until: str, expected: tuple[str, 
     assert tuple(moment_of(each, BERLIN) for each in expected) == (period.since_ns, period.until_ns)
 
 
+@pytest.mark.parametrize(
+    ("since", "until", "said"),
+    [
+        ("tomorrow", "", "'tomorrow' has not begun"),
+        ("2026-03-12", "", "2026-03-12.. has not begun: it starts at 2026-03-12T00:00:00+01:00."),
+        ("2026-03-12", "2026-03-14", "2026-03-12..2026-03-14 has not begun"),
+        ("2026-04", "", "2026-04 has not begun"),
+        ("1970-01-01", "", "'1970-01-01' is before 1970 in UTC, from which time is counted."),
+        ("1969-12-31T12:00", "", "'1969-12-31T12:00' is before 1970 in UTC"),
+    ],
+)
+def test_a_time_that_has_no_figure_says_why(since: str, until: str, said: str) -> None:
+    """
+    On Wednesday, 11 March 2026, at noon, in Berlin, where 1970 began an hour early.
+    """
+    with pytest.raises(SetupError) as error:
+        period_of(since, until, BERLIN, moment_of("2026-03-11T12:00", BERLIN))
+
+    assert said in str(error.value)
+
+
 @pytest.mark.parametrize(("since", "until"), [("2026-03-09", "2026-03-02"), ("soon", ""), ("7d", "soon")])
 def test_a_wrong_period_is_said(since: str, until: str) -> None:
     """
