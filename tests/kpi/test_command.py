@@ -149,6 +149,33 @@ def test_what_is_wrong_is_said_with_exit_code_2(
     assert error.startswith("bizspan kpi: error: ")
 
 
+@pytest.mark.parametrize(
+    ("rule", "line", "said"),
+    [
+        ('kind = "target"\nkpi = "nope"\n', 3, "alert.a1: there is no KPI 'nope'; declared are "),
+        ('kind = "target"\nkpi = "revenue"\nperiod = "soon"\n', 4, "alert.a1: 'soon' is no period"),
+        ('kind = "score"\n', 1, "alert.a1: feedback is missing."),
+        ('kind = "stalled"\nwithin = "3d"\nfirst = {evnt = "x"}\n', 4, "did you mean 'event'?"),
+    ],
+)
+def test_check_looks_at_alerts_too(
+    shop: Path, capsys: pytest.CaptureFixture[str], rule: str, line: int, said: str
+) -> None:
+    """
+    A rule that names no KPI is found beside the KPIs, with file and line, and not when it should be said.
+    """
+    before = len((shop / "pyproject.toml").read_text(encoding="utf-8").splitlines())
+    with (shop / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write(f"[tool.bizspan.alert.a1]\n{rule}")
+
+    assert 2 == main(["kpi", "check"])
+
+    error = capsys.readouterr().err
+    assert f"pyproject.toml:{before + line}: alert.a1: " in error
+    assert said in error
+    assert 0 == main(["kpi", "list"])
+
+
 def test_a_wrong_file_is_said_with_its_line(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """
     A gate in CI prints where to look.

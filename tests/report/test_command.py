@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -389,6 +390,7 @@ meaning = "A lead."
         ('kind = "target"\nkpi = "paid"\nevery = "year"', "every is hour, day, week or month"),
         ('kind = "target"\nkpi = "lost"', "has no target"),
         ('kind = "target"\nkpi = "paid"\nperiod = 7', "period is a text"),
+        ('kind = "target"\nkpi = "paid"\nperiod = "soon"', "'soon' is no period"),
         ('kind = "score"\nfeedback = ""\nbelow = 7', "feedback is the name"),
         ('kind = "stalled"\nfirst = 1\nthen = 1\nwithin = "3d"', "first is a table"),
         ('kind = "stalled"\nfirst = {event = 1}\nthen = 1\nwithin = "3d"', "first.event is a text"),
@@ -414,9 +416,15 @@ def test_a_wrong_rule_is_said_with_its_key(tmp_path: Path, rule: str, said: str)
     declared = kpis(path).kpis
     path.write_text(f"[alert.mine]\n{rule}\n", encoding="utf-8")
 
-    with pytest.raises(SetupError, match=r"alert\.mine") as caught:
+    with pytest.raises(SetupError) as caught:
         load(path, declared)
     assert said in str(caught.value)
+    found = re.match(rf"{re.escape(str(path))}:(\d+): alert\.mine: ", str(caught.value))
+    assert found is not None
+    # The line of its key, where the sentence begins with one that is told; else that of the rule.
+    key = re.match(r"[a-z]*", said)
+    told = [number for number, line in enumerate(rule.splitlines(), 2) if key and key[0] and line.startswith(key[0])]
+    assert int(found[1]) in (told or range(1, 8))
 
 
 # --- ClickHouse, and a process of its own ---------------------------------------------------------------------------
