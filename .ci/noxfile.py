@@ -179,7 +179,9 @@ def lowest(session: nox.Session) -> None:
     extras = ("--extra", "grpc", "--extra", "test")
     session.run("uv", "pip", "compile", *options, *extras, "pyproject.toml", "-o", str(floor), external=True)
     session.install("-c", str(floor), "-e", ".[grpc]", "--group", "test")
-    session.run("pytest", *AGAIN, *INDEPENDENT, *BOUNDED[:2], *session.posargs)  # pytest 8 tells where it hangs, and goes on
+    session.run(
+        "pytest", *AGAIN, *INDEPENDENT, *BOUNDED[:2], *session.posargs
+    )  # pytest 8 tells where it hangs, and goes on
 
 
 @nox.session(python=NEWEST)

@@ -95,9 +95,8 @@ def _design(options: argparse.Namespace, calendar: Calendar, now_ns: int, source
     if not options.at:
         if options.until:
             raise SetupError("--until belongs to --at; the time of two arms is told by --period.")
-        return concurrent(
-            options.by, options.baseline, options.candidate, calendar.read(options.period, now_ns), calendar
-        )  # fmt: skip
+        period = calendar.begun(calendar.read(options.period, now_ns), now_ns)
+        return concurrent(options.by, options.baseline, options.candidate, period, calendar)
     if options.baseline or options.candidate:
         raise SetupError("--at compares before and after; leave --baseline and --candidate out.")
     until_ns = min(now_ns, _moment(options.until, calendar)) if options.until else now_ns

@@ -69,4 +69,8 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
         return show_one(request, options.name)
     if options.action == "sql":
         return sql(request, options.name, options.dialect, options.table)
+    from bizspan.report import _rules
+
+    # Alerts are declared beside KPIs; one that names none is found here, not when it should be said.
+    _rules.load(None if found.loaded is None else found.loaded.path, found.kpis, found.vocabularies)
     return check(request)

@@ -67,8 +67,8 @@ class Oracle:
         if records.is_everything:
             named = took_place or names_outcome or event[names.OPERATION_NAME] is not None
             if money is not None:
-                told = (event[f"business.{money}.minor_units"], event[f"business.{money}.invalid"])
-                named = named and told != (None, None)
+                told = {event[f"business.{money}.{what}"] for what in ("minor_units", "currency", "invalid")}
+                named = named and told != {None}
         else:
             is_operation = event.name in (names.EVENT_OPERATION, _FURTHER.get(money or "", ""))
             named = is_operation and event[names.OPERATION_NAME] in records.operations
@@ -78,6 +78,13 @@ class Oracle:
         if money in ("revenue", "refund", "tax") and not took_place:
             return False
         return named and all((self.told(event, each.fact) in each.values) is not each.is_not for each in records.where)
+
+    def lacks(self, event: Told, money: str | None) -> bool:
+        """Whether its amount was refused, or was told without its minor units."""
+        minor, currency, invalid = (
+            event[f"business.{money}.{what}"] for what in ("minor_units", "currency", "invalid")
+        )
+        return invalid is not None or (minor is None and currency is not None)
 
     def is_customer(self, event: Told, records: Records) -> bool:
         if any(condition.fact == "traffic" for condition in records.where):

@@ -65,7 +65,9 @@ def _attributes(draw: Any) -> tuple[str, dict[str, Any]]:
             told[f"business.{money}.minor_units"] = draw(_minors)
             told[f"business.{money}.currency"] = draw(_currencies)
         else:
-            told[f"business.{money}.invalid"] = "precision"
+            told |= draw(
+                st.sampled_from([{f"business.{money}.invalid": "precision"}, {f"business.{money}.currency": "EUR"}])
+            )
     return name, {key: value for key, value in told.items() if value is not None}
 
 

@@ -140,6 +140,38 @@ def test_a_text_that_names_none_says_what_would(text: str) -> None:
         BERLIN.read(text, 0)
 
 
+@pytest.mark.parametrize(
+    ("text", "zone", "said"),
+    [
+        ("2011-12-30", "Pacific/Apia", "2011-12-30 does not exist in Pacific/Apia: its clock went past it."),
+        ("1969-07-20", "Europe/Berlin", "1969-07-20 is before 1970 in UTC, from which time is counted."),
+        ("1969-07", "UTC", "1969-07 is before 1970 in UTC, from which time is counted."),
+        ("tomorrow", "UTC", "'tomorrow' has not begun: nothing has happened in it yet."),
+        ("next-week", "UTC", "'next-week' has not begun: nothing has happened in it yet."),
+    ],
+)
+def test_a_period_that_has_no_figure_says_why(text: str, zone: str, said: str) -> None:
+    """
+    A day that the clock left out, one before time is counted, and one that is still to come.
+    """
+    with pytest.raises(SetupError) as error:
+        Calendar(zone).read(text, at("2026-03-30T10:30"))
+
+    assert said == str(error.value)
+
+
+def test_the_days_around_one_that_does_not_exist_meet() -> None:
+    """
+    In Apia the 31st follows the 29th.
+    """
+    apia = Calendar("Pacific/Apia")
+    last, first = apia.read("2011-12-29", 0), apia.read("2011-12-31", 0)
+
+    assert last.until_ns == first.since_ns
+    assert (last.since_ns, last.until_ns) == (apia.before(first).since_ns, apia.before(first).until_ns)
+    assert 30 == sum(1 for _ in apia.split(apia.month(2011, 12), "day"))
+
+
 def test_the_period_before_has_the_same_number_of_days() -> None:
     """
     The seven days before the last seven, though one of them has 23 hours.

@@ -125,6 +125,8 @@ def test_check_runs_each_kpi(shop: Path, capsys: pytest.CaptureFixture[str]) -> 
         (["show", "nothing_like_it"], "bizspan kpi list"),
         (["show", "revenue", "--store", "nowhere.db"], "no such file"),
         (["show", "revenue", "--store", "store.db", "--period", "soon"], "is no period"),
+        (["show", "revenue", "--store", "store.db", "--period", "2099-01"], "2099-01 has not begun: it starts at 2099"),
+        (["check", "--store", "store.db", "--period", "2099-01"], "2099-01 has not begun: it starts at 2099"),
         (["show", "revenue", "--clickhouse"], "set BIZSPAN_CLICKHOUSE_URL"),
         (["list", "--config", "nowhere.toml"], "no such file"),
         (["list", "--module", "own_kpis:TWICE"], "declared twice"),
@@ -145,6 +147,33 @@ def test_what_is_wrong_is_said_with_exit_code_2(
     error = capsys.readouterr().err
     assert said in error
     assert error.startswith("bizspan kpi: error: ")
+
+
+@pytest.mark.parametrize(
+    ("rule", "line", "said"),
+    [
+        ('kind = "target"\nkpi = "nope"\n', 3, "alert.a1: there is no KPI 'nope'; declared are "),
+        ('kind = "target"\nkpi = "revenue"\nperiod = "soon"\n', 4, "alert.a1: 'soon' is no period"),
+        ('kind = "score"\n', 1, "alert.a1: feedback is missing."),
+        ('kind = "stalled"\nwithin = "3d"\nfirst = {evnt = "x"}\n', 4, "did you mean 'event'?"),
+    ],
+)
+def test_check_looks_at_alerts_too(
+    shop: Path, capsys: pytest.CaptureFixture[str], rule: str, line: int, said: str
+) -> None:
+    """
+    A rule that names no KPI is found beside the KPIs, with file and line, and not when it should be said.
+    """
+    before = len((shop / "pyproject.toml").read_text(encoding="utf-8").splitlines())
+    with (shop / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write(f"[tool.bizspan.alert.a1]\n{rule}")
+
+    assert 2 == main(["kpi", "check"])
+
+    error = capsys.readouterr().err
+    assert f"pyproject.toml:{before + line}: alert.a1: " in error
+    assert said in error
+    assert 0 == main(["kpi", "list"])
 
 
 def test_a_wrong_file_is_said_with_its_line(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:

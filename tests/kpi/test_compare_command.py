@@ -291,7 +291,8 @@ def test_a_variant_is_compared_by_the_same_command(shop: Path, capsys: pytest.Ca
         ([*ARMS, "--alpha", "2"], "alpha is a number between 0 and 1"),
         (["--store", "no.db", *ARMS[2:]], "there is no such file"),
         ([*ARMS, "--config", "no.toml"], "there is no such file"),
-        ([*ARMS, "--period", "tomorrow"], "tomorrow"),
+        ([*ARMS, "--period", "tomorrow"], "'tomorrow' has not begun"),
+        ([*ARMS, "--period", "2099-01-01"], "2099-01-01 has not begun: it starts at 2099-01-01T00:00:00+00:00."),
     ],
 )
 def test_wrong_arguments_are_2_with_what_to_write(

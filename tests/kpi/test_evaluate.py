@@ -29,11 +29,13 @@ from bizspan.kpi import (
     Retention,
     SqliteSource,
     Sum,
+    answer_text,
     evaluate,
     events,
     feedback,
     operations,
     refunds,
+    value_text,
 )
 from bizspan.testing import capture
 from tests.kpi.stores import Told, sqlite_store
@@ -105,6 +107,61 @@ def test_today_is_compared_with_as_much_of_yesterday(tmp_path: Path, day: str, h
     assert answer.previous is not None
     assert [before] == [each.value for each in answer.previous.total]
     assert hour * HOUR == answer.previous.period.until_ns - answer.previous.period.since_ns
+
+
+def test_yesterday_s_entries_have_no_more_time_than_today_s(tmp_path: Path) -> None:
+    """
+    At noon, half of today's entries still have time; so had yesterday's then, and the same conversion is no drop.
+    """
+    today = BERLIN.day(date(2026, 7, 15))
+    told = [
+        Told(f"{name}-{day}-{number}", at + delay, name, {names.CUSTOMER: f"c-{number}"})
+        for day, start in enumerate((BERLIN.before(today).since_ns, today.since_ns))
+        for number in range(12)
+        for at in (start + number * HOUR + HOUR // 2,)
+        for name, delay in (("cart", 0), ("paid", (1 if number % 2 else 8) * HOUR))
+    ]
+    source = store(tmp_path, told)
+    measured = kpi(Conversion((events("cart"), events("paid")), window="10h"))
+    noon = today.since_ns + 12 * HOUR
+
+    answer = evaluate(measured, source, today, calendar=BERLIN, compare="previous", as_of_ns=noon)
+    over = evaluate(measured, source, today, calendar=BERLIN, compare="previous", as_of_ns=noon + 48 * HOUR)
+
+    assert answer.previous is not None and over.previous is not None
+    assert (12, 7) == (answer.total[0].n, answer.total[0].parts[0] if answer.total[0].parts else 0)
+    assert answer.total == answer.previous.total
+    assert answer.pending == answer.previous.pending and answer.pending
+    assert ([1.0], [1.0], 0) == (
+        [each.value for each in over.total], [each.value for each in over.previous.total], over.pending
+    )  # fmt: skip
+
+
+def test_earlier_cohorts_are_as_young_as_those_that_they_are_compared_with(tmp_path: Path) -> None:
+    """
+    In the middle of a month, retention by weeks counts the weeks that are over; of the month before, no more weeks.
+    """
+    this = BERLIN.month(2026, 6)
+    before = BERLIN.before(this)
+    told = [
+        sale(100 * month + number, start + (number % 20) * 24 * HOUR + extra * 24 * HOUR, customer=f"{month}-{number}")
+        for month, start in enumerate((before.since_ns, this.since_ns))
+        for number in range(20)
+        for extra in (0, 7)
+    ]
+    told = [
+        Told(f"{number}", each.time_ns, each.name, each.attributes, each.time_ns) for number, each in enumerate(told)
+    ]
+    measured = kpi(Retention(CHECKOUT, every="week", periods=1))
+    now = this.since_ns + 16 * 24 * HOUR
+
+    answer = evaluate(measured, store(tmp_path, told), this, calendar=BERLIN, compare="previous", as_of_ns=now)
+
+    assert answer.previous is not None
+    assert before.since_ns + 16 * 24 * HOUR == answer.previous.as_of_ns
+    for each in (answer, answer.previous):
+        assert [True, False] == [cohort.is_mature for cohort in each.cohorts if cohort.age == 1][:2]
+        assert all(not cohort.is_mature for cohort in each.cohorts if cohort.age == 1 and cohort.n == 0)
 
 
 def test_a_period_that_is_over_is_compared_with_the_whole_one_before(tmp_path: Path) -> None:
@@ -246,14 +303,56 @@ def test_each_currency_stays_apart_and_no_currency_is_none_of_them(tmp_path: Pat
     assert 1 == answer.missing
 
 
-def test_a_sum_beyond_64_bits_is_refused_and_not_wrapped(tmp_path: Path) -> None:
+@pytest.mark.parametrize("minor", [2**63 - 1, -(2**63)])
+def test_a_sum_beyond_64_bits_is_exact(tmp_path: Path, minor: int) -> None:
     """
-    Two amounts at the limit say what to do.
+    Amounts at the limit add up, alone, by group and per order, and stop nothing beside them.
     """
-    source = store(tmp_path, [sale(number, DAY.since_ns, 2**63 - 1) for number in (1, 2)])
+    told = [sale(number, DAY.since_ns, minor, country=("DE", "AT")[number % 2]) for number in range(5)]
+    source = store(tmp_path, [*told, sale(9, DAY.since_ns, 42, "JPY")])
+    amounts = (Decimal(minor) * 5 / 100, Decimal(42))
 
-    with pytest.raises(SetupError, match="shorter period"):
-        evaluate(kpi(Sum()), source, DAY, calendar=BERLIN)
+    total = evaluate(kpi(Sum()), source, DAY, calendar=BERLIN)
+    groups = evaluate(kpi(Sum(), by=("country",), minimum_group=1), source, DAY, calendar=BERLIN)
+    per_order = evaluate(kpi(AverageOrderValue()), source, DAY, calendar=BERLIN)
+
+    assert [*amounts] == [each.value for each in total.total] == [each.value for each in groups.total]
+    assert [amounts[0] / 5, amounts[1]] == [each.value for each in per_order.total]
+    assert {"DE": Decimal(minor) * 3 / 100, "AT": Decimal(minor) * 2 / 100} == {
+        each.group[0][1]: each.value for each in groups.groups if each.currency == "EUR"
+    }
+
+
+def test_money_by_money_is_no_money(tmp_path: Path) -> None:
+    """
+    The currency is a label; one that only the upper sum has is named.
+    """
+    back = {names.MINOR_UNITS_KEYS[names.REFUND]: 50, names.CURRENCY_KEYS[names.REFUND]: "EUR"}
+    told = [
+        sale(1, DAY.since_ns, 1000),
+        Told("r-1", DAY.since_ns, names.EVENT_REFUND, back, DAY.since_ns),
+        Told("r-2", DAY.since_ns, names.EVENT_REFUND, {**back, names.CURRENCY_KEYS[names.REFUND]: "USD"}, DAY.since_ns),
+    ]
+    measured = kpi(Ratio(Sum("refund"), Sum()))
+
+    answer = evaluate(measured, store(tmp_path, told), DAY, calendar=BERLIN)
+
+    assert ["0.05 (EUR)", "nothing to divide by (USD)"] == [value_text(measured, each) for each in answer.total]
+    per_order = kpi(Ratio(Sum(), Count(CHECKOUT)))
+    (figure,) = evaluate(per_order, store(tmp_path, told), DAY, calendar=BERLIN).total
+    assert "10.00 EUR" == value_text(per_order, figure)
+
+
+def test_a_target_is_said_with_its_period(tmp_path: Path) -> None:
+    """
+    A week against the target of a day: nothing is judged, and nobody reads it as a week's.
+    """
+    measured = kpi(Sum(), target={"EUR": 100}, per="day")
+    week = BERLIN.around(DAY.since_ns, "week")
+
+    answer = evaluate(measured, store(tmp_path, [sale(1, DAY.since_ns)]), week, calendar=BERLIN)
+
+    assert "  1.00 EUR  n=1  target 100.00 EUR per day" in answer_text(answer).splitlines()
 
 
 @pytest.mark.parametrize("count", [0, 1, 24])

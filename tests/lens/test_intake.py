@@ -127,6 +127,12 @@ def test_what_bizspan_tells_is_found(intake: Intake, store: Store) -> None:
         (names.MINOR_UNITS_KEYS[names.REVENUE], {"double_value": 9.9}, None, "9.9"),
         (names.MINOR_UNITS_KEYS[names.REVENUE], {"bool_value": True}, None, "true"),
         (names.MINOR_UNITS_KEYS[names.REVENUE], {"int_value": -(2**63)}, -(2**63), None),
+        (names.MINOR_UNITS_KEYS[names.REVENUE], {"string_value": "100"}, 100, None),
+        (names.MINOR_UNITS_KEYS[names.REVENUE], {"string_value": "-0042"}, -42, None),
+        (names.MINOR_UNITS_KEYS[names.REVENUE], {"string_value": str(2**63)}, None, f'"{2**63}"'),
+        (names.MINOR_UNITS_KEYS[names.REVENUE], {"string_value": "1e2"}, None, '"1e2"'),
+        (names.MINOR_UNITS_KEYS[names.REVENUE], {"string_value": " 100"}, None, '" 100"'),
+        (names.MINOR_UNITS_KEYS[names.REVENUE], {"string_value": "١"}, None, '"١"'),
         ("x", {"double_value": math.nan}, None, '"NaN"'),
         ("x", {"string_value": 'a"\\\n\u2028é'}, None, '"a\\"\\\\\\n\u2028é"'),
     ],
@@ -134,7 +140,8 @@ def test_what_bizspan_tells_is_found(intake: Intake, store: Store) -> None:
 )
 def test_a_value_of_another_type_is_not_lost(key: str, value: dict[str, Any], column: object, kept: str | None) -> None:
     """
-    A text column takes plain values as text; what fits no column stays with the attributes. Both encodings agree.
+    A text column takes plain values as text; what fits no column stays with the attributes; digits are
+    a whole number. Both encodings agree.
     """
     for batch in both(request_of(an_event(attributes=[attribute(key, **value)]))):
         (row,) = batch.rows["events"]

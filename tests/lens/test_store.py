@@ -22,6 +22,7 @@ from tests.lens.requests import START_NS, Shop, Sold
 from tests.wire import events
 
 TOTAL = "SELECT sum(count) FROM minute_counts WHERE dimension = ''"
+MONEY = "SELECT sum(minor) FROM minute_money WHERE dimension = ''"
 
 
 def test_an_event_that_is_sent_again_counts_once(intake: Intake, store: Store) -> None:
@@ -373,6 +374,32 @@ def test_what_is_too_old_goes_and_is_counted(tmp_path: Path) -> None:
         now[0] += 800 * DAY_NS
         store.prune()
         assert [None] == rows(store, TOTAL)
+
+
+def test_what_was_dropped_and_comes_again_is_in_the_minutes_once(tmp_path: Path) -> None:
+    """
+    It is stored anew, and its minute still has it; what happened after all that was dropped counts as ever.
+    """
+    now = [START_NS + DAY_NS]
+    with Store(tmp_path / "lens.db", retention=Retention(days=30), time_ns=lambda: now[0]) as store:
+        intake = Intake(store)
+        shop = Shop()
+        first, second = shop.requests(20, size=10)
+        intake.take("logs", "protobuf", first)
+        before = rows(store, TOTAL), rows(store, MONEY)
+        now[0] += 31 * DAY_NS
+        store.prune()
+
+        again = intake.take("logs", "protobuf", first)
+
+        assert (10, 0) == (again.stored, again.already)
+        assert ([10], [10]) == (rows(store, "SELECT count(*) FROM events"), before[0])
+        assert before == (rows(store, TOTAL), rows(store, MONEY))
+        intake.take("logs", "protobuf", second)
+        assert [20] == rows(store, TOTAL)
+        assert [("events", "age", 10), ("minute_counts", "again", 10)] == [
+            (each.what, each.reason, each.count) for each in store.dropped()
+        ]
 
 
 def test_what_is_too_much_goes_oldest_first(tmp_path: Path) -> None:

@@ -90,7 +90,8 @@ def random_shop(seed: int, count: int = 1_500) -> list[Told]:
         if kind == "nps":
             told |= {names.FEEDBACK_NAME: "nps", names.FEEDBACK_SCORE: float(chance.randrange(11))}
         elif money == "none":
-            told[names.AMOUNT_INVALID_KEYS[_REVENUE]] = "precision"
+            what, why = chance.choice(((names.AMOUNT_INVALID_KEYS, "precision"), (names.CURRENCY_KEYS, "EUR")))
+            told[what[_REVENUE]] = why
         elif money:
             told[names.MINOR_UNITS_KEYS[money]] = chance.randrange(1, 50_000)
             told[names.CURRENCY_KEYS[money]] = chance.choices(("EUR", "JPY", "XXQ"), (60, 38, 2))[0]

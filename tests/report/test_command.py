@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -187,6 +188,31 @@ def test_what_reaches_it_is_well(shop: Path, capsys: pytest.CaptureFixture[str],
     """
     assert 0 == report("--fail-below", good)
     assert "" == capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["text", "md", "html", "json", "csv"])
+def test_a_kpi_that_cannot_be_evaluated_costs_its_row_alone(
+    shop: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    """
+    Retention by days of two years has too many cohorts: the row says so, the others are shown, and exit code 1.
+    """
+    with (shop / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write(
+            '\n[tool.bizspan.kpi.back]\nkind = "retention"\nowner = "shop"\nmeaning = "Come back."\n'
+            'every = "day"\ntarget = 0.2\nfirst = {operation = "checkout"}\n'
+        )
+    words = ("--since", "2024-01-01", "--until", "2026-03-09", "--format", form)
+
+    assert 1 == report(*words)
+    out, err = capsys.readouterr()
+    assert "bizspan report: back can't be evaluated: over 420 periods; ask for fewer cohorts.\n" == err
+    assert "over 420 periods" in out
+    assert "revenue" in out
+    if form == "text":
+        assert any(line.split()[:4] == ["back", "can't", "be", "evaluated"] for line in out.splitlines())
+    assert 1 == report(*words, "--fail-below", "back")
+    assert "back has no target" not in capsys.readouterr().err
 
 
 def test_nothing_to_count_is_not_well(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -382,6 +408,7 @@ meaning = "A lead."
         ('kind = "target"\nkpi = "paid"\nevery = "year"', "every is hour, day, week or month"),
         ('kind = "target"\nkpi = "lost"', "has no target"),
         ('kind = "target"\nkpi = "paid"\nperiod = 7', "period is a text"),
+        ('kind = "target"\nkpi = "paid"\nperiod = "soon"', "'soon' is no period"),
         ('kind = "score"\nfeedback = ""\nbelow = 7', "feedback is the name"),
         ('kind = "stalled"\nfirst = 1\nthen = 1\nwithin = "3d"', "first is a table"),
         ('kind = "stalled"\nfirst = {event = 1}\nthen = 1\nwithin = "3d"', "first.event is a text"),
@@ -407,9 +434,15 @@ def test_a_wrong_rule_is_said_with_its_key(tmp_path: Path, rule: str, said: str)
     declared = kpis(path).kpis
     path.write_text(f"[alert.mine]\n{rule}\n", encoding="utf-8")
 
-    with pytest.raises(SetupError, match=r"alert\.mine") as caught:
+    with pytest.raises(SetupError) as caught:
         load(path, declared)
     assert said in str(caught.value)
+    found = re.match(rf"{re.escape(str(path))}:(\d+): alert\.mine: ", str(caught.value))
+    assert found is not None
+    # The line of its key, where the sentence begins with one that is told; else that of the rule.
+    key = re.match(r"[a-z]*", said)
+    told = [number for number, line in enumerate(rule.splitlines(), 2) if key and key[0] and line.startswith(key[0])]
+    assert int(found[1]) in (told or range(1, 8))
 
 
 # --- ClickHouse, and a process of its own ---------------------------------------------------------------------------

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from bizspan import names
 from bizspan.cli import main
 from bizspan.errors import SetupError
-from bizspan.kpi import SqliteSource
+from bizspan.kpi import KPI, Conversion, SqliteSource, events
 from bizspan.lens import Mark, Store, _marks, reading
 from bizspan.report import Request, as_text, build
 from bizspan.report._times import moment_of, period_of
+from tests.kpi.stores import Told
 from tests.report.shops import BERLIN, DAY, HOUR, WEEK, lens_store, operation
 
 
@@ -203,6 +205,29 @@ def test_equal_elapsed_time_while_the_week_goes_on(tmp_path: Path) -> None:
     assert (5.0, 5.0) == revenue.series  # the third day is not over
 
 
+def test_entries_of_the_week_before_get_no_more_time_than_those_of_this_one(tmp_path: Path) -> None:
+    """
+    Carts of both weeks are paid two days later: on Wednesday there is no rise and no fall, and some still have time.
+    """
+    shop = [
+        Told(f"{name}-{week}-{number}", at + delay, name, {names.CUSTOMER: f"{week}-{number}", names.COUNTRY: land}, at)
+        for week in (0, 1)
+        for number in range(40)
+        for land in (("DE", "FR")[number % 2],)
+        for at in (WEEK.since_ns - 7 * DAY * week + (number % 3) * DAY + HOUR,)
+        for name, delay in (("cart", 0), ("paid", 2 * DAY))
+    ]  # fmt: skip
+    source = SqliteSource(lens_store(tmp_path / "lens.db", shop))
+    paid = KPI("paid", Conversion((events("cart"), events("paid")), window="3d"), owner="shop", meaning="Paid carts.")
+
+    report = build(Request(source, BERLIN, WEEK, WEEK.since_ns + 2 * DAY + 12 * HOUR, {"paid": paid}))
+
+    (row,) = report.rows
+    assert ("35.0 %", "35.0 %", 0.0, 26) == (row.shown, row.before_shown, row.change, row.pending)
+    assert () == report.movers
+    assert "paid: 26 still have time" in as_text(report)
+
+
 @pytest.mark.parametrize(
     ("since", "until", "expected"),
     [
@@ -225,6 +250,27 @@ def test_periods_as_they_are_typed(since: str, until: str, expected: tuple[str, 
     period = period_of(since, until, BERLIN, now)
 
     assert tuple(moment_of(each, BERLIN) for each in expected) == (period.since_ns, period.until_ns)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "said"),
+    [
+        ("tomorrow", "", "'tomorrow' has not begun"),
+        ("2026-03-12", "", "2026-03-12.. has not begun: it starts at 2026-03-12T00:00:00+01:00."),
+        ("2026-03-12", "2026-03-14", "2026-03-12..2026-03-14 has not begun"),
+        ("2026-04", "", "2026-04 has not begun"),
+        ("1970-01-01", "", "'1970-01-01' is before 1970 in UTC, from which time is counted."),
+        ("1969-12-31T12:00", "", "'1969-12-31T12:00' is before 1970 in UTC"),
+    ],
+)
+def test_a_time_that_has_no_figure_says_why(since: str, until: str, said: str) -> None:
+    """
+    On Wednesday, 11 March 2026, at noon, in Berlin, where 1970 began an hour early.
+    """
+    with pytest.raises(SetupError) as error:
+        period_of(since, until, BERLIN, moment_of("2026-03-11T12:00", BERLIN))
+
+    assert said in str(error.value)
 
 
 @pytest.mark.parametrize(("since", "until"), [("2026-03-09", "2026-03-02"), ("soon", ""), ("7d", "soon")])

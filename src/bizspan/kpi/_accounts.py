@@ -72,7 +72,7 @@ def _accounts(writer: Writer, told: Selected, subject: str, by_order: bool) -> S
     else:
         pairs = zip(fits, customers, strict=True)
         shown = _either(["(" + " AND ".join(each for each in pair if each) + ")" for pair in pairs])
-    missing = _either([f"{emit.invalid(money)} IS NOT NULL" for _, money in told if money is not None])
+    missing = _either([emit.lacks(money) for _, money in told if money is not None])
     is_over = asked.period.until_ns <= asked.as_of_ns
     beside = {
         "missing": missing,

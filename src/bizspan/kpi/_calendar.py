@@ -19,6 +19,7 @@ _HOUR_NS: Final = 3_600_000_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _LAST: Final = re.compile(r"(\d{1,4})(h|d|w|m)", re.ASCII)
+_NEXT_ONE: Final = re.compile(r"tomorrow|next-(hour|day|week|month)", re.ASCII)
 _LAST_UNITS: Final[Mapping[str, Length]] = {"h": "hour", "d": "day", "w": "week", "m": "month"}
 _EXPECTED: Final = (
     "today, yesterday, this-week, last-week, this-month, last-month, a day as 2026-03-01, a month as 2026-03,"
@@ -114,6 +115,22 @@ class Calendar:
             start = self.around(start.since_ns - 1, period.unit)
         return Period(start.since_ns, period.since_ns, period.unit, self._label(start.since_ns, period.since_ns))
 
+    def begun(self, period: Period, now_ns: int) -> Period:
+        """
+        This period, in which something may have happened.
+
+        Args:
+            period: Which one.
+            now_ns: What is now.
+
+        Raises:
+            SetupError: It has not begun.
+        """
+        if period.since_ns > now_ns:
+            start = datetime.fromtimestamp(period.since_ns // 1_000_000_000, self.zone).isoformat(timespec="seconds")
+            raise SetupError(f"{period.label or 'the period'} has not begun: it starts at {start}.")
+        return period
+
     def split(self, period: Period, unit: Length) -> Iterator[Period]:
         """
         The hours, days, weeks or months of a period, in order. The first and the last may lie in it in part.
@@ -146,6 +163,8 @@ class Calendar:
         Raises:
             SetupError: It names none.
         """
+        if _NEXT_ONE.fullmatch(text.strip().lower()):
+            raise SetupError(f"{text[:60]!r} has not begun: nothing has happened in it yet.")
         named = self._named(text.strip().lower(), now_ns)
         if named is not None:
             return named
@@ -187,7 +206,12 @@ class Calendar:
     def _of_days(self, first: date, unit: Length) -> Period:
         next_first = _NEXT[unit](first)
         label = first.strftime("%Y-%m") if unit == "month" else first.isoformat()
-        return Period(self._midnight(first), self._midnight(next_first), unit, label)
+        since_ns, until_ns = self._midnight(first), self._midnight(next_first)
+        if until_ns <= 0:
+            raise SetupError(f"{label} is before 1970 in UTC, from which time is counted.")
+        if since_ns >= until_ns:
+            raise SetupError(f"{label} does not exist in {self.time_zone}: its clock went past it.")
+        return Period(max(0, since_ns), until_ns, unit, label)
 
     def _hour(self, time_ns: int) -> Period:
         local = datetime.fromtimestamp(time_ns // 1_000_000_000, self.zone)
@@ -198,7 +222,7 @@ class Calendar:
 
     def _midnight(self, day: date) -> int:
         # Where the clock is set forward at midnight, fold=0 is the moment of the jump: the day's first.
-        return max(0, ns_of(datetime.combine(day, time(), self.zone)))
+        return ns_of(datetime.combine(day, time(), self.zone))
 
     def _label(self, since_ns: int, until_ns: int) -> str:
         days = [

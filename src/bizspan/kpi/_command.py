@@ -121,7 +121,8 @@ def show_one(request: Request, name: str) -> int:
         data, text = kpi_data(kpi), kpi_text(kpi)
         request.show(json.dumps(data, indent=2, default=str) if request.as_json else text)
         return _WELL
-    period = request.calendar.read(request.period, time.time_ns())
+    now_ns = time.time_ns()
+    period = request.calendar.begun(request.calendar.read(request.period, now_ns), now_ns)
     answer = evaluate(
         kpi,
         request.source,
@@ -172,7 +173,8 @@ def check(request: Request) -> int:
         told: dict[str, Any] = {"kpi": kpi.name, "ok": True, "said": ""}
         told["not_in"] = {target: why for target in TARGETS if (why := reason(kpi, target))}
         if request.source is not None:
-            period = request.calendar.read(request.period, time.time_ns())
+            now_ns = time.time_ns()
+            period = request.calendar.begun(request.calendar.read(request.period, now_ns), now_ns)
             try:
                 answer = evaluate(kpi, request.source, period, calendar=request.calendar, by=request.by)
                 told["n"] = sum(each.n for each in answer.total)

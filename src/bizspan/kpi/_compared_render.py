@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from bizspan._currencies import EXPONENTS
 from bizspan._plain import clean_text
+from bizspan.kpi._calendar import Period
 from bizspan.kpi._compared import Comparison, Line, Slice, good_of
 from bizspan.kpi._design import Design
 from bizspan.kpi._render import moment
@@ -114,12 +115,17 @@ def _rows(comparison: Comparison) -> Iterator[tuple[str, ...]]:
 def _title(comparison: Comparison) -> str:
     design = comparison.design
     _, period = design.windows[0]
-    until = min(period.until_ns, comparison.as_of_ns)
+    until = _until_ns(period, comparison)
     when = " to ".join(moment(at, design.calendar) for at in (period.since_ns, until))
     if design.is_concurrent:
         return f"{design.by} {_clean(design.candidate)} against {_clean(design.baseline)}, the same minutes of {when}"
     before = len(design.windows) - 1
     return f"{when} against the same weekdays and hours, {before} times before"
+
+
+def _until_ns(period: Period, comparison: Comparison) -> int:
+    """How far it has gone by; nothing of it, where it has not begun."""
+    return max(period.since_ns, min(period.until_ns, comparison.as_of_ns))
 
 
 def _notes(comparison: Comparison) -> Iterator[str]:
@@ -249,7 +255,7 @@ def as_data(comparison: Comparison, exit_code: int) -> dict[str, Any]:
             {
                 "arm": arm or None,
                 "since": moment(period.since_ns, design.calendar),
-                "until": moment(min(period.until_ns, comparison.as_of_ns), design.calendar),
+                "until": moment(_until_ns(period, comparison), design.calendar),
             }
             for arm, period in design.windows
         ],

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from bizspan import names
+from bizspan._currencies import EXPONENTS
 from bizspan.kpi._definition import MONEY, MoneyKind
 from bizspan.kpi._dialect import Dialect, Parameter
 from bizspan.kpi._facts import RECORD_FACTS, Fact
@@ -100,6 +101,18 @@ class Emitter:
         """Why an amount of this kind is missing; NULL where none is."""
         return self.dialect.fact(Fact("invalid", names.AMOUNT_INVALID_KEYS[MONEY[money]]))
 
+    def lacks(self, money: MoneyKind) -> str:
+        """Whether an amount of this kind was refused, or was told without its minor units."""
+        return (
+            f"{self.invalid(money)} IS NOT NULL OR ({self.minor(money)} IS NULL AND {self.currency(money)} IS NOT NULL)"
+        )
+
+    def is_of_no_currency(self, money: MoneyKind) -> str:
+        """Whether it has minor units of what is no currency."""
+        codes = ", ".join(f"'{code}'" for code in EXPONENTS)
+        currency = self.currency(money)
+        return f"({self.minor(money)} IS NOT NULL AND ({currency} IS NULL OR {currency} NOT IN ({codes})))"
+
     # --- conditions -----------------------------------------------------------------------------------------------
 
     def among(self, expression: str, values: Iterable[Parameter]) -> str:
@@ -111,7 +124,8 @@ class Emitter:
         """Whether an event is one of these records."""
         parts = [self._named(records, money), *(self._condition(condition) for condition in records.where)]
         if money is not None and records.is_everything:
-            parts.append(f"({self.minor(money)} IS NOT NULL OR {self.invalid(money)} IS NOT NULL)")
+            told = (self.minor(money), self.currency(money), self.invalid(money))
+            parts.append(f"({' OR '.join(f'{each} IS NOT NULL' for each in told)})")
         if money in _TOOK_PLACE:
             parts.append(self._took_place())
         return " AND ".join(dict.fromkeys(part for part in parts if part)) or "1 = 1"

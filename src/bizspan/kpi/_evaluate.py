@@ -15,13 +15,13 @@ from bizspan.errors import SetupError
 from bizspan.kpi._accounts import accounts
 from bizspan.kpi._calendar import Calendar, Period
 from bizspan.kpi._compile import compiled
-from bizspan.kpi._definition import Definition, Recurring, Retention
+from bizspan.kpi._definition import Conversion, Definition, Ratio, Recurring, Retention, Sum
 from bizspan.kpi._emit import Statement
 from bizspan.kpi._facts import Fact, FactTable
 from bizspan.kpi._figure import Answer, Figure
 from bizspan.kpi._kpi import KPI, is_converted
 from bizspan.kpi._small import too_small, totals
-from bizspan.kpi._source import Row, Source
+from bizspan.kpi._source import Row, Source, kept_since_ns
 from bizspan.kpi._values import Rows, figures_of, is_additive, together
 from bizspan.kpi._writer import Asked
 from bizspan.vocabulary import Vocabulary
@@ -69,10 +69,27 @@ def evaluate(
     other = calendar.before(period) if compare == "previous" else compare
     if period.has(now_ns):
         other = other.first(max(1, now_ns - period.since_ns))
-    earlier = Asked(kpi, other, now_ns, known_ns=as_of_ns)
+    earlier = Asked(kpi, other, earlier_as_of_ns(kpi, period, other, now_ns), known_ns=as_of_ns)
     if isinstance(kpi.of, Retention):
         earlier = _with_boundaries(earlier, kpi.of, calendar)
     return replace(answer, previous=_answer(earlier, names_of, source, calendar, facts))
+
+
+def earlier_as_of_ns(kpi: KPI, period: Period, other: Period, now_ns: int) -> int:
+    """
+    As of when a figure of an earlier period stands beside that of a running one.
+
+    Entries and cohorts of today still have time; those of yesterday get no more of it.
+
+    Args:
+        kpi: What is measured.
+        period: The period that may be running.
+        other: The earlier one.
+        now_ns: What is now.
+    """
+    if not (isinstance(kpi.of, (Conversion, Retention)) and period.has(now_ns)):
+        return now_ns
+    return min(now_ns, other.since_ns + max(1, now_ns - period.since_ns))
 
 
 def statements(
@@ -106,7 +123,9 @@ def statements(
     return (*compiled(asked, source.dialect, facts), *accounts(asked, source.dialect, facts))
 
 
-def groups(kpi: KPI, source: Source, period: Period, by: Iterable[str], as_of_ns: int) -> tuple[list[Figure], int]:
+def groups(
+    kpi: KPI, source: Source, period: Period, by: Iterable[str], as_of_ns: int, known_ns: int
+) -> tuple[list[Figure], int]:
     """
     The KPI's values by group alone, without what `evaluate` says beside them: a third of its work.
 
@@ -115,7 +134,8 @@ def groups(kpi: KPI, source: Source, period: Period, by: Iterable[str], as_of_ns
         source: Where from.
         period: Of which time.
         by: Facts to break down by.
-        as_of_ns: As for `evaluate`.
+        as_of_ns: What happened later is not looked at.
+        known_ns: What arrived later is not looked at either.
 
     Returns:
         The groups that are large enough, and how many are not shown.
@@ -125,7 +145,7 @@ def groups(kpi: KPI, source: Source, period: Period, by: Iterable[str], as_of_ns
     """
     names_of = tuple(by)
     facts = _facts(kpi, names_of)
-    asked = Asked(kpi, period, as_of_ns, names_of, as_of_ns)
+    asked = Asked(kpi, period, as_of_ns, names_of, known_ns)
     told = compiled(asked, source.dialect, facts)
     rows = [_cast(each, found) for each, found in zip(told, source.rows(told), strict=True)]
     return _shown(kpi, figures_of(asked, names_of, _named(told, rows)).figures)
@@ -185,6 +205,13 @@ def _answer(asked: Asked, by: tuple[str, ...], source: Source, calendar: Calenda
     groups, suppressed = _shown(asked.kpi, of_groups.figures if of_groups else ())
     told = _first(beside.get("accounts"))
     definition: Definition = asked.kpi.of
+    # After the rows: what is dropped between both is said too much, not too little.
+    kept = kept_since_ns(source, "gauges" if isinstance(definition, Recurring) else "events")
+    is_complete = kept <= _needed_since_ns(definition, asked)
+    figures, cohorts = of_total.figures, of_total.cohorts
+    if not is_complete and isinstance(definition, Retention):
+        # Whose first record is dropped looks like somebody new, in each of the cohorts.
+        figures, cohorts = [_not_known(each) for each in figures], tuple(_not_known(each) for each in cohorts)
     return Answer(
         kpi=asked.kpi,
         period=asked.period.elapsed(asked.as_of_ns),
@@ -192,10 +219,10 @@ def _answer(asked: Asked, by: tuple[str, ...], source: Source, calendar: Calenda
         as_of_ns=asked.as_of_ns,
         known_ns=asked.known_ns if dialect.received else None,
         basis="gauge" if isinstance(definition, Recurring) else "events",
-        is_exact=not (is_converted(definition) or isinstance(definition, Recurring)),
-        total=tuple(_judged(asked, calendar, each) for each in of_total.figures),
+        is_exact=is_complete and not (is_converted(definition) or isinstance(definition, Recurring)),
+        total=tuple(_judged(asked, calendar, each) if is_complete else each for each in figures),
         groups=tuple(groups),
-        cohorts=of_total.cohorts,
+        cohorts=cohorts,
         suppressed=suppressed,
         hidden=told.get("hidden"),
         missing=None if told.get("missing") is None else told["missing"] + of_total.unknown,
@@ -204,8 +231,24 @@ def _answer(asked: Asked, by: tuple[str, ...], source: Source, calendar: Calenda
         unmatched=told.get("unmatched"),
         pending=of_total.pending,
         unconverted=of_total.unconverted,
+        kept_since_ns=None if is_complete else kept,
         statements=(*total, *grouped, *said),
     )
+
+
+def _needed_since_ns(definition: Definition, asked: Asked) -> int:
+    """From when on a figure needs what happened: 0 where it looks for the first record ever."""
+    if isinstance(definition, Ratio):
+        return min(_needed_since_ns(part, asked) for part in (definition.of, definition.to))
+    if isinstance(definition, Retention) or (isinstance(definition, Sum) and definition.dated == "order"):
+        return 0
+    if isinstance(definition, Recurring):
+        return max(0, min(asked.period.until_ns, asked.as_of_ns) - definition.stale_ns)
+    return asked.period.since_ns
+
+
+def _not_known(figure: Figure) -> Figure:
+    return replace(figure, value=None, n=0, interval=None, parts=None, is_mature=False, is_known=False)
 
 
 def _named(asked_for: Sequence[Statement], found: Iterable[list[dict[str, Any]]]) -> Rows:

@@ -33,6 +33,7 @@ class Figure:
         cohort: Of a retention, the cohort.
         age: Of a retention, how many periods after the cohort's own.
         is_mature: Whether the time that it is about is over; of a retention, by cohort and age.
+        is_known: False where the value can't be told, because what it is made from is dropped.
     """
 
     value: int | float | Decimal | None
@@ -46,6 +47,7 @@ class Figure:
     cohort: Period | None = None
     age: int | None = None
     is_mature: bool = True
+    is_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Answer:
         as_of_ns: What happened later is not in it.
         known_ns: What arrived later is not in it; None where all that was there was read.
         basis: ``events``, counted once each, or ``gauge``.
-        is_exact: Whether it is exact; otherwise it was converted, or is a gauge's.
+        is_exact: Whether it is exact; otherwise it was converted, is a gauge's, or is incomplete.
         total: Its values over all: one; of money, one for each currency.
         groups: Its values by group.
         cohorts: Of a retention, its values by cohort and age.
@@ -73,6 +75,7 @@ class Answer:
         unmatched: Of refunds by the order's date: how many name no order that was sold.
         pending: Of a conversion: how many entries still have time to reach the last step.
         unconverted: Currencies without a rate; they stay by themselves.
+        kept_since_ns: Where it is incomplete: since when the store has all that happened. None otherwise.
         statements: The SQL of all of it; that of a total stands there as well where it was added up from its groups.
         previous: The answer that it is compared with.
     """
@@ -96,6 +99,7 @@ class Answer:
     unmatched: int | None = None
     pending: int | None = None
     unconverted: tuple[str, ...] = ()
+    kept_since_ns: int | None = None
     statements: tuple[Statement, ...] = ()
     previous: Answer | None = None
 

@@ -83,8 +83,14 @@ class _Wrong(Exception):  # noqa: N818 - internal: turned into a SetupError with
 
 
 @dataclass(frozen=True, slots=True)
-class _Lines:
-    """Finds the line of a key: TOML's own reader keeps none."""
+class Lines:
+    """
+    Finds the line of a key: TOML's own reader keeps none.
+
+    Args:
+        text: Of the file.
+        prefix: The table that all keys are in.
+    """
 
     text: str
     prefix: tuple[str, ...]
@@ -136,7 +142,7 @@ def load(path: str | Path, vocabulary: Vocabulary | Iterable[Vocabulary] = ()) -
     if inside is None and path.name == "pyproject.toml":
         inside = {}
     prefix = () if inside is None else ("tool", "bizspan")
-    lines = _Lines(text, prefix)
+    lines = Lines(text, prefix)
     section: Any = document if inside is None else inside
     if not isinstance(section, dict):
         raise SetupError(f"{path}:{lines.of()}: expected a table.")
@@ -144,7 +150,7 @@ def load(path: str | Path, vocabulary: Vocabulary | Iterable[Vocabulary] = ()) -
 
 
 def _declared(
-    path: Path, section: Mapping[str, Any], lines: _Lines, vocabulary: Vocabulary | Iterable[Vocabulary]
+    path: Path, section: Mapping[str, Any], lines: Lines, vocabulary: Vocabulary | Iterable[Vocabulary]
 ) -> Declared:
     try:
         calendar = Calendar(section.get("time_zone", "UTC"), section.get("week_start", "monday"))

@@ -19,18 +19,30 @@ from bizspan.kpi._support import TARGETS, reason
 def value_text(kpi: KPI, figure: Figure) -> str:
     """The value as people write it: ``1,042``, ``61.3 %``, ``42.00 EUR``."""
     value = figure.value
+    if not figure.is_known:
+        return "not known"
+    # Money by money is a number: its currency tells the lines apart.
+    label = f" ({figure.currency})" if kpi.kind == "ratio" and figure.currency and not kpi.is_money else ""
     if value is None:
-        return "nothing to divide by" if kpi.kind in ("ratio", "conversion", "retention") else "no value"
+        return f"nothing to divide by{label}" if kpi.kind in ("ratio", "conversion", "retention") else "no value"
     if kpi.is_rate and not figure.currency:
         return f"{value * 100:.1f} %"
     text = f"{value:,}" if isinstance(value, (int, Decimal)) else f"{value:,.6g}"
-    unit = figure.currency or ("" if kpi.shown_unit == "%" else kpi.shown_unit)
-    return f"{text} {unit}".rstrip()
+    own = "" if kpi.shown_unit == "%" else kpi.shown_unit
+    unit = own if label else figure.currency or own
+    return f"{text} {unit}".rstrip() + label
 
 
 def moment(time_ns: int, calendar: Calendar) -> str:
     """A moment in the calendar's zone."""
     return datetime.fromtimestamp(time_ns // 1_000_000_000, calendar.zone).isoformat(timespec="seconds")
+
+
+def certainty(answer: Answer) -> str:
+    """How far its figures can be trusted."""
+    if answer.kept_since_ns is not None:
+        return f"incomplete: the store has dropped what happened before {moment(answer.kept_since_ns, answer.calendar)}"
+    return "exact" if answer.is_exact else "an estimate"
 
 
 def answer_text(answer: Answer) -> str:
@@ -50,8 +62,7 @@ def answer_text(answer: Answer) -> str:
             lines.append(f"  cohort {start} +{each.age}: {value_text(kpi, each)}  n={each.n}{mature}")
     period = " to ".join(moment(at, answer.calendar) for at in (answer.period.since_ns, answer.period.until_ns))
     lines.append(f"  {period}, {answer.calendar.time_zone}, as of {moment(answer.as_of_ns, answer.calendar)}")
-    certainty = "exact" if answer.is_exact else "an estimate"
-    lines.append(f"  from {answer.basis}, {certainty}; owner {kpi.owner}{_beside(answer)}")
+    lines.append(f"  from {answer.basis}, {certainty(answer)}; owner {kpi.owner}{_beside(answer)}")
     return "\n".join(lines)
 
 
@@ -66,11 +77,12 @@ def _line(answer: Answer, figure: Figure) -> str:
         parts.append("steps " + " > ".join(map(str, figure.steps)))
     target = kpi.targets.get(figure.currency)
     if target is not None and not figure.group:
-        shown = value_text(kpi, Figure(target, figure.currency))
+        shown = value_text(kpi, Figure(target, figure.currency)) + (f" per {kpi.per}" if kpi.per else "")
         parts.append(f"target {shown}" + {True: " met", False: " missed", None: ""}[figure.met])
     if answer.previous is not None:
         before = answer.previous.figure(figure.currency, dict(figure.group))
-        parts.append(f"before {value_text(kpi, before) if before else 'none'}")
+        is_whole = answer.previous.kept_since_ns is None
+        parts.append(f"before {value_text(kpi, before) if before else 'none'}{'' if is_whole else ' (incomplete)'}")
     return "  ".join(parts)
 
 
@@ -100,6 +112,7 @@ def answer_data(answer: Answer) -> dict[str, Any]:
         "as_of": moment(answer.as_of_ns, calendar),
         "basis": answer.basis,
         "exact": answer.is_exact,
+        "kept_since": None if answer.kept_since_ns is None else moment(answer.kept_since_ns, calendar),
         "total": [_figure(each, calendar) for each in answer.total],
         "groups": [_figure(each, calendar) for each in answer.groups],
         "cohorts": [_figure(each, calendar) for each in answer.cohorts],
@@ -123,7 +136,7 @@ def _figure(figure: Figure, calendar: Calendar) -> dict[str, Any]:
         if getattr(figure, name) not in (None, ()):
             told[name] = getattr(figure, name)
     if figure.cohort is not None:
-        told |= {"cohort": _period(figure.cohort, calendar), "mature": figure.is_mature}
+        told |= {"cohort": _period(figure.cohort, calendar), "mature": figure.is_mature, "known": figure.is_known}
     return told
 
 

@@ -5,20 +5,36 @@ Where KPIs are read from: a SQLite file of the lens, or ClickHouse over HTTP.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from bizspan import _read_only
+from bizspan._minor import INT64_MAX, INT64_MIN
 from bizspan.errors import SetupError
 from bizspan.kpi._dialect import SQLITE, Dialect
 from bizspan.kpi._emit import Statement
 
 Row = tuple[Any, ...]
+_T = TypeVar("_T")
 # Reads of the file go past SQLite's own 2 MB cache, to that of the operating system.
 _FASTER: Final = f"PRAGMA mmap_size = {128 << 20}"
+
+
+def kept_since_ns(source: Source, what: str) -> int:
+    """
+    Since when a source has all that happened, as far as it knows; 0 where it never dropped anything.
+
+    Args:
+        source: Which one.
+        what: ``events`` or ``gauges``.
+
+    Raises:
+        SetupError: When it can't be reached.
+    """
+    return source.kept_since_ns(what) if isinstance(source, SqliteSource) else 0
 
 
 class Source(Protocol):
@@ -56,8 +72,23 @@ class SqliteSource:
         The rows of each statement, all from one state of the file.
 
         Raises:
-            SetupError: When it is no store, or a sum does not fit.
+            SetupError: When it is no store.
         """
+        return self._asked(lambda database: [_rows_of(database, each) for each in statements])
+
+    def kept_since_ns(self, what: str) -> int:
+        """
+        Since when the store has all that happened: its retention drops what is older.
+
+        Args:
+            what: The table.
+
+        Raises:
+            SetupError: When it is no store.
+        """
+        return self._asked(lambda database: _kept_since_ns(database, what))
+
+    def _asked(self, ask: Callable[[sqlite3.Connection], _T]) -> _T:
         path = Path(self.path)
         if not _read_only.is_there(path):
             raise SetupError(f"{path}: there is no such file; name the store of a lens.")
@@ -65,7 +96,50 @@ class SqliteSource:
             with closing(_read_only.connect(path)) as database:
                 database.execute(_FASTER)
                 database.execute("BEGIN")
-                return [database.execute(each.sql, dict(each.parameters)).fetchall() for each in statements]
+                return ask(database)
         except sqlite3.Error as error:
-            hint = "; a sum is beyond 64 bits, ask for a shorter period" if "integer overflow" in str(error) else ""
-            raise SetupError(f"{path}: {error}{hint}.") from error
+            raise SetupError(f"{path}: {error}.") from error
+
+
+def _rows_of(database: sqlite3.Connection, statement: Statement) -> list[Row]:
+    try:
+        return database.execute(statement.sql, dict(statement.parameters)).fetchall()
+    except sqlite3.OperationalError as error:
+        if "integer overflow" not in str(error):
+            raise
+    # Beyond 64 bits SQLite gives up. Python's sum takes several times as long: from here on, in this connection alone.
+    database.create_window_function("sum", 1, _ExactSum)
+    return database.execute(statement.sql, dict(statement.parameters)).fetchall()
+
+
+class _ExactSum:
+    """SQL's ``sum`` of whole numbers of any size: what is beyond 64 bits becomes a text."""
+
+    def __init__(self) -> None:
+        self._total: int | float = 0
+        self._count = 0
+
+    def step(self, value: int | float | None) -> None:
+        if value is not None:
+            self._total += value
+            self._count += 1
+
+    def inverse(self, value: int | float | None) -> None:
+        if value is not None:
+            self._total -= value
+            self._count -= 1
+
+    def value(self) -> int | float | str | None:
+        if not self._count:
+            return None
+        is_beyond = isinstance(self._total, int) and not INT64_MIN <= self._total <= INT64_MAX
+        return str(self._total) if is_beyond else self._total
+
+    finalize = value
+
+
+def _kept_since_ns(database: sqlite3.Connection, what: str) -> int:
+    if database.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'dropped'").fetchone() is None:
+        return 0
+    (until_ns,) = database.execute("SELECT max(until_ns) FROM dropped WHERE what = ?", (what,)).fetchone()
+    return 0 if until_ns is None else until_ns + 1

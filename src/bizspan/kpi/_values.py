@@ -177,6 +177,8 @@ def _ratios(asked: Asked, by: tuple[str, ...], rows: Rows) -> Found:
             above, _ = of.get(key, (Decimal(0), 0))
             value = float(_EXACT.divide(above, below)) if below else None
             found.figures.append(Figure(value, key[0], key[1], n))
+        if not by:  # the upper one alone is not to be dropped in silence
+            found.figures += [Figure(None, currency) for currency, group in of if (currency, group) not in to]
         return found
     counts = {group_of(row, by): row["value"] for row in rows["to"]}
     currencies = {currency for currency, _ in of}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
 
+from bizspan.lens import _retention
 from bizspan.lens._layout import INDEX, TABLES, Batch, Row, columnar
 from bizspan.lens._rollups import Admitted, Deltas, deltas
 
@@ -28,7 +29,7 @@ _MONEY: Final = (
     ("count", "minor"),
 )
 _SHOWN: Final = ("name", "operation", "outcome", "traffic", "currency")
-_UID: Final = INDEX["uid"]
+_UID, _TIME = INDEX["uid"], INDEX["time_ns"]
 
 
 def _chunks(total: int) -> Iterator[tuple[int, int]]:
@@ -131,10 +132,22 @@ class Prepared:
             before = _last_id(connection, rows.table) if is_events else 0
             head = f"INSERT OR IGNORE INTO {rows.table} ({','.join(rows.names)})"
             count = _inserted(connection, head, "", len(rows.names), rows.values, rows.total)
-            if is_events and count != rows.total:
-                self.deltas = deltas(columnar(self._new(connection, before)), self._admitted) if count else Deltas()
+            if is_events:
+                self._count(connection, count, rows.total, before)
             stored += count
         return stored
+
+    def _count(self, connection: sqlite3.Connection, count: int, total: int, before: int) -> None:
+        """Count those alone that went in, and that can't have been counted before they were dropped."""
+        dropped_until_ns = _retention.events_dropped_until_ns(connection)
+        found = self.batch.rows["events"] if count == total else self._new(connection, before) if count else []
+        if dropped_until_ns is not None:
+            later = [row for row in found if row[_TIME] > dropped_until_ns]
+            if len(later) < len(found):
+                _retention.note_uncounted(connection, len(found) - len(later), dropped_until_ns)
+            found = later
+        if len(found) < total:
+            self.deltas = deltas(columnar(found), self._admitted) if found else Deltas()
 
     def _new(self, connection: sqlite3.Connection, before: int) -> list[Row]:
         uids = {uid for (uid,) in connection.execute("SELECT uid FROM events WHERE id > ?", (before,))}

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -14,7 +15,7 @@ from typing import Any, Final, cast
 
 from bizspan import names
 from bizspan._columns import COLUMNS
-from bizspan._minor import INT64_MAX
+from bizspan._minor import INT64_MAX, INT64_MIN
 from bizspan.lens._layout import EMPTY, INDEX, Batch, Row
 
 RECORD_BYTES_MOST: Final = 1 << 20
@@ -39,6 +40,7 @@ RECORD_KEYS: Final = {
 }
 _RESOURCE_KEYS: Final = {key: INDEX[each.name] for key, each in COLUMNS.items() if each.of == "resource"}
 
+_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,30}")
 _NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16
 
 
@@ -54,8 +56,9 @@ def place(key: str, value: Any) -> Place:
     """
     Where an attribute goes.
 
-    A text column takes any plain value, as text. A column of numbers takes numbers; what else is told there stays with
-    the attributes that have no column, so that nothing is lost.
+    A text column takes any plain value, as text. A column of numbers takes numbers, one of whole numbers also their
+    digits as text: a Collector's table has them as text anyhow. What else is told there stays with the attributes that
+    have no column, so that nothing is lost.
     """
     column = RECORD_KEYS.get(key)
     if column is not None:
@@ -67,6 +70,9 @@ def place(key: str, value: Any) -> Place:
                 return index, value
             if told in (int, float, bool):
                 return index, plain_text(value)
+        elif told is str:
+            if kind == "INTEGER" and _WHOLE.fullmatch(value) and INT64_MIN <= (number := int(value)) <= INT64_MAX:
+                return index, number
         elif told is int or (told is float and kind == "REAL" and math.isfinite(value)):
             return index, float(value) if kind == "REAL" else value
     return -1, (key, f"{encode_basestring(key)}:{as_json(value)}")

@@ -18,6 +18,7 @@ _CHUNKS_AT_ONCE: Final = 8  # more rows than one commit brings
 _DAY_NS: Final = 86_400 * 10**9
 _VACUUM_PAGES: Final = 2_000
 _BELOW: Final = 0.95  # of the size, so that not every round drops
+_BY_EVENT_TIME: Final = ("events", "gauges")  # a period of KPIs is whole when it begins later
 _MINUTES: Final = ("minute_counts", "minute_money")
 
 
@@ -51,9 +52,11 @@ class Dropped:
 
     Args:
         what: The table.
-        reason: ``age`` or ``size``.
+        reason: ``age`` or ``size``; ``again`` of counts per minute: events that were stored and not counted, because
+            they happened before what is dropped, and may have been counted then.
         count: Rows.
-        until_ns: When the newest of them came in; of counts per minute, which minute.
+        until_ns: When the newest of them came in; of counts per minute, which minute; of events and gauges, when the
+            newest happened, at the latest when it came in.
     """
 
     what: str
@@ -65,6 +68,17 @@ class Dropped:
 def dropped_so_far(connection: sqlite3.Connection) -> list[Dropped]:
     """What was dropped since the store was made."""
     return [Dropped(*row) for row in connection.execute("SELECT what, reason, count, until_ns FROM dropped")]
+
+
+def events_dropped_until_ns(connection: sqlite3.Connection) -> int | None:
+    """When the newest event happened that is gone; None where none is. What is older may come again."""
+    found: int | None = connection.execute("SELECT max(until_ns) FROM dropped WHERE what = 'events'").fetchone()[0]
+    return found
+
+
+def note_uncounted(connection: sqlite3.Connection, count: int, until_ns: int) -> None:
+    """Note events that are stored and not counted per minute, as their minute may have them already."""
+    _note(connection, "minute_counts", "again", count, until_ns)
 
 
 def keep_within(
@@ -121,12 +135,12 @@ def used_bytes(connection: sqlite3.Connection) -> int:
 def _drop_oldest(connection: sqlite3.Connection, table: str, reason: str, *, before_ns: int = 1 << 62) -> int:
     """Drop the oldest rows of a table, a chunk of them at most; how many."""
     oldest = f"SELECT id, received_ns FROM {table} ORDER BY id LIMIT {_CHUNK}"
-    last, until = connection.execute(
-        f"SELECT max(id), max(received_ns) FROM ({oldest}) WHERE received_ns < ?", (before_ns,)
-    ).fetchone()
+    last = connection.execute(f"SELECT max(id) FROM ({oldest}) WHERE received_ns < ?", (before_ns,)).fetchone()[0]
     if last is None:
         return 0
     connection.execute("BEGIN IMMEDIATE")
+    newest = "min(time_ns, received_ns)" if table in _BY_EVENT_TIME else "received_ns"
+    (until,) = connection.execute(f"SELECT max({newest}) FROM {table} WHERE id <= ?", (last,)).fetchone()
     count = connection.execute(f"DELETE FROM {table} WHERE id <= ?", (last,)).rowcount
     _note(connection, table, reason, count, until)
     connection.execute("COMMIT")

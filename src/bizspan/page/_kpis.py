@@ -63,6 +63,7 @@ def _filter_of(asked: Asked) -> Filter:
 
 def _card(kpi: KPI, answer: Answer, asked: Asked) -> Html:
     from bizspan.kpi import value_text
+    from bizspan.kpi._render import certainty
 
     groups = [
         tag(
@@ -78,6 +79,7 @@ def _card(kpi: KPI, answer: Answer, asked: Asked) -> Html:
             class_="num"), tag("th", "n", scope="col", class_="num"))), tag("tbody", groups)),
         class_="scroll", tabindex="0", role="region", aria_label=f"{kpi.name} by {', '.join(kpi.by)}, table",
     ) if groups else None  # fmt: skip
+    lost = None if answer.kept_since_ns is None else certainty(answer).capitalize() + "."
     small = f"{answer.suppressed} groups are too small to be shown." if answer.suppressed else None
     return tag(
         "section",
@@ -87,6 +89,7 @@ def _card(kpi: KPI, answer: Answer, asked: Asked) -> Html:
         tag("p", _WITHHELD.format(least=kpi.minimum_group), class_="quiet") if answer.withheld else None,
         None if answer.total or answer.withheld else tag("p", "Nothing in this period.", class_="quiet"),
         tag("p", small, class_="quiet") if small else None,
+        tag("p", lost, class_="quiet") if lost else None,
         table,
         tag("div", about(answer, asked), class_="foot"),
         class_="card", aria_labelledby=f"kpi-{kpi.name}",
@@ -112,7 +115,8 @@ def _total(kpi: KPI, answer: Answer, figure: Figure) -> Html:
     beside = [f"n={figure.n:,}"]
     if figure.interval is not None:
         beside.append(f"95 %: {100 * figure.interval[0]:.1f} to {100 * figure.interval[1]:.1f} %")
-    before = answer.previous.figure(figure.currency) if answer.previous else None
+    earlier = answer.previous if answer.previous and answer.previous.kept_since_ns is None else None
+    before = earlier.figure(figure.currency) if earlier else None
     if before is not None:
         beside.append(f"before: {value_text(kpi, before)}")
     parts.append(tag("span", ", ".join(beside), class_="quiet"))
@@ -122,6 +126,7 @@ def _total(kpi: KPI, answer: Answer, figure: Figure) -> Html:
 def about(answer: Answer, asked: Asked) -> Html:
     """What is behind a KPI's values."""
     from bizspan.kpi import kpi_text
+    from bizspan.kpi._render import certainty
 
     kpi = answer.kpi
     zone = answer.calendar.zone
@@ -139,7 +144,7 @@ def about(answer: Answer, asked: Asked) -> Html:
         ("Time zone", answer.calendar.time_zone),
         ("As of", moments[2]),
         ("Basis", answer.basis),
-        ("Certainty", "exact" if answer.is_exact else "an estimate"),
+        ("Certainty", certainty(answer)),
     ]
     for name, number in (
         ("Hidden", answer.hidden), ("Amounts missing", answer.missing), ("Without the subject", answer.unnamed),

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bizspan import names
 from bizspan._currencies import EXPONENTS
+from bizspan.errors import SetupError
 from bizspan.report import _movers, _questions, _rows, _standard
-from bizspan.report._model import Factor, Outcome, Report, Risk, Span
+from bizspan.report._model import Factor, Outcome, Report, Risk, Row, Span
 
 if TYPE_CHECKING:
     from bizspan.kpi import KPI, Calendar, Period, Source
@@ -59,6 +60,8 @@ def build(request: Request) -> Report:
     Raises:
         SetupError: The source can't answer, or a fact is not known.
     """
+    from bizspan.kpi._source import kept_since_ns
+
     baseline, skipped = _baseline(request)
     time = _questions.Time(request.period, request.as_of_ns)
     ended = _questions.ended(time, request.source)
@@ -70,17 +73,26 @@ def build(request: Request) -> Report:
     if is_standard:
         kpis = _standard_kpis(request, baseline, ended)
     asked = _rows.Asked(request.source, request.calendar, request.period, baseline, request.as_of_ns)
-    rows = [row for kpi in kpis.values() for row in _rows.rows_of(kpi, asked)]
+    rows: list[Row] = []
+    for kpi in kpis.values():
+        try:
+            rows += _rows.rows_of(kpi, asked)
+        except SetupError as error:
+            rows.append(_rows.failed_row(kpi, str(error)))
+    lost = {row.kpi for row in rows if row.error}
     moved: list[Any] = []
     too_small = 0
     if baseline is not None:
         compared = _movers.Comparison(
             request.source, request.calendar, request.period, baseline, request.as_of_ns
         )  # fmt: skip
-        moved, too_small = _movers.movers(kpis.values(), request.facts, compared)
+        moved, too_small = _movers.movers(
+            [each for each in kpis.values() if each.name not in lost], request.facts, compared
+        )
     elif request.is_compared:
         notes.append("There is no earlier period to compare with: each of the last ones has a mark in it.")
     beside = _questions.beside(time, request.source)
+    kept = kept_since_ns(request.source, "events")
     period = request.period.elapsed(request.as_of_ns)
     return Report(
         time_zone=request.calendar.time_zone,
@@ -100,6 +112,7 @@ def build(request: Request) -> Report:
         missing=beside.get("missing", 0),
         late=beside["late"],
         notes=tuple(notes),
+        kept_since_ns=kept if kept > period.since_ns else None,
     )
 
 
@@ -192,17 +205,13 @@ def _risks(ended: Sequence[Mapping[str, Any]]) -> list[Risk]:
             key = (each["operation"], each["outcome"], each["reason"] or "")
             unpriced[key] = unpriced.get(key, 0) + each["n"]
     found: list[Risk] = []
-    seen: set[tuple[str, str, str]] = set()
     for each in ended:
         if each["outcome"] not in _RISKY or each["currency"] not in EXPONENTS:
             continue
         key = (each["operation"], each["outcome"], each["reason"] or "")
-        seen.add(key)
         amount = major(each["minor"], each["currency"])
-        found.append(Risk(*key, each["currency"], amount, each["priced"], unpriced.get(key, 0)))
+        found.append(Risk(*key, each["currency"], amount, each["priced"], unpriced=0))
     found.sort(key=lambda each: (each.currency, -(each.amount or 0), each.operation, each.outcome, each.reason))
-    without = [
-        Risk(*key, currency="", amount=None, n=0, unpriced=n) for key, n in unpriced.items() if n and key not in seen
-    ]
+    without = [Risk(*key, currency="", amount=None, n=0, unpriced=n) for key, n in unpriced.items() if n]
     without.sort(key=lambda each: (-each.unpriced, each.operation, each.outcome, each.reason))
     return [*found, *without]

@@ -1,6 +1,6 @@
 """
-``bizspan report``. Exit codes: 0 it went well, 1 a KPI is below what was asked or an alert was said, 2 wrong arguments,
-3 the webhook did not take it.
+``bizspan report``. Exit codes: 0 it went well, 1 a KPI is below what was asked or can't be evaluated, or an alert was
+said, 2 wrong arguments, 3 the webhook did not take it.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ def report(request: Request, below: Sequence[Below], output: Output) -> int:
     else:
         shown = as_text(built, colour=output.colour, encoding=output.encoding, width=output.width)
     output.show(shown)
-    failed = [sentence for each in below for sentence in _failed(each, built.rows)]
+    failed = [f"{row.kpi} can't be evaluated: {row.error}" for row in built.rows if row.error]
+    failed += (sentence for each in below for sentence in _failed(each, built.rows))
     for sentence in failed:
         output.complain(sentence)
     if output.webhook is not None:
@@ -134,6 +135,8 @@ def _check_names(below: Sequence[Below], known: Mapping[str, object]) -> None:
 
 def _failed(below: Below, rows: Sequence[Row]) -> list[str]:
     mine = [row for row in rows if row.kpi == below.kpi and below.currency in ("", row.currency)]
+    if any(row.error for row in rows if row.kpi == below.kpi):
+        return []  # it is said anyhow
     if not mine:
         return [f"{below.kpi} has no value in {below.currency}."]
     if below.target is None:

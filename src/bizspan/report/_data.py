@@ -60,7 +60,7 @@ def _lines(report: Report) -> Iterator[dict[str, Any]]:
         yield {
             "section": "kpi", "name": row.kpi, "currency": row.currency, "value": row.value, "n": row.n,
             "before": row.before, "change": row.change, "target": row.target, "per": row.per, "met": row.met,
-            "low": low, "high": high,
+            "low": low, "high": high, "reason": row.error,
         }  # fmt: skip
     for risk in report.risks:
         yield {

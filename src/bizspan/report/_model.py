@@ -75,7 +75,11 @@ class Row:
         hidden: Records that do not count, as their traffic is no customer's.
         missing: Records whose amount was refused.
         late: Records that arrived after the period was over.
+        pending: Of a conversion: how many entries still have time to reach the last step.
         is_exact: Whether it is exact.
+        kept_since_ns: Where it is incomplete: since when the store has all that happened.
+        error: Why it can't be evaluated; empty where it is.
+        before_kept_since_ns: The same of the value that it is compared with; there is no change then.
     """
 
     kpi: str
@@ -103,7 +107,11 @@ class Row:
     hidden: int | None = None
     missing: int | None = None
     late: int | None = None
+    pending: int | None = None
     is_exact: bool = True
+    kept_since_ns: int | None = None
+    error: str = ""
+    before_kept_since_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +174,7 @@ class Risk:
         currency: Empty where no amount was told.
         amount: In major units; the operation's value, or the revenue that was told on it.
         n: How many of these operations told it.
-        unpriced: Of this operation and reason, how many told no amount.
+        unpriced: Of the row without a currency: how many of these operations told no amount.
     """
 
     operation: str
@@ -202,6 +210,7 @@ class Report:
         late: Events that arrived after the time was over; None where the engine does not know.
         notes: What else must be said.
         source: Where the events are.
+        kept_since_ns: Where the time is incomplete: since when the store has all that happened.
     """
 
     time_zone: str
@@ -222,3 +231,4 @@ class Report:
     late: int | None = None
     notes: tuple[str, ...] = field(default=())
     source: str = ""
+    kept_since_ns: int | None = None

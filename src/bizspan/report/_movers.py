@@ -64,6 +64,8 @@ def movers(kpis: Iterable[KPI], facts: Sequence[str], of: Comparison) -> tuple[l
         )
         if answer.previous is None or not any(each.n for each in answer.previous.total):
             continue  # nothing to compare with
+        if answer.kept_since_ns is not None or answer.previous.kept_since_ns is not None:
+            continue  # what is dropped did not move
         for fact in facts:
             moved, small = _by_fact(answer, fact, of)
             found += moved
@@ -73,11 +75,12 @@ def movers(kpis: Iterable[KPI], facts: Sequence[str], of: Comparison) -> tuple[l
 
 
 def _by_fact(answer: Answer, fact: str, of: Comparison) -> tuple[list[Mover], int]:
-    from bizspan.kpi._evaluate import groups
+    from bizspan.kpi._evaluate import earlier_as_of_ns, groups
 
     kpi = answer.kpi
-    figures, small = groups(kpi, of.source, of.period, (fact,), of.as_of_ns)
-    earlier, small_before = groups(kpi, of.source, of.baseline, (fact,), of.as_of_ns)
+    figures, small = groups(kpi, of.source, of.period, (fact,), of.as_of_ns, of.as_of_ns)
+    as_of_ns = earlier_as_of_ns(kpi, of.period, of.baseline, of.as_of_ns)
+    earlier, small_before = groups(kpi, of.source, of.baseline, (fact,), as_of_ns, of.as_of_ns)
     small += small_before
     before_by = {(each.group, each.currency): each for each in earlier}
     small += len(before_by.keys() - {(each.group, each.currency) for each in figures})

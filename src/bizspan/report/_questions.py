@@ -13,10 +13,12 @@ from bizspan.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from bizspan.kpi import Period, Records, Source, Statement
+    from bizspan.kpi._definition import MoneyKind
     from bizspan.kpi._emit import Cell, Emitter
 
 _LOOK_BACK_NS: Final = 30 * 86_400 * 10**9
 _RISKY: Final = (names.FAILED, names.REJECTED)
+_KINDS: Final[tuple[MoneyKind, ...]] = ("revenue", "refund", "cost", "value", "tax")
 MOST_ROWS: Final = 10_000
 
 
@@ -49,7 +51,8 @@ def ended(time: Time, source: Source) -> list[dict[str, Any]]:
     emit = _emitter(source)
     minor = f"coalesce({emit.minor('value')}, {emit.minor('revenue')})"
     currency = (
-        f"CASE WHEN {emit.minor('value')} IS NOT NULL THEN {emit.currency('value')} ELSE {emit.currency('revenue')} END"
+        f"CASE WHEN {emit.minor('value')} IS NOT NULL THEN {emit.currency('value')}"
+        f" WHEN {emit.minor('revenue')} IS NOT NULL THEN {emit.currency('revenue')} END"
     )
     is_risky = emit.among(emit.fact("outcome"), _RISKY)
     columns = {
@@ -83,7 +86,8 @@ def beside(time: Time, source: Source) -> dict[str, Any]:
     received = source.dialect.received
     is_over = time.period.until_ns <= time.as_of_ns
     customers = emit.customers(Records())
-    lacks = " OR ".join(f"{emit.invalid(kind)} IS NOT NULL" for kind in ("revenue", "refund", "cost", "value", "tax"))
+    # As KPIs count them.
+    lacks = " OR ".join(f"{emit.lacks(kind)} OR {emit.is_of_no_currency(kind)}" for kind in _KINDS)
     late = f"{received} >= {emit.bind(time.period.until_ns)}" if received and is_over else "1 = 0"
     columns = {
         "other": f"CASE WHEN {customers} THEN 0 ELSE 1 END",

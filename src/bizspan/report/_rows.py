@@ -64,6 +64,20 @@ def rows_of(kpi: KPI, asked: Asked) -> list[Row]:
     return [_row(answer, currency, unit, course, asked) for currency in _currencies(answer)]
 
 
+def failed_row(kpi: KPI, why: str) -> Row:
+    """
+    The row of a KPI that can't be evaluated.
+
+    Args:
+        kpi: Which one.
+        why: What was said.
+    """
+    return Row(
+        kpi.name, kpi.meaning, kpi.owner, kpi.playbook, "", kpi.is_rate, kpi.direction, None, "can't be evaluated", 0,
+        error=why.removeprefix(f"KPI {kpi.name!r}: "),
+    )  # fmt: skip
+
+
 def _currencies(answer: Answer) -> list[str]:
     told = [*answer.total, *(answer.previous.total if answer.previous else ())]
     found = sorted({each.currency for each in told} | set(answer.kpi.targets))
@@ -76,11 +90,15 @@ def _row(answer: Answer, currency: str, unit: str, course: Sequence[Answer], ask
 
     kpi = answer.kpi
     figure = answer.figure(currency) or _nothing(kpi, currency)
-    before = None
+    before, before_kept = None, None
     if answer.previous is not None:
         before = answer.previous.figure(currency) or _nothing(kpi, currency)
+        before_kept = answer.previous.kept_since_ns
+    is_whole = answer.kept_since_ns is None and before_kept is None
     target = kpi.targets.get(currency)
     mean, met, met_parts = _judged(kpi, figure, currency, unit, course, asked)
+    if answer.kept_since_ns is not None and met_parts is None:
+        met = None
     return Row(
         kpi=kpi.name,
         meaning=kpi.meaning,
@@ -101,13 +119,16 @@ def _row(answer: Answer, currency: str, unit: str, course: Sequence[Answer], ask
         met_parts=met_parts,
         before=None if before is None else before.value,
         before_shown="" if before is None else value_text(kpi, before),
-        change=None if before is None else change(figure.value, before.value, is_rate=kpi.is_rate),
+        change=None if before is None or not is_whole else change(figure.value, before.value, is_rate=kpi.is_rate),
         series=tuple(_number(kpi, each, currency) for each in course),
         unit=unit if course else "",
         hidden=answer.hidden,
         missing=answer.missing,
         late=answer.late,
+        pending=answer.pending,
         is_exact=answer.is_exact,
+        kept_since_ns=answer.kept_since_ns,
+        before_kept_since_ns=before_kept,
     )
 
 
@@ -141,7 +162,7 @@ def _nothing(kpi: KPI, currency: str) -> Figure:
 
 def _number(kpi: KPI, answer: Answer, currency: str) -> float | None:
     figure = answer.figure(currency) or _nothing(kpi, currency)
-    return None if figure.value is None else float(figure.value)
+    return None if figure.value is None or answer.kept_since_ns is not None else float(figure.value)
 
 
 # --- targets --------------------------------------------------------------------------------------------------------
@@ -166,7 +187,11 @@ def _judged(
     values: list[Decimal] = []
     for each in course:
         part = asked.calendar.around(each.period.since_ns, kpi.per)
-        if unit == kpi.per and (part.since_ns, part.until_ns) == (each.period.since_ns, each.period.until_ns):
+        if (
+            each.kept_since_ns is None
+            and unit == kpi.per
+            and (part.since_ns, part.until_ns) == (each.period.since_ns, each.period.until_ns)
+        ):
             value = (each.figure(currency) or _nothing(kpi, currency)).value
             values += [] if value is None else [Decimal(str(value))]
     if not values:

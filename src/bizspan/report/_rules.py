@@ -32,6 +32,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 _RECORDS: Final = ("operation", "event", "feedback", "where", "unless")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
 _LEAST: Final = 5
+_ANY_NS: Final = 1_700_000_000 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,14 @@ class Rule:
     vocabularies: tuple[Vocabulary, ...] = ()
 
 
+class _Wrong(SetupError):  # noqa: N818 - named like what happened
+    """What is wrong, and at which key of the rule."""
+
+    def __init__(self, message: str, key: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
 def load(path: Path | None, kpis: Mapping[str, KPI], vocabularies: tuple[Vocabulary, ...] = ()) -> tuple[Rule, ...]:
     """
     The rules of a file, in its order.
@@ -82,24 +91,30 @@ def load(path: Path | None, kpis: Mapping[str, KPI], vocabularies: tuple[Vocabul
         vocabularies: Declare facts of yours that rules name.
 
     Raises:
-        SetupError: A rule does not hold together; the text has the file and the key.
+        SetupError: A rule does not hold together; the text has the file, the line and the key.
     """
     if path is None:
         return ()
+    from bizspan.kpi._file import Lines
+
     try:
-        document: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        document: dict[str, Any] = tomllib.loads(text)
     except (OSError, ValueError) as error:
         raise SetupError(f"{path}: it can't be read as TOML ({type(error).__name__}).") from None
-    section = document.get("tool", {}).get("bizspan", {} if path.name == "pyproject.toml" else document)
+    own: Any = document.get("tool", {}).get("bizspan")
+    section: Any = own if own is not None else {} if path.name == "pyproject.toml" else document
+    lines = Lines(text, () if own is None else ("tool", "bizspan"))
     tables: Any = section.get("alert", {})
     if not isinstance(tables, dict):
-        raise SetupError(f"{path}: alert: expected a table for each alert, [alert.NAME].")
+        raise SetupError(f"{path}:{lines.of('alert')}: alert: expected a table for each alert, [alert.NAME].")
     rules: list[Rule] = []
     for name, told in cast("dict[str, Any]", tables).items():
         try:
             rules.append(_rule(name, told, kpis, vocabularies))
         except SetupError as error:
-            raise SetupError(f"{path}: alert.{name}: {error}") from None
+            keys = (error.key,) if isinstance(error, _Wrong) else ()
+            raise SetupError(f"{path}:{lines.of('alert', name, *keys)}: alert.{name}: {error}") from None
     return tuple(rules)
 
 
@@ -109,13 +124,15 @@ def _rule(name: str, told: Any, kpis: Mapping[str, KPI], vocabularies: tuple[Voc
     table = _table(told, "it")
     kind = str(table.get("kind"))
     if kind not in KEYS:
-        raise SetupError(f"kind is one of {', '.join(KEYS)}, got {kind!r}.")
+        raise _Wrong(f"kind is one of {', '.join(KEYS)}, got {kind!r}.", "kind")
     _known(table, (*_COMMON, *KEYS[kind]))
     every, period = table.get("every", "day"), table.get("period")
     if every not in ("hour", "day", "week", "month"):
-        raise SetupError(f"every is hour, day, week or month, got {every!r}.")
+        raise _Wrong(f"every is hour, day, week or month, got {every!r}.", "every")
     if period is not None and not isinstance(period, str):
-        raise SetupError(f"period is a text such as 'yesterday' or '7d', got {period!r}.")
+        raise _Wrong(f"period is a text such as 'yesterday' or '7d', got {period!r}.", "period")
+    if period is not None:
+        _check_period(period)
     if kind == "target":
         return _target(Rule(name, "target", every), period, table, kpis)
     if kind == "score":
@@ -123,13 +140,22 @@ def _rule(name: str, told: Any, kpis: Mapping[str, KPI], vocabularies: tuple[Voc
     return _stalled(Rule(name, "stalled", every, vocabularies=vocabularies), period, table)
 
 
+def _check_period(period: str) -> None:
+    from bizspan.kpi import Calendar
+
+    try:
+        Calendar().read(period, _ANY_NS)
+    except SetupError as error:
+        raise _Wrong(str(error), "period") from None
+
+
 def _target(rule: Rule, period: str | None, table: Mapping[str, Any], kpis: Mapping[str, KPI]) -> Rule:
     named = _required(table, "kpi")
-    kpi = kpis.get(named)
+    kpi = kpis.get(named) if isinstance(named, str) else None
     if kpi is None:
-        raise SetupError(f"there is no KPI {named!r}; declared are {', '.join(kpis) or 'none'}.")
+        raise _Wrong(f"there is no KPI {named!r}; declared are {', '.join(kpis) or 'none'}.", "kpi")
     if not kpi.targets:
-        raise SetupError(f"the KPI {named!r} has no target.")
+        raise _Wrong(f"the KPI {named!r} has no target.", "kpi")
     usual = {"day": "yesterday", "": "yesterday"}.get(kpi.per, f"last-{kpi.per}")
     return Rule(rule.name, rule.kind, rule.every, period or usual, kpi=kpi)
 
@@ -137,15 +163,15 @@ def _target(rule: Rule, period: str | None, table: Mapping[str, Any], kpis: Mapp
 def _score(rule: Rule, period: str | None, table: Mapping[str, Any]) -> Rule:
     survey, least = _required(table, "feedback"), table.get("least", _LEAST)
     if not isinstance(survey, str) or not survey.strip():
-        raise SetupError(f"feedback is the name of a survey, got {survey!r}.")
+        raise _Wrong(f"feedback is the name of a survey, got {survey!r}.", "feedback")
     if isinstance(least, bool) or not isinstance(least, int) or least < 1:
-        raise SetupError(f"least is a whole number from 1, got {least!r}.")
+        raise _Wrong(f"least is a whole number from 1, got {least!r}.", "least")
     try:
         below = Decimal(str(_required(table, "below")))
     except InvalidOperation:
         below = Decimal("NaN")
     if not below.is_finite():
-        raise SetupError(f"below is a number, got {table['below']!r}.")
+        raise _Wrong(f"below is a number, got {table['below']!r}.", "below")
     return Rule(rule.name, rule.kind, rule.every, period or "7d", feedback=survey, below=below, least=least)
 
 
@@ -155,12 +181,16 @@ def _stalled(rule: Rule, period: str | None, table: Mapping[str, Any]) -> Rule:
 
     subject, names = table.get("subject", "customer"), table.get("names", False)
     if not isinstance(subject, str) or not isinstance(names, bool):
-        raise SetupError("subject is a fact's name, and names is true or false.")
+        wrong = "names" if isinstance(subject, str) else "subject"
+        raise _Wrong("subject is a fact's name, and names is true or false.", wrong)
     records = [_records(key, _required(table, key)) for key in ("first", "then")]
     known = FactTable(rule.vocabularies)
     for fact in (subject, *(each.fact for of in records for each in of.where)):
         known[fact]
-    within_ns = span_ns("within", _required(table, "within"))
+    try:
+        within_ns = span_ns("within", _required(table, "within"))
+    except SetupError as error:
+        raise _Wrong(str(error), "within") from None
     return Rule(
         rule.name, rule.kind, rule.every, period or "30d", first=records[0], then=records[1], subject=subject,
         within_ns=within_ns, names=names, vocabularies=rule.vocabularies,
@@ -171,35 +201,35 @@ def _records(key: str, told: Any) -> Records:
     from bizspan.kpi._records import Records, conditions
 
     table = _table(told, key)
-    _known(table, _RECORDS)
+    _known(table, _RECORDS, key)
 
     def texts(name: str) -> tuple[str, ...]:
         given: Any = table.get(name, [])
         several: Any = given
         listed: tuple[Any, ...] = tuple(several) if isinstance(given, list) else (given,)
         if not all(isinstance(each, str) for each in listed):
-            raise SetupError(f"{key}.{name} is a text, or a list of texts.")
+            raise _Wrong(f"{key}.{name} is a text, or a list of texts.", key)
         return listed
 
     where, unless = (_table(table.get(name, {}), f"{key}.{name}") for name in ("where", "unless"))
     found = Records(texts("operation"), texts("event"), texts("feedback"), conditions(where, unless))
     if found.is_everything:
-        raise SetupError(f"{key} names an operation, an event or a feedback: {{event = 'lead.created'}}.")
+        raise _Wrong(f"{key} names an operation, an event or a feedback: {{event = 'lead.created'}}.", key)
     return found
 
 
 def _table(told: Any, what: str) -> Mapping[str, Any]:
     if not isinstance(told, dict):
-        raise SetupError(f"{what} is a table, got {told!r}.")
+        raise _Wrong(f"{what} is a table, got {told!r}.", what.partition(".")[0])
     return cast("dict[str, Any]", told)
 
 
-def _known(table: Mapping[str, Any], keys: tuple[str, ...]) -> None:
+def _known(table: Mapping[str, Any], keys: tuple[str, ...], around: str = "") -> None:
     for key in table:
         if key not in keys:
             near = get_close_matches(key, keys, n=1)
             question = f"; did you mean {near[0]!r}?" if near else ""
-            raise SetupError(f"{key!r} is none of {', '.join(keys)}{question}")
+            raise _Wrong(f"{key!r} is none of {', '.join(keys)}{question}", around or key)
 
 
 def _required(table: Mapping[str, Any], key: str) -> Any:

@@ -64,8 +64,10 @@ def page_of(report: Report) -> Page:
     if report.source:
         head.append(f"from {clean(report.source)}")
     notes = [*report.notes, _beside(report)]
+    if report.kept_since_ns is not None:
+        notes.append(f"The store has dropped what happened before {when(report.kept_since_ns)}: it is in none of this.")
     tables = (
-        _kpis(report),
+        _kpis(report, when),
         _risks(report.risks),
         *(() if report.baseline is None else (_movers(report),)),
         _outcomes(report.outcomes),
@@ -113,7 +115,7 @@ def _beside(report: Report) -> str:
 # --- KPIs -----------------------------------------------------------------------------------------------------------
 
 
-def _kpis(report: Report) -> Table:
+def _kpis(report: Report, when: Callable[[int], str]) -> Table:
     is_compared = report.baseline is not None
     columns = ("KPI", ">value", ">n", ">target", "verdict", *((">before", ">change") if is_compared else ()))
     rows = [
@@ -129,9 +131,19 @@ def _kpis(report: Report) -> Table:
     ]
     notes = [f"{row.kpi}: {_interval(row.interval)} at 95 %" for row in report.rows if row.interval is not None]
     notes += _once(
-        f"{row.kpi}: an estimate, as it is converted or a gauge's" for row in report.rows if not row.is_exact
+        f"{row.kpi}: an estimate, as it is converted or a gauge's"
+        for row in report.rows
+        if not row.is_exact and row.kept_since_ns is None
     )
+    for what, sinces in (
+        ("incomplete, as", {row.kpi: row.kept_since_ns for row in report.rows}),
+        ("no change, as", {row.kpi: row.before_kept_since_ns for row in report.rows if row.kept_since_ns is None}),
+    ):
+        lost = ((kpi, since_ns) for kpi, since_ns in sinces.items() if since_ns is not None)
+        notes += (f"{kpi}: {what} the store has dropped what happened before {when(at)}" for kpi, at in lost)
+    notes += (f"{row.kpi}: can't be evaluated: {clean(row.error)}" for row in report.rows if row.error)
     notes += _once(f"{row.kpi}: {row.missing:,} amounts missing" for row in report.rows if row.missing)
+    notes += _once(f"{row.kpi}: {row.pending:,} still have time" for row in report.rows if row.pending)
     if report.is_standard:
         notes.append("No KPI is declared: these are the standard ones.")
     return Table(
@@ -149,6 +161,8 @@ def _target(row: Row) -> str:
 
 
 def _verdict(row: Row) -> str:
+    if row.error:
+        return "failed"
     if row.met is None:
         return "open" if row.target is not None else ""
     verdict = "met" if row.met else "missed"

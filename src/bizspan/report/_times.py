@@ -42,8 +42,10 @@ def moment_of(text: str, calendar: Calendar, *, is_end: bool = False) -> int:
             moment += timedelta(days=1)
         found = ns_of(moment if moment.tzinfo is not None else moment.replace(tzinfo=calendar.zone))
     except (ValueError, OverflowError):
-        found = -1
-    if not 0 <= found < 2**63:
+        raise SetupError(f"{text[:60]!r} is no day or moment such as 2026-03-01 or 2026-03-01T20:15.") from None
+    if found < 0:
+        raise SetupError(f"{text[:60]!r} is before 1970 in UTC, from which time is counted.")
+    if found >= 2**63:
         raise SetupError(f"{text[:60]!r} is no day or moment such as 2026-03-01 or 2026-03-01T20:15.")
     return found
 
@@ -59,8 +61,12 @@ def period_of(since: str, until: str, calendar: Calendar, now_ns: int) -> Period
         now_ns: What is now.
 
     Raises:
-        SetupError: One is no time, or it ends before it starts.
+        SetupError: One is no time, it ends before it starts, or it has not begun.
     """
+    return calendar.begun(_period(since, until, calendar, now_ns), now_ns)
+
+
+def _period(since: str, until: str, calendar: Calendar, now_ns: int) -> Period:
     from bizspan.kpi import Period
 
     end_ns = moment_of(until, calendar) if until else 0
@@ -68,7 +74,7 @@ def period_of(since: str, until: str, calendar: Calendar, now_ns: int) -> Period
         start_ns = moment_of(since, calendar)
         are_days = is_day(since) and (not until or is_day(until))
         if not until:
-            end_ns = calendar.around(now_ns, "day").until_ns if are_days else now_ns
+            end_ns = max(calendar.around(now_ns, "day").until_ns if are_days else now_ns, start_ns + 1)
         return Period(start_ns, end_ns, "day" if are_days else "span", f"{since.strip()}..{until.strip()}")
     if not until:
         return calendar.read(since, now_ns)
