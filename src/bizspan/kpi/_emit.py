@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from bizspan import names
+from bizspan._columns import COLUMNS
 from bizspan.kpi._definition import MONEY, MoneyKind
 from bizspan.kpi._dialect import Dialect, Parameter
 from bizspan.kpi._facts import RECORD_FACTS, Fact
+from bizspan.kpi._fold import Fold
 from bizspan.kpi._records import Condition, Records
 
 Cell = Literal["text", "int", "float"]
@@ -35,6 +37,7 @@ class Statement:
         parameters: By name.
         columns: What its columns are called, and what they hold.
         dialect: The engine's.
+        fold: How SQLite gives the same rows without a sort; None where it runs the statement.
     """
 
     what: str
@@ -42,6 +45,7 @@ class Statement:
     parameters: Mapping[str, Parameter]
     columns: tuple[tuple[str, Cell], ...]
     dialect: Dialect = field(repr=False)
+    fold: Fold | None = field(default=None, repr=False, compare=False)
 
     @property
     def text(self) -> str:
@@ -83,6 +87,12 @@ class Emitter:
     def fact(self, name: str) -> str:
         """A fact of an event, by the name that the KPI uses."""
         return self.dialect.fact(self._facts[name])
+
+    def is_text(self, name: str) -> bool:
+        """Whether all values of a fact are texts, or missing."""
+        fact = self._facts[name]
+        column = COLUMNS.get(fact.key)
+        return fact.kind in ("text", "bool") and (column is None or column.kind == "TEXT")
 
     def gauge_fact(self, name: str) -> str:
         """A fact of a gauge's point."""
@@ -174,11 +184,12 @@ class Emitter:
         return "\n  ".join(parts)
 
     def statement(
-        self, what: str, tables: Mapping[str, str], select: str, columns: Iterable[tuple[str, Cell]]
-    ) -> Statement:
+        self, what: str, tables: Mapping[str, str], select: str, columns: Iterable[tuple[str, Cell]],
+        fold: Fold | None = None,
+    ) -> Statement:  # fmt: skip
         """A statement with these named tables before it."""
         named = ",\n".join(f"{name} AS (\n  {text}\n)" for name, text in tables.items())
-        return Statement(what, f"WITH {named}\n{select}", dict(self.parameters), tuple(columns), self.dialect)
+        return Statement(what, f"WITH {named}\n{select}", dict(self.parameters), tuple(columns), self.dialect, fold)
 
 
 def _written(value: str | int | float | bool, fact: Fact) -> Parameter:

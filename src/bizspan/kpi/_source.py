@@ -15,6 +15,7 @@ from urllib.parse import quote
 from bizspan.errors import SetupError
 from bizspan.kpi._dialect import SQLITE, Dialect
 from bizspan.kpi._emit import Statement
+from bizspan.kpi._fold import CantFold, folded
 
 Row = tuple[Any, ...]
 # Reads of the file go past SQLite's own 2 MB cache, to that of the operating system.
@@ -66,7 +67,20 @@ class SqliteSource:
                 database.isolation_level = None
                 database.execute(_FASTER)
                 database.execute("BEGIN")
-                return [database.execute(each.sql, dict(each.parameters)).fetchall() for each in statements]
+                return _rows(database, statements)
         except sqlite3.Error as error:
             hint = "; a sum is beyond 64 bits, ask for a shorter period" if "integer overflow" in str(error) else ""
             raise SetupError(f"{path}: {error}{hint}.") from error
+
+
+def _rows(database: sqlite3.Connection, statements: Sequence[Statement]) -> list[list[Row]]:
+    folds = [(each.fold, each.parameters) for each in statements if each.fold is not None]
+    try:
+        found = iter(folded(database, folds))
+    except CantFold:
+        return [_run(database, each) for each in statements]
+    return [_run(database, each) if each.fold is None else next(found) for each in statements]
+
+
+def _run(database: sqlite3.Connection, statement: Statement) -> list[Row]:
+    return database.execute(statement.sql, dict(statement.parameters)).fetchall()

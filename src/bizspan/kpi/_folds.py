@@ -1,0 +1,361 @@
+"""
+What becomes of the columns that a statement reads, by kind: the same as in its SQL, with dictionaries.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any, Final
+
+from bizspan.kpi._fold import KEYS_MOST, CantFold, Read, Row
+
+Key = tuple[Any, ...]
+_MILLION: Final = 1_000_000
+PLACES: Final = 1_000_000_000  # quantiles are looked for by billionths first
+
+
+def in_order(keys: Iterable[Key]) -> list[Key]:
+    """As SQLite gives groups: what was not told comes first."""
+    return sorted(keys, key=lambda key: [(value is not None, value or "") for value in key])
+
+
+def _keys(groups: Sequence[Sequence[Any]], count: int) -> Iterable[Key]:
+    return zip(*groups, strict=True) if groups else repeat((), count)
+
+
+def _bounded(number: int) -> None:
+    if number > KEYS_MOST:
+        raise CantFold
+
+
+class Distinct:
+    """
+    Different subjects: the subject, then the groups.
+
+    Args:
+        has_groups: Whether there are any.
+    """
+
+    def __init__(self, *, has_groups: bool) -> None:
+        self._has_groups = has_groups
+        self._known: dict[str, str] = {}  # so that each is in memory once
+        self._by: defaultdict[Key, set[str]] = defaultdict(set)
+
+    def add(self, subjects: Sequence[str], *groups: Sequence[Any]) -> None:
+        """Take in some events."""
+        if not self._has_groups:
+            self._by[()].update(subjects)
+        else:
+            by, once = self._by, self._known.setdefault
+            for key, subject in zip(_keys(groups, len(subjects)), subjects, strict=True):
+                by[key].add(once(subject, subject))
+        _bounded(sum(map(len, self._by.values())))
+
+    def rows(self, read: Read) -> list[Row]:
+        """By group, twice."""
+        if not self._has_groups:
+            return [(len(self._by[()]),) * 2]
+        return [(*key, len(self._by[key]), len(self._by[key])) for key in in_order(self._by)]
+
+
+class Orders:
+    """Amounts, and of how many orders: the minor units, the order, the currency, then the groups."""
+
+    def __init__(self) -> None:
+        self._totals: defaultdict[Key, int] = defaultdict(int)
+        self._orders: defaultdict[Key, set[str]] = defaultdict(set)
+        self._without: defaultdict[Key, int] = defaultdict(int)
+
+    def add(self, minor: Sequence[int], orders: Sequence[str | None], *keys: Sequence[Any]) -> None:
+        """Take in some events."""
+        totals, by = self._totals, self._orders
+        for key, units, order in zip(_keys(keys, len(minor)), minor, orders, strict=True):
+            totals[key] += units
+            if order is None:
+                self._without[key] += 1
+            else:
+                by[key].add(order)
+        _bounded(sum(map(len, by.values())))
+
+    def rows(self, read: Read) -> list[Row]:
+        """By currency and group: the sum, and the orders; what tells none is one of its own."""
+        return [
+            (*key, self._totals[key], len(self._orders[key]) + self._without[key]) for key in in_order(self._totals)
+        ]
+
+
+class Quantile:
+    """
+    The value at a rank: the value in billionths, then the groups.
+
+    Args:
+        value: The exact one, in SQL.
+        billionths: What is read of it, in SQL.
+        groups: In SQL.
+        per_million: The part that lies below.
+    """
+
+    def __init__(self, value: str, billionths: str, groups: Sequence[str], per_million: int) -> None:
+        self._value = value
+        self._billionths = billionths
+        self._groups = groups
+        self._per_million = per_million
+        self._by: defaultdict[Key, list[int]] = defaultdict(list)
+
+    def add(self, billionths: Sequence[int], *groups: Sequence[Any]) -> None:
+        """Take in some events."""
+        if not groups:
+            self._by[()].extend(billionths)
+            return
+        by = self._by
+        for key, value in zip(_keys(groups, len(billionths)), billionths, strict=True):
+            by[key].append(value)
+
+    def rows(self, read: Read) -> list[Row]:
+        """By group: the value, and of how many it is."""
+        wanted: dict[Key, tuple[int, int, int]] = {}
+        for key, values in self._by.items():
+            values.sort()
+            rank = (len(values) * self._per_million + _MILLION - 1) // _MILLION
+            near = values[rank - 1]
+            wanted[key] = near, rank - bisect_left(values, near), len(values)
+        if not wanted:
+            return []
+        # Of those that are equal in billionths, the exact ones.
+        near = ", ".join(str(each) for each in sorted({each for each, _, _ in wanted.values()}))
+        keys = ", ".join((*self._groups, self._value))
+        numbers = ", ".join(str(number) for number in range(1, len(self._groups) + 2))
+        close: defaultdict[Key, list[tuple[float, int]]] = defaultdict(list)
+        for *key, value, count in read(
+            f"{keys}, count(*)", f"AND {self._billionths} IN ({near}) GROUP BY {numbers} ORDER BY {self._value}"
+        ):
+            close[tuple(key)].append((value, count))
+        return [(*key, self._exact(close[key], *wanted[key][:2]), wanted[key][2]) for key in in_order(wanted)]
+
+    @staticmethod
+    def _exact(values: Sequence[tuple[float, int]], near: int, rank: int) -> float:
+        for value, count in values:
+            if int(value * PLACES) == near:
+                rank -= count
+                if rank <= 0:
+                    return value
+        raise CantFold
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """
+    What is asked of a conversion.
+
+    Args:
+        last: How many steps there are.
+        window_ns: How long they may take.
+        until_ns: Entries are before it.
+        as_of_ns: The time.
+        is_each: Whether each entry counts, and not the first alone.
+    """
+
+    last: int
+    window_ns: int
+    until_ns: int
+    as_of_ns: int
+    is_each: bool
+
+
+class Conversion:
+    """
+    How far subjects came: subject, time, step, row, then the groups.
+
+    Args:
+        steps: What is asked.
+        has_groups: Whether there are any.
+    """
+
+    def __init__(self, steps: Steps, *, has_groups: bool) -> None:
+        self._steps = steps
+        self._has_groups = has_groups
+        # Of each subject: the groups of its entry, and when it reached which step.
+        self._open: dict[str, list[Any]] = {}
+        self._counts: dict[Key, list[int]] = {}
+
+    def add(
+        self, subjects: Sequence[str], times: Sequence[int], steps: Sequence[int], ids: Sequence[int],
+        *groups: Sequence[Any],
+    ) -> None:  # fmt: skip
+        """Take in some events."""
+        rows: Iterable[Any] = zip(times, steps, ids, subjects, _keys(groups, len(times)), strict=True)
+        if len(set(times)) < len(times):
+            # At one moment an entry comes first; of several, the one that came in first.
+            rows = sorted(rows, key=lambda row: row[:3])
+        attempts, is_each, later = self._open, self._steps.is_each, [None] * (self._steps.last - 1)
+        for time, step, _, subject, key in rows:
+            attempt = attempts.get(subject)
+            if step == 1:
+                if attempt is None:
+                    attempts[subject] = [key, time, *later]
+                elif is_each:
+                    self._end(attempt)
+                    attempts[subject] = [key, time, *later]
+            elif attempt is not None and attempt[step] is None and attempt[step - 1] is not None:
+                attempt[step] = time
+        _bounded(len(attempts))
+
+    def _end(self, attempt: Sequence[Any]) -> None:
+        asked = self._steps
+        key, entered = attempt[0], attempt[1]
+        if entered >= asked.until_ns:
+            return
+        counts = self._counts.setdefault(key, [0] * (asked.last + 1))
+        end = entered + asked.window_ns
+        for step in range(asked.last):
+            at = attempt[step + 1]
+            if at is None or at > end:
+                counts[-1] += end >= asked.as_of_ns
+                break
+            counts[step] += 1
+
+    def rows(self, read: Read) -> list[Row]:
+        """By group of the entry: how many reached each step, and how many still have time."""
+        for attempt in self._open.values():
+            self._end(attempt)
+        self._open.clear()
+        if not self._counts and not self._has_groups:
+            return [(None,) * (self._steps.last + 1)]
+        return [(*key, *self._counts[key]) for key in in_order(self._counts)]
+
+
+class Retention:
+    """
+    Who came back when: subject, time, whether it is a first one, whether it is coming back.
+
+    Args:
+        boundaries: Of the periods.
+        cohorts: How many of them are cohorts.
+        periods: How many are looked at of each.
+    """
+
+    def __init__(self, boundaries: Sequence[int], cohorts: int, periods: int) -> None:
+        self._boundaries = boundaries
+        self._cohorts = cohorts
+        self._periods = periods
+        self._seen: dict[str, list[int]] = {}  # the cohort, and a bit for each age
+
+    def add(self, subjects: Sequence[str], times: Sequence[int], first: Sequence[int], back: Sequence[int]) -> None:
+        """Take in some events."""
+        rows: Iterable[Any] = zip(times, first, back, subjects, strict=True)
+        if any(time < before for before, time in zip(times, times[1:], strict=False)):
+            rows = sorted(rows)
+        seen, boundaries = self._seen, self._boundaries
+        index, end = -1, boundaries[0]
+        for time, is_first, is_back, subject in rows:
+            if time >= end:
+                index = bisect_right(boundaries, time) - 1
+                end = boundaries[index + 1] if index + 1 < len(boundaries) else 1 << 63
+            told = seen.get(subject)
+            if told is None:
+                if is_first:
+                    seen[subject] = [index, 1]
+            elif is_back:
+                told[1] |= 1 << (index - told[0])
+        _bounded(len(seen))
+
+    def rows(self, read: Read) -> list[Row]:
+        """By cohort and age."""
+        counts: defaultdict[tuple[int, int], int] = defaultdict(int)
+        for cohort, ages in self._seen.values():
+            if 0 <= cohort < self._cohorts:
+                for age in range(self._periods + 1):
+                    counts[cohort, age] += ages >> age & 1
+        return [(*key, counts[key]) for key in sorted(counts) if counts[key]]
+
+
+class _Dated:
+    """
+    Records with the time at which their order was sold first: the order, the time, whether it is one of the records,
+    whether it is a sale, then what is told of the record.
+    """
+
+    def __init__(self) -> None:
+        self._sold: dict[str, int] = {}
+        self._told: list[tuple[str | None, int, tuple[Any, ...]]] = []
+
+    def add(
+        self, orders: Sequence[str], times: Sequence[int], fits: Sequence[int], sales: Sequence[int],
+        *rest: Sequence[Any],
+    ) -> None:  # fmt: skip
+        """Take in some events."""
+        sold, told = self._sold, self._told
+        for order, time, fit, is_sale, *record in zip(orders, times, fits, sales, *rest, strict=True):
+            if is_sale and sold.setdefault(order, time) > time:
+                sold[order] = time
+            if fit:
+                told.append((order, time, tuple(record)))
+        _bounded(len(sold) + len(told))
+
+    def dated(self) -> Iterable[tuple[int | None, int, tuple[Any, ...]]]:
+        """When it was sold, when it happened, and what is told."""
+        sold = self._sold
+        return ((sold.get(order) if order is not None else None, time, record) for order, time, record in self._told)
+
+
+class DatedSums(_Dated):
+    """
+    Amounts by the date of their order; of each, the minor units, the currency, then the groups.
+
+    Args:
+        since_ns: From when on orders were sold.
+        until_ns: Before when.
+    """
+
+    def __init__(self, since_ns: int, until_ns: int) -> None:
+        super().__init__()
+        self._since_ns, self._until_ns = since_ns, until_ns
+
+    def rows(self, read: Read) -> list[Row]:
+        """By currency and group: the sum, and of how many."""
+        found: dict[Key, list[int]] = {}
+        for sold, _, (minor, *key) in self.dated():
+            if sold is not None and self._since_ns <= sold < self._until_ns:
+                total = found.setdefault(tuple(key), [0, 0])
+                total[0] += minor
+                total[1] += 1
+        return [(*key, *found[key]) for key in in_order(found)]
+
+
+class DatedAccounts(_Dated):
+    """
+    What is said beside such amounts; of each, whether it is shown, then what else may be true of it.
+
+    Args:
+        since_ns: From when on orders were sold.
+        until_ns: Before when.
+        told: Which of the further numbers are among what is read.
+    """
+
+    def __init__(self, since_ns: int, until_ns: int, told: Sequence[bool]) -> None:
+        super().__init__()
+        self._since_ns, self._until_ns = since_ns, until_ns
+        self._is_told = told
+
+    def rows(self, read: Read) -> list[Row]:
+        """How many are shown and hidden, each further number, and how many orders are unknown."""
+        if not self._told:
+            return [(None, None, *(None if told else 0 for told in self._is_told), None)]
+        shown_inside = inside = unknown = 0
+        further = [0] * sum(self._is_told)
+        for sold, time, (shown, *rest) in self.dated():
+            if sold is None:
+                unknown += shown and self._since_ns <= time < self._until_ns
+            elif self._since_ns <= sold < self._until_ns:
+                inside += 1
+                shown_inside += shown
+                if shown:
+                    further = [number + each for number, each in zip(further, rest, strict=True)]
+        numbers = iter(further)
+        return [
+            (shown_inside, inside - shown_inside, *(next(numbers) if told else 0 for told in self._is_told), unknown)
+        ]
