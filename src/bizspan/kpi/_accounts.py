@@ -25,7 +25,6 @@ from bizspan.kpi._definition import (
 from bizspan.kpi._dialect import Dialect
 from bizspan.kpi._emit import Cell, Statement
 from bizspan.kpi._facts import Fact
-from bizspan.kpi._fold import Column
 from bizspan.kpi._records import Records
 from bizspan.kpi._writer import Asked, Writer, flag
 
@@ -95,7 +94,7 @@ def _accounts(writer: Writer, told: Selected, subject: str, by_order: bool) -> S
     if by_order:
         tables, sold = writer.sold(columns, among)
         start = partial(_folds.DatedAccounts, asked.period.since_ns, writer.until_ns, [*map(bool, beside.values())])
-        fold = writer.fold_of_dated(among, [Column(each, "int") for each in columns.values()], start)
+        fold = writer.fold_of_dated(among, columns.values(), start, by=False)
         since, until = emit.bind(asked.period.since_ns), emit.bind(writer.until_ns)
         # Refunds of the period whose order was never sold, as far as is known.
         unsold = f"sold IS NULL AND time >= {since} AND time < {until}"

@@ -40,8 +40,8 @@ def distinct(writer: Writer, definition: Distinct, what: str) -> Statement:
     number = "count(DISTINCT subject)"
     select = f"SELECT {writer.by()}{number} AS value, {number} AS n\nFROM records{writer.group_by()}"
     fold = writer.fold(
-        [Column(subject)], conditions, partial(_folds.Distinct, has_groups=bool(writer.groups)),
-        facts=[definition.subject],
+        [Column(subject, is_told=True)], conditions, partial(_folds.Distinct, has_groups=bool(writer.groups)),
+        facts=[definition.subject], knows_total=True,
     )  # fmt: skip
     return emit.statement(what, {"records": read}, select, writer.cells(("value", "int"), ("n", "int")), fold)
 
@@ -64,7 +64,7 @@ def average_order_value(writer: Writer, definition: AverageOrderValue, what: str
         f"FROM records{writer.group_by('currency')}"
     )
     cells = writer.cells(("value", "int"), ("n", "int"), currency=True)
-    minor = Column(writer.emit.minor(definition.money), "int")
+    minor = Column(writer.emit.minor(definition.money), "int", is_told=True)
     columns = [minor, Column(writer.dialect.fact(ORDER)), Column(writer.emit.currency(definition.money))]
     fold = writer.fold(columns, writer.of_amounts(definition.money, definition.of), _folds.Orders)
     return writer.emit.statement(what, tables, select, cells, fold)
@@ -88,7 +88,7 @@ def quantile(writer: Writer, definition: Quantile, what: str) -> Statement:
     if any(column.name == value and column.kind == "REAL" for column in COLUMNS.values()):
         billionths = f"CAST({value} * {_folds.PLACES} AS INTEGER)"
         start = partial(_folds.Quantile, value, billionths, [*writer.grouped().values()], definition.per_million)
-        fold = writer.fold([Column(billionths, "int")], conditions, start)
+        fold = writer.fold([Column(billionths, "int", is_told=True)], conditions, start)
     return emit.statement(what, {"records": read, "ranked": ranked}, select, cells, fold)
 
 

@@ -9,13 +9,17 @@ what was the sort. The rows are those of the statement, in the same order, and t
 from __future__ import annotations
 
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, cast
 
 SLICE: Final = 50_000  # events of one reading; more where more happened at one moment
 KEYS_MOST: Final = 1_000_000  # customers or orders that are kept in memory: beyond, SQLite sorts, on the disk
 _SPLIT, _NOTHING = "\x1f", "\x1e"
+_AHEAD: Final = 2
+_FROM: Final = "FROM events WHERE time_ns >= :fold_since AND time_ns < :fold_until"
 _INT64: Final = range(-(1 << 63), 1 << 63)
 
 Row = tuple[Any, ...]
@@ -33,10 +37,12 @@ class Column:
     Args:
         sql: A text, or a whole number.
         kind: Which of them.
+        is_told: Whether there is one for each.
     """
 
     sql: str
     kind: Literal["text", "int"] = "text"
+    is_told: bool = False
 
 
 class Folding(Protocol):
@@ -56,6 +62,14 @@ class Folding(Protocol):
         ...
 
 
+class KnowsTotal(Folding, Protocol):
+    """The same, which also knows the rows of its statement without groups."""
+
+    def total(self) -> list[Row]:
+        """These."""
+        ...
+
+
 Read = Callable[[str, str], list[Row]]  # what is selected, and what follows the conditions
 
 
@@ -70,6 +84,8 @@ class Fold:
         conditions: Which of them.
         columns: What is read.
         start: Begins with nothing.
+        groups: How many of the columns, the last ones, are groups.
+        knows_total: Whether its folding is one that `KnowsTotal`.
     """
 
     since_ns: int
@@ -77,71 +93,110 @@ class Fold:
     conditions: str
     columns: tuple[Column, ...]
     start: Callable[[], Folding]
+    groups: int = 0
+    knows_total: bool = False
+
+    def is_total_of(self, other: Fold) -> bool:
+        """Whether the other one, of the same kind, knows this one's rows."""
+        is_grouped = other.groups > self.groups == 0 and self.knows_total and other.knows_total
+        return is_grouped and self.columns == other.columns[: -other.groups]
+
+    def reads_as(self, other: Fold) -> bool:
+        """Whether the other one reads the same events."""
+        mine, theirs = ((each.since_ns, each.until_ns, each.conditions) for each in (self, other))
+        return mine == theirs
 
 
-def folded(
-    database: sqlite3.Connection, told: Sequence[tuple[Fold, Mapping[str, Any]]]
-) -> list[list[Row]]:  # fmt: skip
+Told = tuple[Fold, Mapping[str, Any]]  # with the parameters of its statement
+
+
+class Folder:
     """
-    The rows of each; what reads the same events is read once.
+    Puts rows together, while a thread reads what comes next.
 
     Args:
-        database: In a transaction.
-        told: Folds, and the parameters of their statements.
-
-    Raises:
-        CantFold: The statements have to be run.
+        database: In a transaction; only used on that thread until `close`.
     """
-    found: dict[int, list[Row]] = {}
-    for number, (fold, parameters) in enumerate(told):
-        if number not in found:
-            same = {
-                n: each for n, (each, other) in enumerate(told)
-                if (each.since_ns, each.until_ns, each.conditions, other) ==
-                   (fold.since_ns, fold.until_ns, fold.conditions, parameters)
-            }  # fmt: skip
-            found |= zip(same, _together(database, list(same.values()), parameters), strict=True)
-    return [found[number] for number in range(len(told))]
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+        self._thread = ThreadPoolExecutor(1, "bizspan-kpi")
+
+    def close(self) -> None:
+        """End the thread, after what it was asked for."""
+        self._thread.shutdown()
+
+    def run(self, sql: str, parameters: Mapping[str, Any]) -> Future[list[Row]]:
+        """Have a statement run, after what was asked for before."""
+        return self._thread.submit(lambda: self._database.execute(sql, parameters).fetchall())
+
+    def rows(self, told: Sequence[Told]) -> list[list[Row]]:
+        """
+        The rows of each; what reads the same events is read once.
+
+        Raises:
+            CantFold: The statements have to be run.
+        """
+        found: dict[int, list[Row]] = {}
+        for number, (fold, parameters) in enumerate(told):
+            if number not in found:
+                same = {n: each for n, (each, other) in enumerate(told) if fold.reads_as(each) and parameters == other}
+                found |= zip(same, self._together(list(same.values()), parameters), strict=True)
+        return [found[number] for number in range(len(told))]
+
+    def _together(self, folds: Sequence[Fold], parameters: Mapping[str, Any]) -> list[list[Row]]:
+        columns = list(dict.fromkeys(column for fold in folds for column in fold.columns))
+        totals = {
+            number: other
+            for number, fold in enumerate(folds)
+            for other, whole in enumerate(folds)
+            if fold.is_total_of(whole)
+        }
+        started = {number: fold.start() for number, fold in enumerate(folds) if number not in totals}
+        places = [[columns.index(column) for column in fold.columns] for fold in folds]
+        slices = _slices(self._database, folds[0], columns, parameters)
+        waiting = deque(self._thread.submit(next, slices, None) for _ in range(_AHEAD))
+        while (cells := waiting.popleft().result()) is not None:
+            waiting.append(self._thread.submit(next, slices, None))
+            count, texts = cells
+            read = [_values(*each, count) for each in zip(columns, texts[::2], texts[1::2], strict=True)]
+            for number, folding in started.items():
+                folding.add(*(read[place] for place in places[number]))
+
+        def more(select: str, rest: str) -> list[Row]:
+            sql = f"SELECT {select} {_FROM} AND {folds[0].conditions} {rest}"
+            return self.run(sql, {**parameters, **_bounds(folds[0].since_ns, folds[0].until_ns)}).result()
+
+        found = [
+            cast("KnowsTotal", started[totals[number]]).total() if number in totals else started[number].rows(more)
+            for number in range(len(folds))
+        ]
+        if not all(number in _INT64 for rows in found for row in rows for number in row if isinstance(number, int)):
+            raise CantFold
+        return found
 
 
-def _together(
-    database: sqlite3.Connection, folds: Sequence[Fold], parameters: Mapping[str, Any]
-) -> list[list[Row]]:  # fmt: skip
-    columns = list(dict.fromkeys(column for fold in folds for column in fold.columns))
-    started = [(fold.start(), [columns.index(column) for column in fold.columns]) for fold in folds]
-    for read in _slices(database, folds[0], columns, parameters):
-        for folding, places in started:
-            folding.add(*(read[place] for place in places))
-
-    def more(select: str, rest: str) -> list[Row]:
-        return database.execute(
-            f"SELECT {select} FROM events WHERE time_ns >= :fold_since AND time_ns < :fold_until "
-            f"AND {folds[0].conditions} {rest}",
-            {**parameters, "fold_since": folds[0].since_ns, "fold_until": folds[0].until_ns},
-        ).fetchall()
-
-    found = [folding.rows(more) for folding, _ in started]
-    if not all(number in _INT64 for rows in found for row in rows for number in row if isinstance(number, int)):
-        raise CantFold
-    return found
+def _bounds(since_ns: int, until_ns: int) -> dict[str, int]:
+    return {"fold_since": since_ns, "fold_until": until_ns}
 
 
 def _slices(
     database: sqlite3.Connection, fold: Fold, columns: Sequence[Column], parameters: Mapping[str, Any]
-) -> Generator[list[list[Any]]]:
-    """The columns, of a stretch of time after the other."""
-    told = ", ".join(f"group_concat(coalesce({each.sql}, '{_NOTHING}'), '{_SPLIT}'), count({each.sql})" for each in columns)
-    sql = (
-        f"SELECT count(*), {told} FROM events WHERE time_ns >= :fold_since AND time_ns < :fold_until "
-        f"AND {fold.conditions}"
-    )  # fmt: skip
+) -> Generator[tuple[int, list[Any]]]:
+    """Of a stretch of time after the other: how many events, and of each column its text and how many values it has."""
+    told = ", ".join(
+        f"group_concat({each.sql}, '{_SPLIT}'), NULL"
+        if each.is_told
+        else f"group_concat(coalesce({each.sql}, '{_NOTHING}'), '{_SPLIT}'), count({each.sql})"
+        for each in columns
+    )
+    sql = f"SELECT count(*), {told} {_FROM} AND {fold.conditions}"
     at = fold.since_ns
     while at < fold.until_ns:
         until = _end_of_slice(database, at, fold.until_ns)
-        count, *cells = database.execute(sql, {**parameters, "fold_since": at, "fold_until": until}).fetchone()
+        count, *cells = database.execute(sql, {**parameters, **_bounds(at, until)}).fetchone()
         if count:
-            pairs = zip(columns, cells[::2], cells[1::2], strict=True)
-            yield [_values(column, text, count, known) for column, text, known in pairs]
+            yield count, cells
         at = until
 
 
@@ -155,7 +210,7 @@ def _end_of_slice(database: sqlite3.Connection, since_ns: int, until_ns: int) ->
     return end if end > since_ns else end + 1
 
 
-def _values(column: Column, text: str, count: int, known: int) -> list[Any]:
+def _values(column: Column, text: str, known: int | None, count: int) -> list[Any]:
     """
     One value for each event.
 
@@ -165,11 +220,13 @@ def _values(column: Column, text: str, count: int, known: int) -> list[Any]:
     values: list[Any] = text.split(_SPLIT)
     if len(values) != count:
         raise CantFold
-    if known == count:
+    if column.kind == "int":
         try:
-            return list(map(int, values)) if column.kind == "int" else values
+            return list(map(int, values))
         except ValueError:
             raise CantFold from None
-    if values.count(_NOTHING) != count - known or column.kind == "int":
+    if known is None or known == count:
+        return values
+    if values.count(_NOTHING) != count - known:
         raise CantFold
     return [None if value == _NOTHING else value for value in values]

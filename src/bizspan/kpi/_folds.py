@@ -5,7 +5,7 @@ What becomes of the columns that a statement reads, by kind: the same as in its 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -15,6 +15,7 @@ from bizspan.kpi._fold import KEYS_MOST, CantFold, Read, Row
 
 Key = tuple[Any, ...]
 _MILLION: Final = 1_000_000
+_BITS_MOST: Final = 512
 PLACES: Final = 1_000_000_000  # quantiles are looked for by billionths first
 
 
@@ -42,24 +43,39 @@ class Distinct:
 
     def __init__(self, *, has_groups: bool) -> None:
         self._has_groups = has_groups
-        self._known: dict[str, str] = {}  # so that each is in memory once
-        self._by: defaultdict[Key, set[str]] = defaultdict(set)
+        self._all: set[str] = set()
+        # One bit for each group: a set for each would look every subject up twice.
+        self._bits: dict[Key, int] = {}
+        self._groups: dict[str, int] = {}
 
     def add(self, subjects: Sequence[str], *groups: Sequence[Any]) -> None:
         """Take in some events."""
         if not self._has_groups:
-            self._by[()].update(subjects)
-        else:
-            by, once = self._by, self._known.setdefault
-            for key, subject in zip(_keys(groups, len(subjects)), subjects, strict=True):
-                by[key].add(once(subject, subject))
-        _bounded(sum(map(len, self._by.values())))
+            self._all.update(subjects)
+            return _bounded(len(self._all))
+        keys = list(_keys(groups, len(subjects)))
+        bits, seen = self._bits, self._groups
+        for key in in_order({*keys} - bits.keys()):
+            bits[key] = 1 << len(bits)
+        seen_before = seen.get
+        for subject, bit in zip(subjects, map(bits.__getitem__, keys), strict=True):
+            seen[subject] = seen_before(subject, 0) | bit
+        return _bounded(len(seen) * (1 + len(bits) // _BITS_MOST))
+
+    def total(self) -> list[Row]:
+        """Of all groups together."""
+        return [(len(self._groups),) * 2]
 
     def rows(self, read: Read) -> list[Row]:
         """By group, twice."""
         if not self._has_groups:
-            return [(len(self._by[()]),) * 2]
-        return [(*key, len(self._by[key]), len(self._by[key])) for key in in_order(self._by)]
+            return [(len(self._all),) * 2]
+        counts = Counter(self._groups.values())
+        found: dict[Key, int] = {}
+        for key in in_order(self._bits):
+            bit = self._bits[key]
+            found[key] = sum(number for groups, number in counts.items() if groups & bit)
+        return [(*key, number, number) for key, number in found.items()]
 
 
 class Orders:
@@ -183,17 +199,20 @@ class Conversion:
         self._counts: dict[Key, list[int]] = {}
 
     def add(
-        self, subjects: Sequence[str], times: Sequence[int], steps: Sequence[int], ids: Sequence[int],
+        self, subjects: Sequence[str], times: Sequence[int], steps: Sequence[int], ids: Sequence[str],
         *groups: Sequence[Any],
     ) -> None:  # fmt: skip
         """Take in some events."""
-        rows: Iterable[Any] = zip(times, steps, ids, subjects, _keys(groups, len(times)), strict=True)
+        rows: Iterable[Any] = zip(times, steps, subjects, _keys(groups, len(times)), strict=True)
         if len(set(times)) < len(times):
-            # At one moment an entry comes first; of several, the one that came in first.
-            rows = sorted(rows, key=lambda row: row[:3])
+            # At one moment an entry comes first; of several, that of the first row.
+            places = sorted(range(len(times)), key=lambda place: (times[place], steps[place], int(ids[place])))
+            every = list(rows)
+            rows = [every[place] for place in places]
         attempts, is_each, later = self._open, self._steps.is_each, [None] * (self._steps.last - 1)
-        for time, step, _, subject, key in rows:
-            attempt = attempts.get(subject)
+        known = attempts.get
+        for time, step, subject, key in rows:
+            attempt = known(subject)
             if step == 1:
                 if attempt is None:
                     attempts[subject] = [key, time, *later]

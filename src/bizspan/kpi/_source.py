@@ -15,7 +15,7 @@ from urllib.parse import quote
 from bizspan.errors import SetupError
 from bizspan.kpi._dialect import SQLITE, Dialect
 from bizspan.kpi._emit import Statement
-from bizspan.kpi._fold import CantFold, folded
+from bizspan.kpi._fold import CantFold, Folder
 
 Row = tuple[Any, ...]
 # Reads of the file go past SQLite's own 2 MB cache, to that of the operating system.
@@ -63,7 +63,9 @@ class SqliteSource:
         if not path.is_file():
             raise SetupError(f"{path}: there is no such file; name the store of a lens.")
         try:
-            with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as database:
+            with closing(
+                sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, check_same_thread=False)
+            ) as database:
                 database.isolation_level = None
                 database.execute(_FASTER)
                 database.execute("BEGIN")
@@ -75,11 +77,18 @@ class SqliteSource:
 
 def _rows(database: sqlite3.Connection, statements: Sequence[Statement]) -> list[list[Row]]:
     folds = [(each.fold, each.parameters) for each in statements if each.fold is not None]
-    try:
-        found = iter(folded(database, folds))
-    except CantFold:
-        return [_run(database, each) for each in statements]
-    return [_run(database, each) if each.fold is None else next(found) for each in statements]
+    if folds:
+        folder = Folder(database)
+        try:
+            # Read while the last of what was read before is put together.
+            beside = [folder.run(each.sql, each.parameters) for each in statements if each.fold is None]
+            found, others = iter(folder.rows(folds)), iter(beside)
+            return [next(others).result() if each.fold is None else next(found) for each in statements]
+        except CantFold:
+            pass
+        finally:
+            folder.close()
+    return [_run(database, each) for each in statements]
 
 
 def _run(database: sqlite3.Connection, statement: Statement) -> list[Row]:

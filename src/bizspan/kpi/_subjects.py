@@ -83,9 +83,10 @@ def _fold_of_paths(writer: Writer, definition: Conversion) -> Fold | None:
         len(definition.steps), definition.window_ns, writer.until_ns, writer.asked.as_of_ns,
         definition.reentry == "each",
     )  # fmt: skip
-    numbers = (writer.dialect.time, step, writer.dialect.row)
+    time, row = writer.dialect.time, writer.dialect.row  # a row's number is seldom looked at, and stays text
     return writer.fold(
-        [Column(subject), *(Column(number, "int") for number in numbers)], conditions,
+        [Column(subject, is_told=True), Column(time, "int", is_told=True), Column(step, "int", is_told=True),
+         Column(row, is_told=True)], conditions,
         partial(_folds.Conversion, asked, has_groups=bool(writer.groups)),
         until_ns=_until(writer, definition), facts=[definition.subject],
     )  # fmt: skip
@@ -150,7 +151,8 @@ def retention(writer: Writer, definition: Retention, what: str) -> Statement:
         "    AND (is_back = 1 OR seen = cohort)\nGROUP BY cohort, seen - cohort"
     )
     fold = writer.fold(
-        [Column(subject), *(Column(columns[name], "int") for name in ("time", "is_first", "is_back"))], conditions,
+        [Column(subject, is_told=True), *(Column(each, "int", is_told=True) for each in [*columns.values()][1:])],
+        conditions,
         partial(_folds.Retention, asked.boundaries, asked.cohorts, definition.periods),
         since_ns=0, until_ns=until_ns, facts=[definition.subject],
     )  # fmt: skip

@@ -4,7 +4,7 @@ What the statements of all kinds share: time, groups, amounts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -106,6 +106,8 @@ class Writer:
         since_ns: int | None = None,
         until_ns: int | None = None,
         facts: Sequence[str] = (),
+        by: bool = True,
+        knows_total: bool = False,
     ) -> Fold | None:
         """
         How a statement's rows are put together without a sort; None where the engine, or a fact, does not allow it.
@@ -117,16 +119,21 @@ class Writer:
             since_ns: By default, as `within`.
             until_ns: By default, as `within`.
             facts: Those that are read as texts, beside the groups.
+            by: Whether there are groups.
+            knows_total: Whether what it becomes with groups knows the rows without them.
         """
-        if not isinstance(self.dialect, Sqlite) or not all(map(self.emit.is_text, (*facts, *self.groups.values()))):
+        named = (*facts, *(self.groups.values() if by else ()))
+        if not isinstance(self.dialect, Sqlite) or not all(map(self.emit.is_text, named)):
             return None
-        groups = [Column(expression) for expression in self.grouped().values()]
+        groups = [Column(expression) for expression in self.grouped().values()] if by else []
         return Fold(
             self.asked.period.since_ns if since_ns is None else since_ns,
             self.until_ns if until_ns is None else until_ns,
             " AND ".join(each for each in (*self._known(), *conditions) if each) or "1 = 1",
             (*columns, *groups),
             start,
+            len(groups),
+            knows_total,
         )
 
     # --- amounts --------------------------------------------------------------------------------------------------
@@ -156,24 +163,29 @@ class Writer:
         """How amounts by the date of their order are put together."""
         fits = " AND ".join(each for each in self.of_amounts(money, of) if each)
         # A sale that is no such record may have no amount of this kind.
-        amount = Column(f"coalesce({self.emit.minor(money)}, 0)", "int")
+        amount = f"coalesce({self.emit.minor(money)}, 0)"
         start = partial(_folds.DatedSums, self.asked.period.since_ns, self.until_ns)
-        return self.fold_of_dated(fits, [amount, Column(self.emit.currency(money))], start)
+        return self.fold_of_dated(fits, [amount], start, (Column(self.emit.currency(money)),))
 
-    def fold_of_dated(self, fits: str, columns: Sequence[Column], start: Callable[[], Folding]) -> Fold | None:
+    def fold_of_dated(
+        self, fits: str, numbers: Iterable[str], start: Callable[[], Folding], texts: Sequence[Column] = (),
+        *, by: bool = True,
+    ) -> Fold | None:  # fmt: skip
         """
         How records with the time at which their order was sold first are put together.
 
         Args:
             fits: Which records, beside the sales themselves.
-            columns: What is read of them.
+            numbers: What is read of them: whole numbers, for each record one.
             start: What becomes of them.
+            texts: What else is read.
+            by: Whether there are groups.
         """
         order, is_sale = self.dialect.fact(ORDER), self._is_sale()
-        read = [Column(order), Column(self.dialect.time, "int"), Column(flag(fits), "int"), Column(flag(is_sale), "int")]
-        return self.fold(
-            [*read, *columns], [f"(({fits}) OR ({is_sale}))"], start, since_ns=0, until_ns=self.asked.as_of_ns
-        )  # fmt: skip
+        read = [self.dialect.time, flag(fits), flag(is_sale), *numbers]
+        columns = [Column(order), *(Column(each, "int", is_told=True) for each in read), *texts]
+        either = f"(({fits}) OR ({is_sale}))"
+        return self.fold(columns, [either], start, since_ns=0, until_ns=self.asked.as_of_ns, by=by)
 
     def _is_sale(self) -> str:
         emit = self.emit
