@@ -94,7 +94,7 @@ def _accounts(writer: Writer, told: Selected, subject: str, by_order: bool) -> S
     if by_order:
         tables, sold = writer.sold(columns, among)
         start = partial(_folds.DatedAccounts, asked.period.since_ns, writer.until_ns, [*map(bool, beside.values())])
-        fold = writer.fold_of_dated(among, columns.values(), start, by=False)
+        fold = writer.fold_of_dated(fits[0], [flag(among), *columns.values()], start, by=False)
         since, until = emit.bind(asked.period.since_ns), emit.bind(writer.until_ns)
         # Refunds of the period whose order was never sold, as far as is known.
         unsold = f"sold IS NULL AND time >= {since} AND time < {until}"

@@ -50,13 +50,17 @@ class Statement:
     @property
     def text(self) -> str:
         """The statement with its values in it, escaped, for people who paste it."""
-        written = {self.dialect.placeholder(name, value): self.dialect.literal(value)
-                   for name, value in self.parameters.items()}  # fmt: skip
-        if not written:
-            return self.sql
-        # In one pass: a value may look like a placeholder. The longest first, because :p1 begins :p12.
-        pattern = "|".join(re.escape(each) for each in sorted(written, key=len, reverse=True))
-        return re.sub(pattern, lambda found: written[found[0]], self.sql)
+        return written_out(self.sql, self.parameters, self.dialect)
+
+
+def written_out(sql: str, parameters: Mapping[str, Parameter], dialect: Dialect) -> str:
+    """A text of SQL with its values in it, escaped."""
+    written = {dialect.placeholder(name, value): dialect.literal(value) for name, value in parameters.items()}
+    if not written:
+        return sql
+    # In one pass: a value may look like a placeholder. The longest first, because :p1 begins :p12.
+    pattern = "|".join(re.escape(each) for each in sorted(written, key=len, reverse=True))
+    return re.sub(pattern, lambda found: written[found[0]], sql)
 
 
 class Emitter:
@@ -155,7 +159,7 @@ class Emitter:
     def _condition(self, condition: Condition) -> str:
         fact = self._facts[condition.fact]
         read = self.dialect.fact(fact)
-        values: list[Parameter] = [_written(value, fact) for value in condition.values]
+        values: list[Parameter] = [_told(value, fact) for value in condition.values]
         if not condition.is_not:
             return self.among(read, values)
         return f"({read} IS NULL OR {read} NOT IN ({', '.join(self.bind(value) for value in values)}))"
@@ -192,7 +196,7 @@ class Emitter:
         return Statement(what, f"WITH {named}\n{select}", dict(self.parameters), tuple(columns), self.dialect, fold)
 
 
-def _written(value: str | int | float | bool, fact: Fact) -> Parameter:
+def _told(value: str | int | float | bool, fact: Fact) -> Parameter:
     if fact.kind == "bool":
         return "true" if value else "false"
     return float(value) if fact.kind == "float" else value

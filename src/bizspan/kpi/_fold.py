@@ -11,18 +11,19 @@ from __future__ import annotations
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol, cast
 
 SLICE: Final = 50_000  # events of one reading; more where more happened at one moment
 KEYS_MOST: Final = 1_000_000  # customers or orders that are kept in memory: beyond, SQLite sorts, on the disk
 _SPLIT, _NOTHING = "\x1f", "\x1e"
-_AHEAD: Final = 2
+_AHEAD: Final = 6  # slices that are read before they are put together
 _FROM: Final = "FROM events WHERE time_ns >= :fold_since AND time_ns < :fold_until"
 _INT64: Final = range(-(1 << 63), 1 << 63)
 
 Row = tuple[Any, ...]
+Rows = list[list[Row]]
 
 
 class CantFold(Exception):  # noqa: N818 - named like what happened
@@ -81,7 +82,7 @@ class Fold:
     Args:
         since_ns: From when on events are read.
         until_ns: Before when.
-        conditions: Which of them.
+        conditions: Which of them; all values are written out.
         columns: What is read.
         start: Begins with nothing.
         groups: How many of the columns, the last ones, are groups.
@@ -107,9 +108,6 @@ class Fold:
         return mine == theirs
 
 
-Told = tuple[Fold, Mapping[str, Any]]  # with the parameters of its statement
-
-
 class Folder:
     """
     Puts rows together, while a thread reads what comes next.
@@ -126,25 +124,31 @@ class Folder:
         """End the thread, after what it was asked for."""
         self._thread.shutdown()
 
-    def run(self, sql: str, parameters: Mapping[str, Any]) -> Future[list[Row]]:
-        """Have a statement run, after what was asked for before."""
-        return self._thread.submit(lambda: self._database.execute(sql, parameters).fetchall())
-
-    def rows(self, told: Sequence[Told]) -> list[list[Row]]:
+    def rows(self, folds: Sequence[Fold], beside: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[Rows, Rows]:
         """
         The rows of each; what reads the same events is read once.
+
+        Args:
+            folds: Of some statements.
+            beside: Other statements, with their parameters: they run while what was read is put together.
 
         Raises:
             CantFold: The statements have to be run.
         """
         found: dict[int, list[Row]] = {}
-        for number, (fold, parameters) in enumerate(told):
-            if number not in found:
-                same = {n: each for n, (each, other) in enumerate(told) if fold.reads_as(each) and parameters == other}
-                found |= zip(same, self._together(list(same.values()), parameters), strict=True)
-        return [found[number] for number in range(len(told))]
+        others: Rows = []
 
-    def _together(self, folds: Sequence[Fold], parameters: Mapping[str, Any]) -> list[list[Row]]:
+        def last() -> None:
+            others.extend(self._database.execute(*each).fetchall() for each in beside[len(others) :])
+
+        for number, fold in enumerate(folds):
+            if number not in found:
+                same = {n: each for n, each in enumerate(folds) if fold.reads_as(each)}
+                is_last = len(found) + len(same) == len(folds)
+                found |= zip(same, self._together([*same.values()], last if is_last else _nothing), strict=True)
+        return [found[number] for number in range(len(folds))], others
+
+    def _together(self, folds: Sequence[Fold], then: Callable[[], None]) -> Rows:
         columns = list(dict.fromkeys(column for fold in folds for column in fold.columns))
         totals = {
             number: other
@@ -154,7 +158,7 @@ class Folder:
         }
         started = {number: fold.start() for number, fold in enumerate(folds) if number not in totals}
         places = [[columns.index(column) for column in fold.columns] for fold in folds]
-        slices = _slices(self._database, folds[0], columns, parameters)
+        slices = _slices(self._database, folds[0], columns, then)
         waiting = deque(self._thread.submit(next, slices, None) for _ in range(_AHEAD))
         while (cells := waiting.popleft().result()) is not None:
             waiting.append(self._thread.submit(next, slices, None))
@@ -165,7 +169,8 @@ class Folder:
 
         def more(select: str, rest: str) -> list[Row]:
             sql = f"SELECT {select} {_FROM} AND {folds[0].conditions} {rest}"
-            return self.run(sql, {**parameters, **_bounds(folds[0].since_ns, folds[0].until_ns)}).result()
+            bounds = _bounds(folds[0].since_ns, folds[0].until_ns)
+            return self._thread.submit(lambda: self._database.execute(sql, bounds).fetchall()).result()
 
         found = [
             cast("KnowsTotal", started[totals[number]]).total() if number in totals else started[number].rows(more)
@@ -180,8 +185,12 @@ def _bounds(since_ns: int, until_ns: int) -> dict[str, int]:
     return {"fold_since": since_ns, "fold_until": until_ns}
 
 
+def _nothing() -> None:
+    """Nothing is to be done."""
+
+
 def _slices(
-    database: sqlite3.Connection, fold: Fold, columns: Sequence[Column], parameters: Mapping[str, Any]
+    database: sqlite3.Connection, fold: Fold, columns: Sequence[Column], then: Callable[[], None]
 ) -> Generator[tuple[int, list[Any]]]:
     """Of a stretch of time after the other: how many events, and of each column its text and how many values it has."""
     told = ", ".join(
@@ -194,10 +203,11 @@ def _slices(
     at = fold.since_ns
     while at < fold.until_ns:
         until = _end_of_slice(database, at, fold.until_ns)
-        count, *cells = database.execute(sql, {**parameters, **_bounds(at, until)}).fetchone()
+        count, *cells = database.execute(sql, _bounds(at, until)).fetchone()
         if count:
             yield count, cells
         at = until
+    then()
 
 
 def _end_of_slice(database: sqlite3.Connection, since_ns: int, until_ns: int) -> int:

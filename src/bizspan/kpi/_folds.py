@@ -5,10 +5,10 @@ What becomes of the columns that a statement reads, by kind: the same as in its 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import compress, repeat
 from typing import Any, Final
 
 from bizspan.kpi._fold import KEYS_MOST, CantFold, Read, Row
@@ -172,17 +172,15 @@ class Steps:
         window_ns: How long they may take.
         until_ns: Entries are before it.
         as_of_ns: The time.
-        is_each: Whether each entry counts, and not the first alone.
     """
 
     last: int
     window_ns: int
     until_ns: int
     as_of_ns: int
-    is_each: bool
 
 
-class Conversion:
+class _Conversion:
     """
     How far subjects came: subject, time, step, row, then the groups.
 
@@ -194,57 +192,116 @@ class Conversion:
     def __init__(self, steps: Steps, *, has_groups: bool) -> None:
         self._steps = steps
         self._has_groups = has_groups
-        # Of each subject: the groups of its entry, and when it reached which step.
-        self._open: dict[str, list[Any]] = {}
         self._counts: dict[Key, list[int]] = {}
+
+    def _end(self, key: Key, reached: Sequence[int | None]) -> None:
+        """An attempt is over: when it came to each step."""
+        asked, entered = self._steps, reached[0]
+        if entered is None or entered >= asked.until_ns:
+            return
+        counts = self._counts.setdefault(key, [0] * (asked.last + 1))
+        end = entered + asked.window_ns
+        for step, at in enumerate(reached):
+            if at is None or at > end:
+                counts[-1] += end >= asked.as_of_ns
+                break
+            counts[step] += 1
+
+    def _rows(self) -> list[Row]:
+        if not self._counts and not self._has_groups:
+            return [(None,) * (self._steps.last + 1)]
+        return [(*key, *self._counts[key]) for key in in_order(self._counts)]
+
+
+class FirstConversion(_Conversion):
+    """As `_Conversion`, of the first entry of each subject. Of each step in turn, all in a few loops of C's."""
+
+    def __init__(self, steps: Steps, *, has_groups: bool) -> None:
+        super().__init__(steps, has_groups=has_groups)
+        self._entered: dict[str, tuple[int, Key]] = {}
+        self._later: list[dict[str, int]] = [{} for _ in range(1, steps.last)]
 
     def add(
         self, subjects: Sequence[str], times: Sequence[int], steps: Sequence[int], ids: Sequence[str],
         *groups: Sequence[Any],
     ) -> None:  # fmt: skip
         """Take in some events."""
-        rows: Iterable[Any] = zip(times, steps, subjects, _keys(groups, len(times)), strict=True)
+        is_entry = [step == 1 for step in steps]
+        entries = zip(times, _keys(groups, len(times)), strict=False)
+        if groups and len(set(times)) < len(times):
+            # Of several entries at one moment, that of the first row: it tells the group.
+            told = sorted(
+                compress(zip(times, map(int, ids), subjects, _keys(groups, len(times)), strict=True), is_entry),
+                key=lambda entry: entry[:2],
+            )
+            for time, _, subject, key in told:
+                self._entered.setdefault(subject, (time, key))
+        else:
+            deque(map(self._entered.setdefault, compress(subjects, is_entry), compress(entries, is_entry)), maxlen=0)
+        before: Mapping[str, int] | None = None
+        for step, reached in enumerate(self._later, 2):
+            self._add_later(reached, before, compress(zip(subjects, times, strict=True), map(step.__eq__, steps)))
+            before = reached
+        _bounded(len(self._entered))
+
+    def _add_later(
+        self, reached: dict[str, int], before: Mapping[str, int] | None, rows: Iterable[tuple[str, int]]
+    ) -> None:  # fmt: skip
+        """Who reached a step when for the first time, not before the step before it; None: before the entry."""
+        if before is not None:
+            for subject, time in rows:
+                if subject in before and subject not in reached and before[subject] <= time:
+                    reached[subject] = time
+            return
+        entered = self._entered.get
+        for subject, time in rows:
+            entry = entered(subject)
+            if entry is not None and subject not in reached and entry[0] <= time:
+                reached[subject] = time
+
+    def rows(self, read: Read) -> list[Row]:
+        """By group of the entry: how many reached each step, and how many still have time."""
+        for subject, (time, key) in self._entered.items():
+            self._end(key, [time, *(reached.get(subject) for reached in self._later)])
+        return self._rows()
+
+
+class EachConversion(_Conversion):
+    """As `_Conversion`, of each entry: what comes after it belongs to it, until the next one."""
+
+    def __init__(self, steps: Steps, *, has_groups: bool) -> None:
+        super().__init__(steps, has_groups=has_groups)
+        self._open: dict[str, tuple[Key, list[int | None]]] = {}
+
+    def add(
+        self, subjects: Sequence[str], times: Sequence[int], steps: Sequence[int], ids: Sequence[str],
+        *groups: Sequence[Any],
+    ) -> None:  # fmt: skip
+        """Take in some events."""
+        rows: Iterable[Any] = zip(times, steps, subjects, _keys(groups, len(times)), strict=False)
         if len(set(times)) < len(times):
             # At one moment an entry comes first; of several, that of the first row.
-            places = sorted(range(len(times)), key=lambda place: (times[place], steps[place], int(ids[place])))
             every = list(rows)
+            places = sorted(range(len(every)), key=lambda place: (times[place], steps[place], int(ids[place])))
             rows = [every[place] for place in places]
-        attempts, is_each, later = self._open, self._steps.is_each, [None] * (self._steps.last - 1)
+        attempts, later = self._open, [None] * (self._steps.last - 1)
         known = attempts.get
         for time, step, subject, key in rows:
             attempt = known(subject)
             if step == 1:
-                if attempt is None:
-                    attempts[subject] = [key, time, *later]
-                elif is_each:
-                    self._end(attempt)
-                    attempts[subject] = [key, time, *later]
-            elif attempt is not None and attempt[step] is None and attempt[step - 1] is not None:
-                attempt[step] = time
+                if attempt is not None:
+                    self._end(*attempt)
+                attempts[subject] = key, [time, *later]
+            elif attempt is not None and attempt[1][step - 1] is None and attempt[1][step - 2] is not None:
+                attempt[1][step - 1] = time
         _bounded(len(attempts))
-
-    def _end(self, attempt: Sequence[Any]) -> None:
-        asked = self._steps
-        key, entered = attempt[0], attempt[1]
-        if entered >= asked.until_ns:
-            return
-        counts = self._counts.setdefault(key, [0] * (asked.last + 1))
-        end = entered + asked.window_ns
-        for step in range(asked.last):
-            at = attempt[step + 1]
-            if at is None or at > end:
-                counts[-1] += end >= asked.as_of_ns
-                break
-            counts[step] += 1
 
     def rows(self, read: Read) -> list[Row]:
         """By group of the entry: how many reached each step, and how many still have time."""
         for attempt in self._open.values():
-            self._end(attempt)
+            self._end(*attempt)
         self._open.clear()
-        if not self._counts and not self._has_groups:
-            return [(None,) * (self._steps.last + 1)]
-        return [(*key, *self._counts[key]) for key in in_order(self._counts)]
+        return self._rows()
 
 
 class Retention:
@@ -294,8 +351,8 @@ class Retention:
 
 class _Dated:
     """
-    Records with the time at which their order was sold first: the order, the time, whether it is one of the records,
-    whether it is a sale, then what is told of the record.
+    Records with the time at which their order was sold first: the order, the time, whether it is a sale, whether it
+    is one of the records, then what is told of the record.
     """
 
     def __init__(self) -> None:
@@ -303,17 +360,17 @@ class _Dated:
         self._told: list[tuple[str | None, int, tuple[Any, ...]]] = []
 
     def add(
-        self, orders: Sequence[str], times: Sequence[int], fits: Sequence[int], sales: Sequence[int],
+        self, orders: Sequence[str], times: Sequence[int], sales: Sequence[int], fits: Sequence[int],
         *rest: Sequence[Any],
     ) -> None:  # fmt: skip
         """Take in some events."""
-        sold, told = self._sold, self._told
-        for order, time, fit, is_sale, *record in zip(orders, times, fits, sales, *rest, strict=True):
-            if is_sale and sold.setdefault(order, time) > time:
+        sold = self._sold
+        for order, time in compress(zip(orders, times, strict=True), sales):
+            if sold.setdefault(order, time) > time:
                 sold[order] = time
-            if fit:
-                told.append((order, time, tuple(record)))
-        _bounded(len(sold) + len(told))
+        records = zip(*rest, strict=True) if rest else repeat((), len(times))
+        self._told += compress(zip(orders, times, records, strict=True), fits)
+        _bounded(len(sold) + len(self._told))
 
     def dated(self) -> Iterable[tuple[int | None, int, tuple[Any, ...]]]:
         """When it was sold, when it happened, and what is told."""

@@ -76,20 +76,15 @@ class SqliteSource:
 
 
 def _rows(database: sqlite3.Connection, statements: Sequence[Statement]) -> list[list[Row]]:
-    folds = [(each.fold, each.parameters) for each in statements if each.fold is not None]
+    folds = [each.fold for each in statements if each.fold is not None]
     if folds:
         folder = Folder(database)
         try:
-            # Read while the last of what was read before is put together.
-            beside = [folder.run(each.sql, each.parameters) for each in statements if each.fold is None]
-            found, others = iter(folder.rows(folds)), iter(beside)
-            return [next(others).result() if each.fold is None else next(found) for each in statements]
+            told = [(each.sql, each.parameters) for each in statements if each.fold is None]
+            found, beside = map(iter, folder.rows(folds, told))
+            return [next(beside if each.fold is None else found) for each in statements]
         except CantFold:
             pass
         finally:
             folder.close()
-    return [_run(database, each) for each in statements]
-
-
-def _run(database: sqlite3.Connection, statement: Statement) -> list[Row]:
-    return database.execute(statement.sql, dict(statement.parameters)).fetchall()
+    return [database.execute(each.sql, each.parameters).fetchall() for each in statements]

@@ -79,15 +79,13 @@ def _until(writer: Writer, definition: Conversion) -> int:
 
 def _fold_of_paths(writer: Writer, definition: Conversion) -> Fold | None:
     subject, step, conditions = _steps(writer, definition)
-    asked = _folds.Steps(
-        len(definition.steps), definition.window_ns, writer.until_ns, writer.asked.as_of_ns,
-        definition.reentry == "each",
-    )  # fmt: skip
+    asked = _folds.Steps(len(definition.steps), definition.window_ns, writer.until_ns, writer.asked.as_of_ns)
+    kind = _folds.EachConversion if definition.reentry == "each" else _folds.FirstConversion
     time, row = writer.dialect.time, writer.dialect.row  # a row's number is seldom looked at, and stays text
     return writer.fold(
         [Column(subject, is_told=True), Column(time, "int", is_told=True), Column(step, "int", is_told=True),
          Column(row, is_told=True)], conditions,
-        partial(_folds.Conversion, asked, has_groups=bool(writer.groups)),
+        partial(kind, asked, has_groups=bool(writer.groups)),
         until_ns=_until(writer, definition), facts=[definition.subject],
     )  # fmt: skip
 

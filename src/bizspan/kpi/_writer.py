@@ -5,7 +5,7 @@ What the statements of all kinds share: time, groups, amounts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from bizspan import names
@@ -13,7 +13,7 @@ from bizspan.kpi import _folds
 from bizspan.kpi._calendar import Period
 from bizspan.kpi._definition import MoneyKind
 from bizspan.kpi._dialect import Dialect, Sqlite
-from bizspan.kpi._emit import Cell, Emitter
+from bizspan.kpi._emit import Cell, Emitter, written_out
 from bizspan.kpi._facts import Fact
 from bizspan.kpi._fold import Column, Fold, Folding
 from bizspan.kpi._kpi import KPI
@@ -126,11 +126,16 @@ class Writer:
         if not isinstance(self.dialect, Sqlite) or not all(map(self.emit.is_text, named)):
             return None
         groups = [Column(expression) for expression in self.grouped().values()] if by else []
+        told = " AND ".join(each for each in (*self._known(), *conditions) if each) or "1 = 1"
+
+        def written(sql: str) -> str:
+            return written_out(sql, self.emit.parameters, self.dialect)
+
         return Fold(
             self.asked.period.since_ns if since_ns is None else since_ns,
             self.until_ns if until_ns is None else until_ns,
-            " AND ".join(each for each in (*self._known(), *conditions) if each) or "1 = 1",
-            (*columns, *groups),
+            written(told),
+            tuple(replace(column, sql=written(column.sql)) for column in (*columns, *groups)),
             start,
             len(groups),
             knows_total,
@@ -163,28 +168,29 @@ class Writer:
         """How amounts by the date of their order are put together."""
         fits = " AND ".join(each for each in self.of_amounts(money, of) if each)
         # A sale that is no such record may have no amount of this kind.
-        amount = f"coalesce({self.emit.minor(money)}, 0)"
+        numbers = [flag(fits), f"coalesce({self.emit.minor(money)}, 0)"]
         start = partial(_folds.DatedSums, self.asked.period.since_ns, self.until_ns)
-        return self.fold_of_dated(fits, [amount], start, (Column(self.emit.currency(money)),))
+        among = self.emit.records(of, money)  # what is said beside the amounts reads these, too
+        return self.fold_of_dated(among, numbers, start, (Column(self.emit.currency(money)),))
 
     def fold_of_dated(
-        self, fits: str, numbers: Iterable[str], start: Callable[[], Folding], texts: Sequence[Column] = (),
+        self, among: str, numbers: Iterable[str], start: Callable[[], Folding], texts: Sequence[Column] = (),
         *, by: bool = True,
     ) -> Fold | None:  # fmt: skip
         """
         How records with the time at which their order was sold first are put together.
 
         Args:
-            fits: Which records, beside the sales themselves.
-            numbers: What is read of them: whole numbers, for each record one.
+            among: Which records, beside the sales themselves.
+            numbers: What is read of them: whether they fit, and more whole numbers, for each record one.
             start: What becomes of them.
             texts: What else is read.
             by: Whether there are groups.
         """
         order, is_sale = self.dialect.fact(ORDER), self._is_sale()
-        read = [self.dialect.time, flag(fits), flag(is_sale), *numbers]
+        read = [self.dialect.time, flag(is_sale), *numbers]
         columns = [Column(order), *(Column(each, "int", is_told=True) for each in read), *texts]
-        either = f"(({fits}) OR ({is_sale}))"
+        either = f"(({among}) OR ({is_sale}))"
         return self.fold(columns, [either], start, since_ns=0, until_ns=self.asked.as_of_ns, by=by)
 
     def _is_sale(self) -> str:
