@@ -5,7 +5,7 @@ What becomes of the columns that a statement reads, by kind: the same as in its 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress, repeat
@@ -28,6 +28,15 @@ def _keys(groups: Sequence[Sequence[Any]], count: int) -> Iterable[Key]:
     return zip(*groups, strict=True) if groups else repeat((), count)
 
 
+def _marks(groups: Sequence[Sequence[Any]]) -> Sequence[Any]:
+    """What tells groups apart: the value itself, where there is one fact, is hashed faster than a tuple."""
+    return groups[0] if len(groups) == 1 else list(zip(*groups, strict=True))
+
+
+def _key(mark: Any) -> Key:
+    return mark if isinstance(mark, tuple) else (mark,)
+
+
 def _bounded(number: int) -> None:
     if number > KEYS_MOST:
         raise CantFold
@@ -45,7 +54,7 @@ class Distinct:
         self._has_groups = has_groups
         self._all: set[str] = set()
         # One bit for each group: a set for each would look every subject up twice.
-        self._bits: dict[Key, int] = {}
+        self._bits: dict[Any, int] = {}
         self._groups: dict[str, int] = {}
 
     def add(self, subjects: Sequence[str], *groups: Sequence[Any]) -> None:
@@ -53,12 +62,12 @@ class Distinct:
         if not self._has_groups:
             self._all.update(subjects)
             return _bounded(len(self._all))
-        keys = list(_keys(groups, len(subjects)))
+        marks = _marks(groups)
         bits, seen = self._bits, self._groups
-        for key in in_order({*keys} - bits.keys()):
-            bits[key] = 1 << len(bits)
+        for mark in {*marks} - bits.keys():
+            bits[mark] = 1 << len(bits)
         seen_before = seen.get
-        for subject, bit in zip(subjects, map(bits.__getitem__, keys), strict=True):
+        for subject, bit in zip(subjects, map(bits.__getitem__, marks), strict=True):
             seen[subject] = seen_before(subject, 0) | bit
         return _bounded(len(seen) * (1 + len(bits) // _BITS_MOST))
 
@@ -72,10 +81,9 @@ class Distinct:
             return [(len(self._all),) * 2]
         counts = Counter(self._groups.values())
         found: dict[Key, int] = {}
-        for key in in_order(self._bits):
-            bit = self._bits[key]
-            found[key] = sum(number for groups, number in counts.items() if groups & bit)
-        return [(*key, number, number) for key, number in found.items()]
+        for mark, bit in self._bits.items():
+            found[_key(mark)] = sum(number for groups, number in counts.items() if groups & bit)
+        return [(*key, found[key], found[key]) for key in in_order(found)]
 
 
 class Orders:
@@ -214,11 +222,11 @@ class _Conversion:
 
 
 class FirstConversion(_Conversion):
-    """As `_Conversion`, of the first entry of each subject. Of each step in turn, all in a few loops of C's."""
+    """As `_Conversion`, of the first entry of each subject."""
 
     def __init__(self, steps: Steps, *, has_groups: bool) -> None:
         super().__init__(steps, has_groups=has_groups)
-        self._entered: dict[str, tuple[int, Key]] = {}
+        self._entered: dict[str, tuple[int, Any]] = {}  # and the mark of its groups
         self._later: list[dict[str, int]] = [{} for _ in range(1, steps.last)]
 
     def add(
@@ -227,17 +235,17 @@ class FirstConversion(_Conversion):
     ) -> None:  # fmt: skip
         """Take in some events."""
         is_entry = [step == 1 for step in steps]
-        entries = zip(times, _keys(groups, len(times)), strict=False)
+        columns: list[Sequence[Any]] = [subjects, times, _marks(groups) if groups else [()] * len(times)]
+        entries: Iterable[Any] = zip(*(compress(column, is_entry) for column in columns), strict=True)
         if groups and len(set(times)) < len(times):
             # Of several entries at one moment, that of the first row: it tells the group.
-            told = sorted(
-                compress(zip(times, map(int, ids), subjects, _keys(groups, len(times)), strict=True), is_entry),
-                key=lambda entry: entry[:2],
-            )
-            for time, _, subject, key in told:
-                self._entered.setdefault(subject, (time, key))
-        else:
-            deque(map(self._entered.setdefault, compress(subjects, is_entry), compress(entries, is_entry)), maxlen=0)
+            numbers = map(int, compress(ids, is_entry))
+            told = sorted(zip(entries, numbers, strict=True), key=lambda each: (each[0][1], each[1]))
+            entries = (entry for entry, _ in told)
+        entered = self._entered
+        for subject, time, mark in entries:
+            if subject not in entered:
+                entered[subject] = time, mark
         before: Mapping[str, int] | None = None
         for step, reached in enumerate(self._later, 2):
             self._add_later(reached, before, compress(zip(subjects, times, strict=True), map(step.__eq__, steps)))
@@ -261,8 +269,8 @@ class FirstConversion(_Conversion):
 
     def rows(self, read: Read) -> list[Row]:
         """By group of the entry: how many reached each step, and how many still have time."""
-        for subject, (time, key) in self._entered.items():
-            self._end(key, [time, *(reached.get(subject) for reached in self._later)])
+        for subject, (time, mark) in self._entered.items():
+            self._end(_key(mark), [time, *(reached.get(subject) for reached in self._later)])
         return self._rows()
 
 
