@@ -8,11 +8,12 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol
 
 from bizspan import names
 from bizspan._columns import COLUMNS
+from bizspan.page._blocks import Blocks
 from bizspan.page._filter import CUSTOMERS, EVERYBODY, NOT_TOLD, Asked
 
 DIMENSIONS: Final = ("reason", "segment", "country", "channel", "campaign", "feature", "version")
@@ -56,6 +57,18 @@ class Group:
     )
     first: int = 0
     last: int = 0
+
+    def add(self, other: Group) -> None:
+        """Add another's."""
+        self.events += other.events
+        self.operations.update(other.operations)
+        for operation, (number, micros) in other.timed.items():
+            before = self.timed.get(operation, (0, 0))
+            self.timed[operation] = before[0] + number, before[1] + micros
+        for key, told in other.money.items():
+            self.add_money(key, *told)
+        self.first = min(self.first or other.first, other.first or self.first)
+        self.last = max(self.last, other.last)
 
     def count(self, *outcomes: str) -> int:
         """Operations; with these outcomes, or all."""
@@ -107,6 +120,23 @@ class Counted:
         """Everything together."""
         return self.groups.get("", {}).get("") or Group()
 
+    @property
+    def cells(self) -> int:
+        """How large it is."""
+        groups = [group for values in self.groups.values() for group in values.values()]
+        return (
+            sum(4 + len(each.operations) + len(each.money) for each in groups) + len(self.outcomes) + len(self.revenue)
+        )
+
+    def add(self, other: Counted) -> None:
+        """Add what another time holds."""
+        for dimension, values in other.groups.items():
+            for value, group in values.items():
+                self.group(dimension, value).add(group)
+        self.hidden += other.hidden
+        self.outcomes.update(other.outcomes)
+        self.revenue.update(other.revenue)
+
     def by(self, dimension: str) -> dict[str, Group]:
         """By the values of a dimension; ``""`` is what does not tell it."""
         return self.groups.get(dimension, {})
@@ -122,24 +152,61 @@ def step_of(asked: Asked) -> int:
     return next((step for step in _STEPS if length / step <= _POINTS_MOST), 86_400)
 
 
-def count(connection: sqlite3.Connection, asked: Asked, dimensions: Sequence[str]) -> Counted:
+def count(
+    connection: sqlite3.Connection, asked: Asked, dimensions: Sequence[str], blocks: Blocks | None = None
+) -> Counted:
     """
     What the period holds, altogether and by these dimensions.
 
     Args:
-        connection: That reads.
+        connection: That reads, in a transaction.
         asked: The period and the filters.
         dimensions: Of `DIMENSIONS`, or any column where the events are read.
+        blocks: Where what was counted before is kept.
     """
-    if asked.filters.keys() <= _BASE and NOT_TOLD not in asked.filters.values() and set(dimensions) <= {*DIMENSIONS}:
-        return _from_minutes(connection, asked, dimensions)
-    return _from_events(connection, asked, dimensions)
+    is_known = asked.filters.keys() <= _BASE and NOT_TOLD not in asked.filters.values()
+    by_minutes = is_known and set(dimensions) <= {*DIMENSIONS}
+    read = _from_minutes if by_minutes else _from_events
+    step = step_of(asked)
+    found = read(Unasked(), asked, dimensions, step)
+    question = read.__name__, asked.where, asked.traffic, tuple(dimensions), step
+
+    def of_piece(since: int, until: int) -> Counted:
+        return read(connection, replace(asked, since=since, until=until), dimensions, step)
+
+    kept = blocks or Blocks()
+    for piece in kept.over(connection, question, (asked.since, asked.until), of_piece, lambda each: each.cells):
+        found.add(piece)
+    if by_minutes:
+        _add_untold(found, dimensions)
+    return found
 
 
-def ran(connection: sqlite3.Connection, into: list[str], sql: str, values: Sequence[object]) -> list[Any]:
+class Reader(Protocol):
+    """What runs a query."""
+
+    def execute(self, sql: str, values: Any = ..., /) -> Any:
+        """Its rows come from `fetchall` of this."""
+        ...
+
+
+class Unasked:
+    """In the place of a connection, where it is the SQL that is wanted, and nothing is to be run."""
+
+    def execute(self, sql: str, values: Any = (), /) -> Unasked:
+        """Nothing is run."""
+        return self
+
+    def fetchall(self) -> list[Any]:
+        """No rows."""
+        return []
+
+
+def ran(connection: Reader, into: list[str], sql: str, values: Sequence[object]) -> list[Any]:
     """The rows of a query, which is noted as one can run it."""
     into.append(written(sql, values))
-    return connection.execute(sql, values).fetchall()
+    rows: list[Any] = connection.execute(sql, values).fetchall()
+    return rows
 
 
 def written(sql: str, values: Sequence[object]) -> str:
@@ -173,8 +240,8 @@ def where_sql(asked: Asked) -> tuple[str, list[object]]:
 # --- from the counts per minute -------------------------------------------------------------------------------------
 
 
-def _from_minutes(connection: sqlite3.Connection, asked: Asked, dimensions: Sequence[str]) -> Counted:
-    found = Counted(step_of(asked), "events, each counted once when it came in (minute_counts, minute_money)")
+def _from_minutes(connection: Reader, asked: Asked, dimensions: Sequence[str], step: int) -> Counted:
+    found = Counted(step, "events, each counted once when it came in (minute_counts, minute_money)")
     base, base_values = where_sql(asked)
     within: list[object] = [asked.since, asked.until, *base_values]
     listed = ", ".join(f"'{each}'" for each in ("", *dimensions))
@@ -195,12 +262,11 @@ def _from_minutes(connection: sqlite3.Connection, asked: Asked, dimensions: Sequ
         dimension, value, operation, outcome, traffic, kind, currency, number, minor = cell(row)
         if _counts(asked, traffic):
             found.group(dimension, value).add_money((kind, currency, operation, outcome), number, round(minor))
-    _add_untold(found, dimensions)
     _add_series(connection, found, asked, "", "")
     return found
 
 
-def _add_series(connection: sqlite3.Connection, found: Counted, asked: Asked, dimension: str, value: str) -> None:
+def _add_series(connection: Reader, found: Counted, asked: Asked, dimension: str, value: str) -> None:
     """Operations and revenue over time, of one cell of the minutes."""
     traffic_is, traffic_values = traffic_sql(asked)
     base = [(name, told) for name, told in asked.where if name in _BASE]
@@ -270,14 +336,14 @@ def _add_untold(found: Counted, dimensions: Iterable[str]) -> None:
 # --- from the events ------------------------------------------------------------------------------------------------
 
 
-def _from_events(connection: sqlite3.Connection, asked: Asked, dimensions: Sequence[str]) -> Counted:
+def _from_events(connection: Reader, asked: Asked, dimensions: Sequence[str], step: int) -> Counted:
     """
     One pass over the events, grouped by all dimensions together: their cells are folded afterwards.
 
     Where the minutes know the one filter there is, the series comes from them; otherwise each cell has its time too.
     """
-    found = Counted(step_of(asked), "events, each once (the table events)")
-    step = min(found.step, 3600)
+    found = Counted(step, "events, each once (the table events)")
+    step = min(step, 3600)
     by_minutes = _one_dimension(asked)
     conditions, values = where_sql(asked)
     traffic_is, traffic_values = ("1", []) if asked.traffic == CUSTOMERS else traffic_sql(asked)
