@@ -5,7 +5,6 @@ What is said beside a KPI's value: how many records count, are hidden, lack an a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-
 from functools import partial
 
 from bizspan.kpi import _folds

@@ -1,8 +1,8 @@
 """
 Rows of a statement without a sort: SQLite reads columns in the order of time, and Python puts them together.
 
-SQLite has no hash table: what is told apart by customer or by order it sorts, which takes longer than all the rest. Here
-it hands over each column of some 50,000 events as one text, without the interpreter's lock meanwhile; dictionaries do
+SQLite has no hash table: what is told apart by customer or by order it sorts, which takes longer than all else. Here it
+hands over each column of some 50,000 events as one text, without the interpreter's lock meanwhile; dictionaries do
 what was the sort. The rows are those of the statement, in the same order, and tests hold them to it.
 """
 
@@ -49,7 +49,8 @@ class Column:
 class Folding(Protocol):
     """One statement's rows in the making."""
 
-    def add(self, *columns: Sequence[Any]) -> None:
+    @property
+    def add(self) -> Callable[..., None]:
         """Take in some events, by column; all of those before happened earlier."""
         ...
 

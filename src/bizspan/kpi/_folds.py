@@ -8,7 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress, repeat
+from itertools import compress, pairwise, repeat
 from typing import Any, Final
 
 from bizspan.kpi._fold import KEYS_MOST, CantFold, Read, Row
@@ -34,7 +34,8 @@ def _marks(groups: Sequence[Sequence[Any]]) -> Sequence[Any]:
 
 
 def _key(mark: Any) -> Key:
-    return mark if isinstance(mark, tuple) else (mark,)
+    key: Key = mark if isinstance(mark, tuple) else (mark,)
+    return key
 
 
 def _bounded(number: int) -> None:
@@ -82,7 +83,7 @@ class Distinct:
         counts = Counter(self._groups.values())
         found: dict[Key, int] = {}
         for mark, bit in self._bits.items():
-            found[_key(mark)] = sum(number for groups, number in counts.items() if groups & bit)
+            found[_key(mark)] = sum(number for told, number in counts.items() if told & bit)
         return [(*key, found[key], found[key]) for key in in_order(found)]
 
 
@@ -145,8 +146,8 @@ class Quantile:
         for key, values in self._by.items():
             values.sort()
             rank = (len(values) * self._per_million + _MILLION - 1) // _MILLION
-            near = values[rank - 1]
-            wanted[key] = near, rank - bisect_left(values, near), len(values)
+            value = values[rank - 1]
+            wanted[key] = value, rank - bisect_left(values, value), len(values)
         if not wanted:
             return []
         # Of those that are equal in billionths, the exact ones.
@@ -154,10 +155,10 @@ class Quantile:
         keys = ", ".join((*self._groups, self._value))
         numbers = ", ".join(str(number) for number in range(1, len(self._groups) + 2))
         close: defaultdict[Key, list[tuple[float, int]]] = defaultdict(list)
-        for *key, value, count in read(
+        for row in read(
             f"{keys}, count(*)", f"AND {self._billionths} IN ({near}) GROUP BY {numbers} ORDER BY {self._value}"
         ):
-            close[tuple(key)].append((value, count))
+            close[row[:-2]].append(row[-2:])
         return [(*key, self._exact(close[key], *wanted[key][:2]), wanted[key][2]) for key in in_order(wanted)]
 
     @staticmethod
@@ -331,7 +332,7 @@ class Retention:
     def add(self, subjects: Sequence[str], times: Sequence[int], first: Sequence[int], back: Sequence[int]) -> None:
         """Take in some events."""
         rows: Iterable[Any] = zip(times, first, back, subjects, strict=True)
-        if any(time < before for before, time in zip(times, times[1:], strict=False)):
+        if any(time < before for before, time in pairwise(times)):
             rows = sorted(rows)
         seen, boundaries = self._seen, self._boundaries
         index, end = -1, boundaries[0]

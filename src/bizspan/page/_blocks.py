@@ -1,5 +1,5 @@
 """
-What was counted of hours and days that are over, kept in memory: a page that is shown again reads what is new alone.
+What was counted of hours and days, kept in memory: a page that is shown again reads what is new alone.
 
 A page is loaded again whenever something comes in. Before anything that is kept is used, the store is asked which hours
 events came in for since then, and what retention dropped: what this touches is counted again.
@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Generator, Hashable
 from typing import Any, Final, TypeVar
 
-_HOUR, _DAY = 3_600, 86_400
+_HOUR, _QUARTER, _DAY = 3_600, 6 * 3_600, 86_400
 _BY_DAY_FROM: Final = 3 * _DAY
 _CELLS_MOST: Final = 200_000  # some 40 MB
 _NEW_MOST: Final = 200_000
@@ -22,16 +22,18 @@ _T = TypeVar("_T")
 
 def pieces(since: int, until: int) -> Generator[tuple[int, int, bool]]:
     """
-    A time, cut at whole hours, and where it is long at whole days.
+    A time, cut at whole days where it is long, else at quarters of a day, and at whole hours at its ends.
+
+    Fewer and longer pieces are counted faster the first time; an hour is what has to be counted again while it lasts.
 
     Args:
         since: In seconds since 1970.
         until: Where it ends.
 
     Yields:
-        Start, end, and whether it is a whole hour or day.
+        Start, end, and whether it is such a whole piece.
     """
-    lengths = (_DAY, _HOUR) if until - since >= _BY_DAY_FROM else (_HOUR,)
+    lengths = (_DAY, _QUARTER, _HOUR) if until - since >= _BY_DAY_FROM else (_QUARTER, _HOUR)
     at = since
     while at < until:
         length = next((each for each in lengths if at % each == 0 and at + each <= until), 0)
