@@ -174,10 +174,8 @@ def test_hours_that_are_over_are_not_read_again(tmp_path: Path) -> None:
     def ask() -> list[tuple[int, int]]:
         read_again.clear()
         with _reading_of(store) as connection:
-            found = blocks.over(
-                connection, "all", period, lambda *piece: read_again.append(piece) or piece, lambda _: 1
-            )
-            assert period == (next(found)[0], [*found][-1][1])
+            found = [*blocks.over(connection, "all", period, count, lambda _: 1)]
+        assert period == (found[0][0], found[-1][1])
         return [*read_again]
 
     with Store(tmp_path / "lens.db", retention=Retention.everything(), time_ns=lambda: START_NS) as store:
@@ -210,9 +208,7 @@ def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         def ask(question: int, cells: int) -> int:
             read_again.clear()
             with _reading_of(store) as connection:
-                list(
-                    blocks.over(connection, question, (0, 3_600), lambda *_: read_again.append(1) or 1, lambda _: cells)
-                )
+                assert [1] == [*blocks.over(connection, question, (0, 3_600), count, lambda _: cells)]
             return len(read_again)
 
         assert [1] * 12 == [ask(question, 10) for question in range(12)]
