@@ -108,6 +108,10 @@ def test_what_is_kept_says_what_counting_again_says(tmp_path: Path) -> None:
         assert [] == _differences(store, blocks)
 
 
+def _at_once(since: int, until: int) -> list[tuple[int, int, bool]]:
+    return [(since, until, False)]
+
+
 def test_pieces_add_up_to_what_is_counted_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Minutes, series, first and last, and what does not tell a dimension: as of one read of the whole period.
@@ -116,7 +120,7 @@ def test_pieces_add_up_to_what_is_counted_at_once(tmp_path: Path, monkeypatch: p
         _more(Intake(store), 1_000, 1)
         with _reading_of(store) as connection:
             by_pieces = [_told(connection, _asked(**told), Blocks()) for told in QUESTIONS]
-            monkeypatch.setattr(_blocks, "pieces", lambda since, until: [(since, until, False)])
+            monkeypatch.setattr(_blocks, "pieces", _at_once)
             at_once = [_told(connection, _asked(**told), Blocks()) for told in QUESTIONS]
 
     assert all(told[0] for told in at_once)

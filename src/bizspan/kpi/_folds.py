@@ -4,12 +4,11 @@ What becomes of the columns that a statement reads, by kind: the same as in its 
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import compress, pairwise, repeat
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from itertools import compress, repeat
+from typing import Any, Final, cast
 
 from bizspan.kpi._fold import KEYS_MOST, CantFold, Read, Row
 
@@ -24,21 +23,28 @@ def in_order(keys: Iterable[Key]) -> list[Key]:
     return sorted(keys, key=lambda key: [(value is not None, value or "") for value in key])
 
 
-def _keys(groups: Sequence[Sequence[Any]], count: int) -> Iterable[Key]:
+def keys_of(groups: Sequence[Sequence[Any]], count: int) -> Iterable[Key]:
+    """The groups of each event."""
     return zip(*groups, strict=True) if groups else repeat((), count)
 
 
-def _marks(groups: Sequence[Sequence[Any]]) -> Sequence[Any]:
+def marks_of(groups: Sequence[Sequence[Any]]) -> Sequence[Any]:
     """What tells groups apart: the value itself, where there is one fact, is hashed faster than a tuple."""
     return groups[0] if len(groups) == 1 else list(zip(*groups, strict=True))
 
 
-def _key(mark: Any) -> Key:
-    key: Key = mark if isinstance(mark, tuple) else (mark,)
-    return key
+def key_of(mark: Any) -> Key:
+    """The groups that a mark stands for."""
+    return cast("Key", mark) if isinstance(mark, tuple) else (mark,)  # type: ignore[redundant-cast]
 
 
-def _bounded(number: int) -> None:
+def bounded(number: int) -> None:
+    """
+    See that not too much is kept.
+
+    Raises:
+        CantFold: It is too much.
+    """
     if number > KEYS_MOST:
         raise CantFold
 
@@ -62,15 +68,15 @@ class Distinct:
         """Take in some events."""
         if not self._has_groups:
             self._all.update(subjects)
-            return _bounded(len(self._all))
-        marks = _marks(groups)
+            return bounded(len(self._all))
+        marks = marks_of(groups)
         bits, seen = self._bits, self._groups
         for mark in {*marks} - bits.keys():
             bits[mark] = 1 << len(bits)
         seen_before = seen.get
         for subject, bit in zip(subjects, map(bits.__getitem__, marks), strict=True):
             seen[subject] = seen_before(subject, 0) | bit
-        return _bounded(len(seen) * (1 + len(bits) // _BITS_MOST))
+        return bounded(len(seen) * (1 + len(bits) // _BITS_MOST))
 
     def total(self) -> list[Row]:
         """Of all groups together."""
@@ -83,7 +89,7 @@ class Distinct:
         counts = Counter(self._groups.values())
         found: dict[Key, int] = {}
         for mark, bit in self._bits.items():
-            found[_key(mark)] = sum(number for told, number in counts.items() if told & bit)
+            found[key_of(mark)] = sum(number for told, number in counts.items() if told & bit)
         return [(*key, found[key], found[key]) for key in in_order(found)]
 
 
@@ -98,13 +104,13 @@ class Orders:
     def add(self, minor: Sequence[int], orders: Sequence[str | None], *keys: Sequence[Any]) -> None:
         """Take in some events."""
         totals, by = self._totals, self._orders
-        for key, units, order in zip(_keys(keys, len(minor)), minor, orders, strict=True):
+        for key, units, order in zip(keys_of(keys, len(minor)), minor, orders, strict=True):
             totals[key] += units
             if order is None:
                 self._without[key] += 1
             else:
                 by[key].add(order)
-        _bounded(sum(map(len, by.values())))
+        bounded(sum(map(len, by.values())))
 
     def rows(self, read: Read) -> list[Row]:
         """By currency and group: the sum, and the orders; what tells none is one of its own."""
@@ -137,7 +143,7 @@ class Quantile:
             self._by[()].extend(billionths)
             return
         by = self._by
-        for key, value in zip(_keys(groups, len(billionths)), billionths, strict=True):
+        for key, value in zip(keys_of(groups, len(billionths)), billionths, strict=True):
             by[key].append(value)
 
     def rows(self, read: Read) -> list[Row]:
@@ -171,193 +177,6 @@ class Quantile:
         raise CantFold
 
 
-@dataclass(frozen=True, slots=True)
-class Steps:
-    """
-    What is asked of a conversion.
-
-    Args:
-        last: How many steps there are.
-        window_ns: How long they may take.
-        until_ns: Entries are before it.
-        as_of_ns: The time.
-    """
-
-    last: int
-    window_ns: int
-    until_ns: int
-    as_of_ns: int
-
-
-class _Conversion:
-    """
-    How far subjects came: subject, time, step, row, then the groups.
-
-    Args:
-        steps: What is asked.
-        has_groups: Whether there are any.
-    """
-
-    def __init__(self, steps: Steps, *, has_groups: bool) -> None:
-        self._steps = steps
-        self._has_groups = has_groups
-        self._counts: dict[Key, list[int]] = {}
-
-    def _end(self, key: Key, reached: Sequence[int | None]) -> None:
-        """An attempt is over: when it came to each step."""
-        asked, entered = self._steps, reached[0]
-        if entered is None or entered >= asked.until_ns:
-            return
-        counts = self._counts.setdefault(key, [0] * (asked.last + 1))
-        end = entered + asked.window_ns
-        for step, at in enumerate(reached):
-            if at is None or at > end:
-                counts[-1] += end >= asked.as_of_ns
-                break
-            counts[step] += 1
-
-    def _rows(self) -> list[Row]:
-        if not self._counts and not self._has_groups:
-            return [(None,) * (self._steps.last + 1)]
-        return [(*key, *self._counts[key]) for key in in_order(self._counts)]
-
-
-class FirstConversion(_Conversion):
-    """As `_Conversion`, of the first entry of each subject."""
-
-    def __init__(self, steps: Steps, *, has_groups: bool) -> None:
-        super().__init__(steps, has_groups=has_groups)
-        self._entered: dict[str, tuple[int, Any]] = {}  # and the mark of its groups
-        self._later: list[dict[str, int]] = [{} for _ in range(1, steps.last)]
-
-    def add(
-        self, subjects: Sequence[str], times: Sequence[int], steps: Sequence[int], ids: Sequence[str],
-        *groups: Sequence[Any],
-    ) -> None:  # fmt: skip
-        """Take in some events."""
-        is_entry = [step == 1 for step in steps]
-        columns: list[Sequence[Any]] = [subjects, times, _marks(groups) if groups else [()] * len(times)]
-        entries: Iterable[Any] = zip(*(compress(column, is_entry) for column in columns), strict=True)
-        if groups and len(set(times)) < len(times):
-            # Of several entries at one moment, that of the first row: it tells the group.
-            numbers = map(int, compress(ids, is_entry))
-            told = sorted(zip(entries, numbers, strict=True), key=lambda each: (each[0][1], each[1]))
-            entries = (entry for entry, _ in told)
-        entered = self._entered
-        for subject, time, mark in entries:
-            if subject not in entered:
-                entered[subject] = time, mark
-        before: Mapping[str, int] | None = None
-        for step, reached in enumerate(self._later, 2):
-            self._add_later(reached, before, compress(zip(subjects, times, strict=True), map(step.__eq__, steps)))
-            before = reached
-        _bounded(len(self._entered))
-
-    def _add_later(
-        self, reached: dict[str, int], before: Mapping[str, int] | None, rows: Iterable[tuple[str, int]]
-    ) -> None:  # fmt: skip
-        """Who reached a step when for the first time, not before the step before it; None: before the entry."""
-        if before is not None:
-            for subject, time in rows:
-                if subject in before and subject not in reached and before[subject] <= time:
-                    reached[subject] = time
-            return
-        entered = self._entered.get
-        for subject, time in rows:
-            entry = entered(subject)
-            if entry is not None and subject not in reached and entry[0] <= time:
-                reached[subject] = time
-
-    def rows(self, read: Read) -> list[Row]:
-        """By group of the entry: how many reached each step, and how many still have time."""
-        for subject, (time, mark) in self._entered.items():
-            self._end(_key(mark), [time, *(reached.get(subject) for reached in self._later)])
-        return self._rows()
-
-
-class EachConversion(_Conversion):
-    """As `_Conversion`, of each entry: what comes after it belongs to it, until the next one."""
-
-    def __init__(self, steps: Steps, *, has_groups: bool) -> None:
-        super().__init__(steps, has_groups=has_groups)
-        self._open: dict[str, tuple[Key, list[int | None]]] = {}
-
-    def add(
-        self, subjects: Sequence[str], times: Sequence[int], steps: Sequence[int], ids: Sequence[str],
-        *groups: Sequence[Any],
-    ) -> None:  # fmt: skip
-        """Take in some events."""
-        rows: Iterable[Any] = zip(times, steps, subjects, _keys(groups, len(times)), strict=False)
-        if len(set(times)) < len(times):
-            # At one moment an entry comes first; of several, that of the first row.
-            every = list(rows)
-            places = sorted(range(len(every)), key=lambda place: (times[place], steps[place], int(ids[place])))
-            rows = [every[place] for place in places]
-        attempts, later = self._open, [None] * (self._steps.last - 1)
-        known = attempts.get
-        for time, step, subject, key in rows:
-            attempt = known(subject)
-            if step == 1:
-                if attempt is not None:
-                    self._end(*attempt)
-                attempts[subject] = key, [time, *later]
-            elif attempt is not None and attempt[1][step - 1] is None and attempt[1][step - 2] is not None:
-                attempt[1][step - 1] = time
-        _bounded(len(attempts))
-
-    def rows(self, read: Read) -> list[Row]:
-        """By group of the entry: how many reached each step, and how many still have time."""
-        for attempt in self._open.values():
-            self._end(*attempt)
-        self._open.clear()
-        return self._rows()
-
-
-class Retention:
-    """
-    Who came back when: subject, time, whether it is a first one, whether it is coming back.
-
-    Args:
-        boundaries: Of the periods.
-        cohorts: How many of them are cohorts.
-        periods: How many are looked at of each.
-    """
-
-    def __init__(self, boundaries: Sequence[int], cohorts: int, periods: int) -> None:
-        self._boundaries = boundaries
-        self._cohorts = cohorts
-        self._periods = periods
-        self._seen: dict[str, list[int]] = {}  # the cohort, and a bit for each age
-
-    def add(self, subjects: Sequence[str], times: Sequence[int], first: Sequence[int], back: Sequence[int]) -> None:
-        """Take in some events."""
-        rows: Iterable[Any] = zip(times, first, back, subjects, strict=True)
-        if any(time < before for before, time in pairwise(times)):
-            rows = sorted(rows)
-        seen, boundaries = self._seen, self._boundaries
-        index, end = -1, boundaries[0]
-        for time, is_first, is_back, subject in rows:
-            if time >= end:
-                index = bisect_right(boundaries, time) - 1
-                end = boundaries[index + 1] if index + 1 < len(boundaries) else 1 << 63
-            told = seen.get(subject)
-            if told is None:
-                if is_first:
-                    seen[subject] = [index, 1]
-            elif is_back:
-                told[1] |= 1 << (index - told[0])
-        _bounded(len(seen))
-
-    def rows(self, read: Read) -> list[Row]:
-        """By cohort and age."""
-        counts: defaultdict[tuple[int, int], int] = defaultdict(int)
-        for cohort, ages in self._seen.values():
-            if 0 <= cohort < self._cohorts:
-                for age in range(self._periods + 1):
-                    counts[cohort, age] += ages >> age & 1
-        return [(*key, counts[key]) for key in sorted(counts) if counts[key]]
-
-
 class _Dated:
     """
     Records with the time at which their order was sold first: the order, the time, whether it is a sale, whether it
@@ -379,7 +198,7 @@ class _Dated:
                 sold[order] = time
         records = zip(*rest, strict=True) if rest else repeat((), len(times))
         self._told += compress(zip(orders, times, records, strict=True), fits)
-        _bounded(len(sold) + len(self._told))
+        bounded(len(sold) + len(self._told))
 
     def dated(self) -> Iterable[tuple[int | None, int, tuple[Any, ...]]]:
         """When it was sold, when it happened, and what is told."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from bizspan.kpi import _folds
+from bizspan.kpi import _folds_of_subjects as folds
 from bizspan.kpi._definition import Conversion, Retention
 from bizspan.kpi._emit import Cell, Statement
 from bizspan.kpi._fold import Column, Fold
@@ -79,8 +79,8 @@ def _until(writer: Writer, definition: Conversion) -> int:
 
 def _fold_of_paths(writer: Writer, definition: Conversion) -> Fold | None:
     subject, step, conditions = _steps(writer, definition)
-    asked = _folds.Steps(len(definition.steps), definition.window_ns, writer.until_ns, writer.asked.as_of_ns)
-    kind = _folds.EachConversion if definition.reentry == "each" else _folds.FirstConversion
+    asked = folds.Steps(len(definition.steps), definition.window_ns, writer.until_ns, writer.asked.as_of_ns)
+    kind = folds.EachConversion if definition.reentry == "each" else folds.FirstConversion
     time, row = writer.dialect.time, writer.dialect.row  # a row's number is seldom looked at, and stays text
     return writer.fold(
         [Column(subject, is_told=True), Column(time, "int", is_told=True), Column(step, "int", is_told=True),
@@ -151,7 +151,7 @@ def retention(writer: Writer, definition: Retention, what: str) -> Statement:
     fold = writer.fold(
         [Column(subject, is_told=True), *(Column(each, "int", is_told=True) for each in [*columns.values()][1:])],
         conditions,
-        partial(_folds.Retention, asked.boundaries, asked.cohorts, definition.periods),
+        partial(folds.Retention, asked.boundaries, asked.cohorts, definition.periods),
         since_ns=0, until_ns=until_ns, facts=[definition.subject],
     )  # fmt: skip
     return emit.statement(what, tables, select, [("cohort", "int"), ("age", "int"), ("n", "int")], fold)

@@ -14,9 +14,10 @@ from bizspan import names
 from bizspan.page import _show
 from bizspan.page._blocks import Blocks
 from bizspan.page._charts import Mark, chart, place, summed, times
+from bizspan.page._counted import Counted
 from bizspan.page._filter import Asked
 from bizspan.page._html import Html, tag
-from bizspan.page._reading import Counted, Reader, Unasked, cell, ran, traffic_sql, where_sql
+from bizspan.page._reading import Reader, Unasked, cell, ran, traffic_sql, where_sql
 from bizspan.page._tables import About, Column, Table
 from bizspan.page._tables import about as about_html
 
