@@ -23,8 +23,8 @@ GATE = Path(__file__).resolve().parent
 ROOT = GATE.parent
 PINNED = ("-c", str(GATE / "constraints.txt"))
 SUPPORTED = ("3.11", "3.12", "3.13")
-# Coverage would make thousands of examples and requests twice as slow, and a signal may come while it holds a lock of its
-# own. What servers run under load, other tests run too.
+# Coverage would make thousands of examples and requests twice as slow, and a signal may come while it holds a lock of
+# its own. What servers run under load, other tests run too.
 UNCOVERED = "fuzz or signals or server"
 SUITE = ("-n", "2", "-m", f"not (bench or {UNCOVERED})")  # both cores; what is measured runs alone
 # On further versions without those examples, and without the servers under load.

@@ -39,6 +39,7 @@ def evaluate(
     by: Iterable[str] | None = None,
     compare: Literal["previous"] | Period | None = None,
     as_of_ns: int | None = None,
+    beside: bool = True,
 ) -> Answer:
     """
     The KPI's values in a period.
@@ -52,6 +53,8 @@ def evaluate(
         compare: Also another period: the one before, or this one; as much of it as has gone by of `period`.
         as_of_ns: What was known at this moment; by default, what is known now. Where the engine does not keep when an
             event arrived, what had happened by then.
+        beside: Whether also what is said beside them: hidden, missing, late and so on. Without it half of the work is
+            saved, and these are None.
 
     Raises:
         SetupError: When `by` names a fact that is not known, or the source can't answer.
@@ -63,7 +66,7 @@ def evaluate(
     asked = Asked(kpi, period, now_ns, known_ns=as_of_ns)
     if isinstance(kpi.of, Retention):
         asked = _with_boundaries(asked, kpi.of, calendar)
-    answer = _answer(asked, names_of, source, calendar, facts)
+    answer = _answer(asked, names_of, source, calendar, facts, beside=beside)
     if compare is None:
         return answer
     other = calendar.before(period) if compare == "previous" else compare
@@ -72,7 +75,7 @@ def evaluate(
     earlier = Asked(kpi, other, earlier_as_of_ns(kpi, period, other, now_ns), known_ns=as_of_ns)
     if isinstance(kpi.of, Retention):
         earlier = _with_boundaries(earlier, kpi.of, calendar)
-    return replace(answer, previous=_answer(earlier, names_of, source, calendar, facts))
+    return replace(answer, previous=_answer(earlier, names_of, source, calendar, facts, beside=beside))
 
 
 def earlier_as_of_ns(kpi: KPI, period: Period, other: Period, now_ns: int) -> int:
@@ -184,11 +187,13 @@ def _with_boundaries(asked: Asked, definition: Retention, calendar: Calendar) ->
     return replace(asked, boundaries=tuple(borders), cohorts=cohorts)
 
 
-def _answer(asked: Asked, by: tuple[str, ...], source: Source, calendar: Calendar, facts: Mapping[str, Fact]) -> Answer:
+def _answer(
+    asked: Asked, by: tuple[str, ...], source: Source, calendar: Calendar, facts: Mapping[str, Fact], *, beside: bool
+) -> Answer:
     dialect = source.dialect
     total = compiled(asked, dialect, facts)
     grouped = compiled(replace(asked, by=by), dialect, facts) if by else ()
-    said = accounts(asked, dialect, facts)
+    said = accounts(asked, dialect, facts) if beside else ()
     # Where the groups make up the total, the events are not read a second time.
     adds_up = bool(by) and is_additive(asked.kpi.of)
     asked_for = (*grouped, *said) if adds_up else (*total, *grouped, *said)
@@ -201,9 +206,9 @@ def _answer(asked: Asked, by: tuple[str, ...], source: Source, calendar: Calenda
         rows_of_total = {each.what: together(each, rows_of_groups[each.what]) for each in grouped}
     of_total = figures_of(asked, (), rows_of_total)
     of_groups = figures_of(asked, by, rows_of_groups) if by else None
-    beside = {each.what: found for each, found in zip(said, rows, strict=True)}
+    said_of = {each.what: found for each, found in zip(said, rows, strict=True)}
     groups, suppressed = _shown(asked.kpi, of_groups.figures if of_groups else ())
-    told = _first(beside.get("accounts"))
+    told = _first(said_of.get("accounts"))
     definition: Definition = asked.kpi.of
     # After the rows: what is dropped between both is said too much, not too little.
     kept = kept_since_ns(source, "gauges" if isinstance(definition, Recurring) else "events")
