@@ -44,8 +44,15 @@ def told(batch: Batch, table: str = "events") -> list[dict[str, Any]]:
     """The rows by column, without what is empty."""
     return [
         {name: value for name, value in zip(RECORD_COLUMNS, row, strict=True) if value is not None}
-        for row in batch.rows.get(table, ())
+        for row in rows_of(batch, table)
     ]
+
+
+def rows_of(batch: Batch, table: str = "events") -> list[tuple[Any, ...]]:
+    if table not in batch.tables:
+        return []
+    columns, count = batch.columns(table)
+    return list(zip(*(column or [None] * count for column in columns), strict=True))
 
 
 def both(request: ExportLogsServiceRequest) -> tuple[Batch, Batch]:
@@ -137,7 +144,7 @@ def test_a_value_of_another_type_is_not_lost(key: str, value: dict[str, Any], co
     A text column takes plain values as text; what fits no column stays with the attributes. Both encodings agree.
     """
     for batch in both(request_of(an_event(attributes=[attribute(key, **value)]))):
-        (row,) = batch.rows["events"]
+        (row,) = rows_of(batch)
         if key in COLUMNS:
             assert column == row[INDEX[COLUMNS[key].name]]
         assert ("{}" if kept is None else f'{{"{key}":{kept}}}') == row[INDEX["attributes"]]
@@ -173,7 +180,7 @@ def test_a_time_that_cannot_be_gives_way(time: int, observed: int, found: tuple[
     """
     record = LogRecord(time_unix_nano=time, observed_time_unix_nano=observed, event_name="a")
     for batch in both(request_of(record)):
-        (row,) = batch.rows["events"]
+        (row,) = rows_of(batch)
         assert found == (row[INDEX["time_ns"]], row[INDEX["observed_ns"]])
 
 
@@ -284,11 +291,15 @@ def test_both_encodings_of_any_record_give_the_same_rows(records: list[LogRecord
 
 
 def comparable(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    # Zero and nothing are the same in protobuf.
-    return [
+    """In one order, as records of one event come together. Zero and nothing are the same in protobuf."""
+    told = [
         {name: value for name, value in row.items() if value or name not in ("severity", "flags", "severity_text")}
         for row in found
     ]
+    for row in told:
+        if row["time_ns"] == RECEIVED_NS and row["uid"].startswith("content:"):
+            row["uid"] = "content:"  # without a time its place in the request is in it
+    return sorted(told, key=repr)
 
 
 @given(_RECORDS)
@@ -300,7 +311,7 @@ def test_a_decoder_that_has_seen_a_record_reads_it_the_same(record: LogRecord) -
 
     first, second = decoder.decode(data, RECEIVED_NS), decoder.decode(data, RECEIVED_NS)
 
-    assert first.rows == second.rows
+    assert (told(first), told(first, "logs")) == (told(second), told(second, "logs"))
 
 
 # --- what is no request ---------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 from bizspan import names
 from bizspan._columns import COLUMNS
 from bizspan._minor import INT64_MAX, INT64_MIN
-from bizspan.lens._layout import INDEX
+from bizspan.lens._layout import INDEX, Columns
 
 DIMENSIONS: Final = ("reason", "segment", "country", "channel", "campaign", "feature", "version")
 VALUES_MOST: Final = 1_000  # of one dimension; what is beyond is counted under OTHER
@@ -109,7 +109,7 @@ def _stored(number: int) -> int | float:
     return number if INT64_MIN <= number <= INT64_MAX else float(number)
 
 
-def deltas(columns: Sequence[tuple[Any, ...]], admitted: Admitted) -> Deltas:
+def deltas(columns: Columns, admitted: Admitted) -> Deltas:
     """
     What these events add.
 
@@ -137,7 +137,7 @@ class _Counting:
         admitted: See `deltas`.
     """
 
-    def __init__(self, columns: Sequence[tuple[Any, ...]], admitted: Admitted) -> None:
+    def __init__(self, columns: Columns, admitted: Admitted) -> None:
         self.found = Deltas()
         self._admitted = admitted
         self._bases, self._ids = _bases(columns, admitted)
@@ -153,7 +153,7 @@ class _Counting:
                 if value is not None:
                     _merge(self.found.counts, {(*self._bases[number], *self._shown(name, value)): [count, 0, 0]})
 
-    def add_durations(self, durations: tuple[Any, ...]) -> None:
+    def add_durations(self, durations: Sequence[Any]) -> None:
         """Add durations to the cells that no dimension splits."""
         sums: dict[int, list[float]] = {}
         for number, seconds in zip(self._ids, durations, strict=False):  # there may be none
@@ -167,7 +167,7 @@ class _Counting:
             cell[1] += int(timed)
             cell[2] += round(seconds * 1e6)
 
-    def add_amounts(self, kind: str, minor: tuple[Any, ...], currency: tuple[Any, ...]) -> None:
+    def add_amounts(self, kind: str, minor: Sequence[Any], currency: Sequence[Any]) -> None:
         """Add amounts of one kind, each in its currency."""
         told = [units is not None and code is not None for units, code in zip(minor, currency, strict=True)]
         units = list(compress(minor, told))
@@ -186,7 +186,7 @@ class _Counting:
                     base, code = pairs[cell]
                     _merge(self.found.money, {(*base, *self._shown(name, value), kind, code): [count, total]})
 
-    def add_missing(self, kind: str, reasons: tuple[Any, ...]) -> None:
+    def add_missing(self, kind: str, reasons: Sequence[Any]) -> None:
         """Count events whose amount was told and refused: they have no currency."""
         missing = [reason is not None for reason in reasons]
         of = list(compress(self._ids, missing))
@@ -216,7 +216,7 @@ def _summed(cells: Sequence[_T], units: list[int]) -> Iterator[tuple[_T, int, in
         yield cell, len(amounts), sum(amounts)
 
 
-def _bases(columns: Sequence[tuple[Any, ...]], admitted: Admitted) -> tuple[list[Base], list[int]]:
+def _bases(columns: Columns, admitted: Admitted) -> tuple[list[Base], list[int]]:
     """The distinct beginnings of cells, and of each event the number of its own."""
     times, event_names = columns[INDEX["time_ns"]], columns[INDEX["name"]]
     plain = (columns[INDEX[name]] or repeat("", len(times)) for name in ("operation", "outcome", "traffic"))
