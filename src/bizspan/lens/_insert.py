@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, compress
+from itertools import chain, compress, islice
 from operator import itemgetter
 from typing import Any, Final
 
@@ -32,28 +32,31 @@ _SHOWN: Final = ("name", "operation", "outcome", "traffic", "currency")
 _UID: Final = INDEX["uid"]
 
 
-def _chunks(total: int) -> Iterator[tuple[int, int]]:
-    """Starts and sizes, powers of two: so few statements stay prepared."""
-    start, size = 0, _ROWS_MOST
-    while start < total:
-        while size > total - start:
+# How many rows, and their values, row after row.
+Chunk = tuple[int, list[Any]]
+
+
+def _sizes(total: int) -> Iterator[int]:
+    """Of chunks with so many rows in all. They are powers of two: so few statements stay prepared."""
+    size = _ROWS_MOST
+    while total:
+        while size > total:
             size //= 2
-        yield start, size
-        start += size
+        yield size
+        total -= size
 
 
 def _values(columns: int, rows: int) -> str:
     return ",".join([f"({','.join('?' * columns)})"] * rows)
 
 
-def _inserted(
-    connection: sqlite3.Connection,
-    head: str,
-    tail: str,
-    width: int,
-    values: Sequence[Any],
-    total: int,
-) -> int:
+def _chunked(values: Iterable[Any], width: int, total: int) -> list[Chunk]:
+    """So many rows of this width, whose values come one after the other."""
+    each = iter(values)
+    return [(size, list(islice(each, size * width))) for size in _sizes(total)]
+
+
+def _inserted(connection: sqlite3.Connection, head: str, tail: str, width: int, chunks: Iterable[Chunk]) -> int:
     """
     Insert rows; how many went in.
 
@@ -62,13 +65,11 @@ def _inserted(
         head: What stands before the values.
         tail: What stands after them.
         width: Values of a row.
-        values: Row after row.
-        total: How many rows.
+        chunks: The rows.
     """
     count = 0
-    for start, size in _chunks(total):
-        sql = f"{head} VALUES {_values(width, size)} {tail}"
-        count += connection.execute(sql, values[start * width : (start + size) * width]).rowcount
+    for size, values in chunks:
+        count += connection.execute(f"{head} VALUES {_values(width, size)} {tail}", values).rowcount
     return count
 
 
@@ -80,23 +81,23 @@ class _Rows:
     Args:
         table: Which.
         names: Of the columns that they have.
-        values: Row after row.
-        total: How many rows.
+        chunks: The rows.
+        total: How many.
     """
 
     table: str
     names: list[str]
-    values: list[Any]
+    chunks: list[Chunk]
     total: int
 
 
-def _rows_of(table: str, columns: Columns, total: int) -> _Rows:
+def _rows_of(table: str, columns: Columns, total: int, *, is_sorted: bool) -> _Rows:
     used = {name: column for name, column in zip(TABLES[table], columns, strict=True) if column}
     rows: Iterable[tuple[Any, ...]] = zip(*used.values(), strict=True)
-    if "time_ns" in used:
+    if is_sorted:
         # Indexes by time, and by uids that count up, then grow at their ends: less work, and full pages.
         rows = sorted(rows, key=itemgetter([*used].index("time_ns")))
-    return _Rows(table, [*used], list(chain.from_iterable(rows)), total)
+    return _Rows(table, [*used], _chunked(chain.from_iterable(rows), len(used), total), total)
 
 
 class Prepared:
@@ -119,7 +120,7 @@ class Prepared:
             columns, total = batch.columns(table)
             if table == "events":
                 self.deltas = deltas(columns, admitted)
-            self._tables.append(_rows_of(table, columns, total))
+            self._tables.append(_rows_of(table, columns, total, is_sorted=len(batch.blocks.get(table, ())) > 1))
 
     def insert(self, connection: sqlite3.Connection) -> int:
         """
@@ -133,7 +134,7 @@ class Prepared:
             is_events = rows.table == "events"
             before = _last_id(connection, rows.table) if is_events else 0
             head = f"INSERT OR IGNORE INTO {rows.table} ({','.join(rows.names)})"
-            count = _inserted(connection, head, "", len(rows.names), rows.values, rows.total)
+            count = _inserted(connection, head, "", len(rows.names), rows.chunks)
             if is_events and count != rows.total:
                 self.deltas = deltas(self._new(connection, before), self._admitted) if count else Deltas()
             stored += count
@@ -177,8 +178,7 @@ def add_deltas(connection: sqlite3.Connection, found: Deltas, known: set[tuple[s
             f"INSERT INTO {table} ({','.join(columns)})",
             f"ON CONFLICT DO UPDATE SET {adding}",
             len(columns),
-            values,
-            total,
+            _chunked(values, len(columns), total),
         )
     new = {pair for pair in _pairs(found) if pair[1] and pair not in known}
     connection.executemany("INSERT OR IGNORE INTO dimension_values VALUES (?, ?)", list(new))

@@ -142,7 +142,7 @@ class Batch:
 
     def columns(self, table: str) -> tuple[Columns, int]:
         """All that goes to a table, by column, and how many rows that is."""
-        blocks = [*self.blocks.get(table, ())]
+        blocks: list[tuple[Columns, int]] = [*self.blocks.get(table, ())]
         if rows := self.rows.get(table):
             blocks.append((columnar(rows), len(rows)))
         if len(blocks) == 1:

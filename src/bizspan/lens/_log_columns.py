@@ -6,8 +6,9 @@ What is not alike is left to be read one by one.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import repeat
 from operator import attrgetter, itemgetter
 from typing import Any, Final
@@ -43,13 +44,30 @@ _KEYS_MOST: Final = 2_000
 _ATTRIBUTES_MOST: Final = 256
 _SPLITS_MOST: Final = 128  # of one scope: beyond, records are too different for this
 
-_attributes_of: Final = attrgetter("attributes")
-_name_of: Final = attrgetter("name")
 _all_of: Final = itemgetter(slice(None))
+_name_and_attributes: Final = attrgetter("name", "attributes")
 _fields_of: Final = attrgetter("time", "observed", "severity", "flags", "trace", "span", "severity_text", "body")
 
-# Records, and the encoded attributes of each.
-Alike = tuple[list[Any], list[list[bytes]]]
+
+@dataclass(frozen=True, slots=True)
+class _Alike:
+    """
+    Records of one event with equally many attributes.
+
+    Args:
+        name: Of the event, as it is encoded.
+        records: Parsed, with attributes as bytes.
+        attributes: Of each.
+    """
+
+    name: bytes
+    records: Sequence[Any]
+    attributes: Sequence[list[bytes]]
+
+    def at(self, positions: Iterable[int]) -> _Alike:
+        """Some of them."""
+        chosen = [*positions]
+        return _Alike(self.name, [*map(self.records.__getitem__, chosen)], [*map(self.attributes.__getitem__, chosen)])
 
 
 class ColumnDecoder:
@@ -85,29 +103,28 @@ class ColumnDecoder:
         while groups:
             group = groups.popleft()
             splits += 1
-            strangers = range(len(group[0])) if splits > _SPLITS_MOST else self._group(batch, group, origin)
+            strangers = range(len(group.records)) if splits > _SPLITS_MOST else self._group(batch, group, origin)
             if not strangers:
                 continue
-            others, rest = _split(group, strangers)
             # The first record says which keys are looked for: where it is a stranger itself, so are all of these.
+            others = group.at(strangers)
             if strangers[0] == 0:
-                left += others[0]
+                left += others.records
             else:
                 groups.append(others)
-            if rest[0]:
-                groups.append(rest)
+            if len(strangers) < len(group.records):
+                groups.append(group.at({*range(len(group.records))}.difference(strangers)))
         return left
 
-    def _group(self, batch: Batch, group: Alike, origin: Origin) -> Sequence[int]:
+    def _group(self, batch: Batch, group: _Alike, origin: Origin) -> Sequence[int]:
         """Add one block to the batch, or say which records are not like the first one."""
-        records, attributes = group
-        count = len(records)
-        if len(attributes[0]) > _ATTRIBUTES_MOST:
+        count = len(group.records)
+        if len(group.attributes[0]) > _ATTRIBUTES_MOST:
             return range(count)
         columns: Columns = [[value] * count if value is not None else () for value in origin.template]
         rest: dict[str, list[str]] = {}
         seen: set[str] = set()
-        for entries in zip(*attributes, strict=True):
+        for entries in zip(*group.attributes, strict=True):
             key = self._key(entries[0])
             if key is None or key.name in seen:
                 return range(count)
@@ -119,13 +136,12 @@ class ColumnDecoder:
                 columns[key.index] = values
             else:
                 rest[key.name] = values
-        name = records[0].name.decode("utf-8", "replace")
+        name = group.name.decode("utf-8", "replace")
         if not name and OLD_EVENT_NAME in rest:
             return range(count)
         columns[NAME] = [name] * count if name else ()
-        strangers = _add_fields(columns, records)
-        if strangers:
-            return strangers
+        if too_deep := _add_fields(columns, group.records):
+            return too_deep
         together = list(map(",".join, zip(*rest.values(), strict=True))) if rest else [""] * count
         columns[ATTRIBUTES] = [f"{{{each}}}" for each in together]
         uids = columns[UID]
@@ -151,31 +167,19 @@ class ColumnDecoder:
         return key
 
 
-def _grouped(records: Sequence[Any]) -> list[Alike]:
-    attributes = map(_all_of, map(_attributes_of, records))
-    groups: dict[tuple[int, bytes], Alike] = {}
-    for record, name, told in zip(records, map(_name_of, records), attributes, strict=True):
-        shape = (len(told), name)
-        group = groups.get(shape)
-        if group is None:
-            group = groups[shape] = ([], [])
-        group[0].append(record)
-        group[1].append(told)
-    return [*groups.values()]
+def _grouped(records: Sequence[Any]) -> Iterable[_Alike]:
+    names, attributes = zip(*map(_name_and_attributes, records), strict=True)
+    told = [*map(_all_of, attributes)]
+    positions: defaultdict[tuple[int, bytes], list[int]] = defaultdict(list)
+    for position, shape in enumerate(zip(map(len, told), names, strict=True)):
+        positions[shape].append(position)
+    whole = _Alike(names[0], records, told)
+    if len(positions) == 1:
+        return (whole,)
+    return [replace(whole.at(chosen), name=name) for (_, name), chosen in positions.items()]
 
 
-def _split(group: Alike, positions: Sequence[int]) -> tuple[Alike, Alike]:
-    """Those at these positions, and the others."""
-    chosen = set(positions)
-    parts: tuple[Alike, Alike] = (([], []), ([], []))
-    for number, (record, told) in enumerate(zip(*group, strict=True)):
-        part = parts[number not in chosen]
-        part[0].append(record)
-        part[1].append(told)
-    return parts
-
-
-def _add_fields(columns: Columns, records: Sequence[Any]) -> Sequence[int]:
+def _add_fields(columns: Columns, records: Sequence[Any]) -> list[int]:
     """Fill the columns of what is no attribute; or say which records have a body that is nested too deep."""
     times, observed, severities, flags, traces, spans, texts, bodies = zip(*map(_fields_of, records), strict=True)
     columns[BODY], strangers = _bodies(bodies)

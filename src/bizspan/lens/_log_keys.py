@@ -2,8 +2,8 @@
 The values of one attribute in many log records at once.
 
 A loop over values in Python takes ten times as long as one that the interpreter runs in C. So what repeats, such as
-``segment=enterprise``, is decoded once and then looked up by its bytes; what does not, such as an order's number, is cut
-out of all records by one slice, joined, and decoded as one text, or by the protobuf library as one list of numbers.
+``segment=enterprise``, is decoded once and then looked up by its bytes; what does not, such as the number of an order,
+is cut out of all records, joined, and decoded as one text, or by the protobuf library as one list of numbers.
 """
 
 from __future__ import annotations

@@ -186,13 +186,14 @@ def _parsers() -> tuple[Parser, ReadInts, type[Exception]]:
     )
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    scope_logs, ints = (
+    scope_logs, ints = (  # their fields are not known to a type checker
         message_factory.GetMessageClass(pool.FindMessageTypeByName(f"bizspan.{name}")) for name in ("ScopeLogs", "Ints")
     )
 
     def read_ints(data: bytes) -> list[int]:
         try:
-            return list[int](ints.FromString(_wire.field(b"\x0a", data)).values[:])
+            parsed: Any = ints.FromString(_wire.field(b"\x0a", data))
+            return [*parsed.values]
         except DecodeError as why:
             raise ValueError(str(why)) from None
 
