@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, compress, islice
+from itertools import chain, compress
 from operator import itemgetter
 from typing import Any, Final
 
@@ -50,10 +50,13 @@ def _values(columns: int, rows: int) -> str:
     return ",".join([f"({','.join('?' * columns)})"] * rows)
 
 
-def _chunked(values: Iterable[Any], width: int, total: int) -> list[Chunk]:
-    """So many rows of this width, whose values come one after the other."""
-    each = iter(values)
-    return [(size, list(islice(each, size * width))) for size in _sizes(total)]
+def _chunked(rows: Sequence[tuple[Any, ...]]) -> list[Chunk]:
+    chunks: list[Chunk] = []
+    start = 0
+    for size in _sizes(len(rows)):
+        chunks.append((size, [*chain.from_iterable(rows[start : start + size])]))
+        start += size
+    return chunks
 
 
 def _inserted(connection: sqlite3.Connection, head: str, tail: str, width: int, chunks: Iterable[Chunk]) -> int:
@@ -91,13 +94,13 @@ class _Rows:
     total: int
 
 
-def _rows_of(table: str, columns: Columns, total: int, *, is_sorted: bool) -> _Rows:
+def _rows_of(table: str, columns: Columns, total: int, *, by_time: bool) -> _Rows:
     used = {name: column for name, column in zip(TABLES[table], columns, strict=True) if column}
-    rows: Iterable[tuple[Any, ...]] = zip(*used.values(), strict=True)
-    if is_sorted:
+    rows = [*zip(*used.values(), strict=True)]
+    if by_time:
         # Indexes by time, and by uids that count up, then grow at their ends: less work, and full pages.
-        rows = sorted(rows, key=itemgetter([*used].index("time_ns")))
-    return _Rows(table, [*used], _chunked(chain.from_iterable(rows), len(used), total), total)
+        rows.sort(key=itemgetter([*used].index("time_ns")))
+    return _Rows(table, [*used], _chunked(rows), total)
 
 
 class Prepared:
@@ -120,7 +123,7 @@ class Prepared:
             columns, total = batch.columns(table)
             if table == "events":
                 self.deltas = deltas(columns, admitted)
-            self._tables.append(_rows_of(table, columns, total, is_sorted=len(batch.blocks.get(table, ())) > 1))
+            self._tables.append(_rows_of(table, columns, total, by_time=len(batch.blocks.get(table, ())) > 1))
 
     def insert(self, connection: sqlite3.Connection) -> int:
         """
@@ -167,9 +170,9 @@ def add_origins(connection: sqlite3.Connection, batches: Sequence[Batch], known:
 
 def add_deltas(connection: sqlite3.Connection, found: Deltas, known: set[tuple[str, str]]) -> set[tuple[str, str]]:
     """Add what some events add to the minutes; dimensions with values that the store did not have."""
-    for (table, key, sums), values, total in (
-        (_COUNTS, found.count_rows(), len(found.counts)),
-        (_MONEY, found.money_rows(), len(found.money)),
+    for (table, key, sums), rows in (
+        (_COUNTS, found.count_rows()),
+        (_MONEY, found.money_rows()),
     ):
         columns = (*key, *sums)
         adding = ", ".join(f"{name} = {name} + excluded.{name}" for name in sums)
@@ -178,7 +181,7 @@ def add_deltas(connection: sqlite3.Connection, found: Deltas, known: set[tuple[s
             f"INSERT INTO {table} ({','.join(columns)})",
             f"ON CONFLICT DO UPDATE SET {adding}",
             len(columns),
-            _chunked(values, len(columns), total),
+            _chunked(rows),
         )
     new = {pair for pair in _pairs(found) if pair[1] and pair not in known}
     connection.executemany("INSERT OR IGNORE INTO dimension_values VALUES (?, ?)", list(new))

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any, Final
 
 from bizspan._columns import COLUMNS
@@ -154,8 +153,10 @@ class Batch:
 def _joined(parts: Sequence[Sequence[Any]], blocks: Sequence[tuple[Columns, int]]) -> Sequence[Any]:
     if not any(parts):
         return ()
-    filled = (part or [None] * count for part, (_, count) in zip(parts, blocks, strict=True))
-    return [*chain.from_iterable(filled)]
+    joined: list[Any] = []
+    for part, (_, count) in zip(parts, blocks, strict=True):
+        joined += part or [None] * count
+    return joined
 
 
 def columnar(rows: Sequence[Row]) -> Columns:

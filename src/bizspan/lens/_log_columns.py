@@ -124,24 +124,25 @@ class ColumnDecoder:
         columns: Columns = [[value] * count if value is not None else () for value in origin.template]
         rest: dict[str, list[str]] = {}
         seen: set[str] = set()
+        strangers: set[int] = set()
         for entries in zip(*group.attributes, strict=True):
             key = self._key(entries[0])
             if key is None or key.name in seen:
                 return range(count)
-            values, strangers = key.values(entries)
-            if strangers:
-                return strangers
+            values, others = key.values(entries)
+            strangers.update(others)
             seen.add(key.name)
             if key.index >= 0:
                 columns[key.index] = values
             else:
                 rest[key.name] = values
+        strangers.update(_add_fields(columns, group.records))
+        if strangers:
+            return sorted(strangers)
         name = group.name.decode("utf-8", "replace")
         if not name and OLD_EVENT_NAME in rest:
             return range(count)
         columns[NAME] = [name] * count if name else ()
-        if too_deep := _add_fields(columns, group.records):
-            return too_deep
         together = list(map(",".join, zip(*rest.values(), strict=True))) if rest else [""] * count
         columns[ATTRIBUTES] = [f"{{{each}}}" for each in together]
         uids = columns[UID]

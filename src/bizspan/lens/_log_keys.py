@@ -94,13 +94,18 @@ class Key:
         """
         if self._is_new_each_time and (at_once := self._at_once(entries)) is not None:
             return at_once, []
-        found: list[Any] = list(map(self._memo.get, entries))
-        if None not in found:
-            self._seen += len(found)
-            return found, []
-        new = {entry: self._one(entry) for entry, value in zip(entries, found, strict=True) if value is None}
+        try:
+            found = list(map(self._memo.__getitem__, entries))
+        except KeyError:
+            return self._partly_new(entries)
+        self._seen += len(found)
+        return found, []
+
+    def _partly_new(self, entries: Sequence[bytes]) -> tuple[list[Any], list[int]]:
+        known = self._memo  # another thread may add to it, and never takes away
+        new = {entry: self._one(entry) for entry in {*entries}.difference(known)}
         self._learn(new, len(entries))
-        found = [new[entry] if value is None else value for entry, value in zip(entries, found, strict=True)]
+        found = [new[entry] if entry in new else known[entry] for entry in entries]
         return found, [number for number, value in enumerate(found) if value is None]
 
     def _learn(self, new: dict[bytes, Any], seen: int) -> None:
@@ -136,18 +141,18 @@ class Key:
             return None
         fronts = self._fronts.get(tag) or self._fronts.setdefault(tag, _Fronts(self._head, tag))
         try:
-            if not all(map(bytes.startswith, entries, map(fronts.__getitem__, map(len, entries)))):
+            cut = [*map(bytes.removeprefix, entries, map(fronts.__getitem__, map(len, entries)))]
+            # Each was cut by as much, or not at all.
+            left = sum(map(len, entries)) - len(entries) * (at + 2 + _AFTER_TAG[tag])
+            if sum(map(len, cut)) != left:
                 return None
-            cut = map(itemgetter(slice(at + 2 + _AFTER_TAG[tag], None)), entries)
-            if tag == _TEXT:
-                return self._texts(cut, len(entries))
-            return self._ints([*cut]) if tag == _INT else self._doubles(b"".join(cut), len(entries))
+            return self._texts(cut) if tag == _TEXT else self._ints(cut) if tag == _INT else self._doubles(cut)
         except (KeyError, ValueError):
             return None
 
-    def _texts(self, cut: map[bytes], count: int) -> list[str] | None:
+    def _texts(self, cut: list[bytes]) -> list[str] | None:
         texts = b"\0".join(cut).decode().split("\0")
-        if len(texts) != count:
+        if len(texts) != len(cut):
             return None  # one has the separator in it
         return texts if self.index >= 0 else self._as_json(map(encode_basestring, texts))
 
@@ -158,11 +163,11 @@ class Key:
             return None
         return numbers if self.index >= 0 else self._as_json(map(str, numbers))
 
-    def _doubles(self, cut: bytes, count: int) -> list[Any] | None:
-        numbers = unpack(f"<{count}d", cut)
+    def _doubles(self, cut: list[bytes]) -> list[Any] | None:
+        numbers = unpack(f"<{len(cut)}d", b"".join(cut))
         if not all(map(isfinite, numbers)):
             return None
-        return list(numbers) if self.index >= 0 else self._as_json(map(repr, numbers))
+        return [*numbers] if self.index >= 0 else self._as_json(map(repr, numbers))
 
     def _as_json(self, values: map[str]) -> list[str]:
         return list(map(self._prefix.__add__, values))

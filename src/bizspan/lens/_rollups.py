@@ -8,7 +8,7 @@ dimension are exact, and the tables stay small where events are many. A filter b
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import compress, repeat
@@ -89,13 +89,13 @@ class Deltas:
         for mine, theirs in ((self.counts, other.counts), (self.money, other.money)):
             _merge(mine, theirs)
 
-    def count_rows(self) -> list[Any]:
-        """Values for the columns of ``minute_counts``, one row after the other."""
-        return [each for cell, told in self.counts.items() for each in (*cell, *map(_stored, told))]
+    def count_rows(self) -> list[tuple[Any, ...]]:
+        """Rows of ``minute_counts``."""
+        return [(*cell, *map(_stored, told)) for cell, told in self.counts.items()]
 
-    def money_rows(self) -> list[Any]:
-        """Values for the columns of ``minute_money``, one row after the other."""
-        return [each for cell, told in self.money.items() for each in (*cell, *map(_stored, told))]
+    def money_rows(self) -> list[tuple[Any, ...]]:
+        """Rows of ``minute_money``."""
+        return [(*cell, *map(_stored, told)) for cell, told in self.money.items()]
 
 
 def _merge(mine: dict[Any, list[int]], theirs: dict[Any, list[int]]) -> None:
@@ -204,14 +204,9 @@ class _Counting:
 
 def _summed(cells: Sequence[_T], units: list[int]) -> Iterator[tuple[_T, int, int]]:
     """Each cell, how often it is there, and the sum of its units."""
-    found: dict[_T, list[int]] = {}
-    get = found.get
+    found: defaultdict[_T, list[int]] = defaultdict(list)
     for cell, amount in zip(cells, units, strict=True):
-        told = get(cell)
-        if told is None:
-            found[cell] = [amount]
-        else:
-            told.append(amount)
+        found[cell].append(amount)
     for cell, amounts in found.items():
         yield cell, len(amounts), sum(amounts)
 
