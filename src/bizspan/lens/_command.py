@@ -4,24 +4,22 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import re
 import signal
 import threading
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Final
 
+from bizspan.lens._interpreter import serving
 from bizspan.lens._lens import PORT, Lens
 from bizspan.lens._retention import Retention
 
 _UNITS: Final = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _SIZE: Final = re.compile(r"(\d{1,15}(?:\.\d{1,3})?) *([kmgt]?)b?", re.IGNORECASE)
 _SIZE_LEAST: Final = 10**6
-_OBJECTS: Final = 20_000  # that may be made before the collector looks; by default 700
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +91,7 @@ def serve(
             furnish(lens)
         lens.start(options.port)
         _say_start(lens, options.as_json, show)
-        with seldom_collected():
+        with serving():
             # In pieces: a wait without an end would not let Ctrl-C through on every system.
             while not over.wait(1.0):
                 pass
@@ -105,23 +103,6 @@ def serve(
             signal.signal(number, handler)
     _say_end(lens, options.as_json, show)
     return 0
-
-
-@contextmanager
-def seldom_collected() -> Generator[None]:
-    """
-    Have the collector of cycles look less often: a request makes thousands of objects, none of them in a cycle.
-
-    Of the whole process, so for one that is a lens and nothing else.
-    """
-    before = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(_OBJECTS, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
 
 
 def _listened_for(over: threading.Event) -> list[tuple[int, Any]]:

@@ -204,7 +204,9 @@ def _moments(times: Sequence[int], *instead: Iterable[Any]) -> Sequence[Any]:
     if min(times) > 0 and max(times) <= INT64_MAX:
         return times
     fitting = (time if 0 < time <= INT64_MAX else None for time in times)
-    found = [next(filter(None, told), None) for told in zip(fitting, *instead, strict=False)]
+    found: list[int | None] = [
+        next((each for each in told if each), None) for told in zip(fitting, *instead, strict=False)
+    ]
     return found if any(found) else ()
 
 
