@@ -10,7 +10,10 @@ import pytest
 from bizspan.lens._interpreter import serving
 
 
-def told() -> tuple[float, tuple[int, int, int], int]:
+Told = tuple[float, tuple[int, int, int], int]
+
+
+def told() -> Told:
     return sys.getswitchinterval(), gc.get_threshold(), gc.get_freeze_count()
 
 
@@ -18,7 +21,7 @@ def test_what_serving_sets_is_as_it_was_afterwards() -> None:
     """
     Meanwhile threads take turns sooner, and cycles are looked for less often; also an error ends it.
     """
-    before, meanwhile = told(), []
+    before, meanwhile = told(), list[Told]()
 
     with pytest.raises(KeyboardInterrupt), serving():
         meanwhile.append(told())
