@@ -9,7 +9,6 @@ import pytest
 
 from bizspan.lens._interpreter import serving
 
-
 Told = tuple[float, tuple[int, int, int], int]
 
 

@@ -42,7 +42,8 @@ from bizspan.lens._records import (
 _REMEMBERED_MOST: Final = 20_000
 _KEYS_MOST: Final = 2_000
 _ATTRIBUTES_MOST: Final = 256
-_SPLITS_MOST: Final = 128  # of one scope: beyond, records are too different for this
+_TOGETHER: Final = 250  # so that what is made of them stays in the processor's cache
+_SPLITS_MOST: Final = 64  # of these: beyond, records are too different for this
 
 _all_of: Final = itemgetter(slice(None))
 _name_and_attributes: Final = attrgetter("name", "attributes")
@@ -99,7 +100,14 @@ class ColumnDecoder:
         """
         if sum(key.remembered for key in self._keys.values()) > _REMEMBERED_MOST:
             self._keys = {}  # what comes again is soon there again
-        groups, left, splits = deque(_grouped(records)), list[Any](), 0
+        left: list[Any] = []
+        for start in range(0, len(records), _TOGETHER):
+            left += self._some(batch, records[start : start + _TOGETHER], origin)
+        return left
+
+    def _some(self, batch: Batch, records: Sequence[Any], origin: Origin) -> list[Any]:
+        left: list[Any] = []
+        groups, splits = deque(_grouped(records)), 0
         while groups:
             group = groups.popleft()
             splits += 1
