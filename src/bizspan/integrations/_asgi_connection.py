@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any, Final
 
 from bizspan import _guard
@@ -76,7 +76,8 @@ class Connection:
         self._is_over = True
         self._refused = None  # it leads back here
         exchange.leave()
-        exchange.end()
+        if not self._is_complete:
+            exchange.end()
 
     def _is_departure(self, error: BaseException) -> bool:
         """Whether the application raised this because its client left."""
@@ -100,13 +101,19 @@ class Connection:
     def _route(self) -> None:
         """The framework knows the route by now."""
         if not self._exchange.is_routed:
-            self._exchange.routed(*_names(self._scope), late=True)
+            self._exchange.routed(_names(self._scope), late=True)
 
     def _complete(self) -> None:
         """The last message leaves now: what comes after it is background work, which may take hours."""
-        if not self._is_complete:
-            self._is_complete = True
-            self._exchange.end()
+        if self._is_complete:
+            return
+        self._is_complete = True
+        if self._exchange.wants_response:
+            self._earn()
+        self._exchange.end()
+
+    def _earn(self) -> None:
+        """The response is all there."""
 
 
 class Http(Connection):
@@ -160,12 +167,11 @@ class Http(Connection):
         else:
             self._body += part
 
-    def _complete(self) -> None:
+    def _earn(self) -> None:
         status = self._status
-        if not self._is_complete and status is not None and status < _CLIENT_ERROR and self._exchange.wants_response:
+        if status is not None and status < _CLIENT_ERROR:
             body = None if self._body is None else bytes(self._body)
             self._exchange.earned(Response(status, self._headers, body))
-        super()._complete()
 
     def _returned_early(self) -> None:
         if self._status is None:
@@ -221,14 +227,16 @@ class Websocket(Connection):
             self._exchange.responded(_SWITCHED)
 
 
-def _names(scope: Scope) -> list[str]:
+def _names(scope: Scope) -> Iterator[str]:
     """What the framework calls the route: its template with and without what is around it, its name, its endpoint."""
     route, endpoint = scope.get("route"), scope.get("endpoint")
     template: object = getattr(route, "path", None)
-    names: list[object] = [getattr(route, "name", None)]
-    if isinstance(template, str):
-        names += [template, str(scope.get("root_path") or "").rstrip("/") + template]
+    name: object = getattr(route, "name", None)
+    if isinstance(name, str) and name:
+        yield name
+    if isinstance(template, str) and template:
+        yield template
+        yield str(scope.get("root_path") or "").rstrip("/") + template
     module, qualified = getattr(endpoint, "__module__", None), getattr(endpoint, "__qualname__", None)
     if isinstance(module, str) and isinstance(qualified, str):
-        names.append(f"{module}.{qualified}")
-    return [name for name in names if isinstance(name, str) and name]
+        yield f"{module}.{qualified}"
