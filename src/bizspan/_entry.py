@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
 from opentelemetry import context as otel
 from opentelemetry import trace
@@ -32,9 +32,8 @@ if TYPE_CHECKING:
     from bizspan._types import Attributes
 
 # On the span object, not by its ids: an entry goes when its span goes, sampled or not.
+# A weak dictionary would make four calls for each.
 _ENTRY: Final = "_bizspan_entry"
-# Of spans that take no attribute: a weak dictionary makes four calls for each.
-_entries: WeakKeyDictionary[Span, Entry] = WeakKeyDictionary()
 
 
 def _no_span() -> None:
@@ -46,7 +45,7 @@ def entry_of(span: Span) -> Entry | None:
     The request or task whose entry span this is: for measurements that are taken after its scope was left.
     """
     entry: Entry | None = getattr(span, _ENTRY, None)
-    return _entries.get(span) if entry is None and _entries else entry
+    return entry
 
 
 class Entry(Asked):
@@ -148,8 +147,8 @@ class Entry(Asked):
         self._recorded = is_recording
         try:
             setattr(span, _ENTRY, self)
-        except Exception:  # it has slots
-            _entries[span] = self
+        except Exception:  # another library's may take no attributes, and is not found by `entry_of` then
+            _guard.swallowed_errors.add("remembering a request by its span")
         if self.is_eager:
             self.publish()
         if self.on_attach is not None:

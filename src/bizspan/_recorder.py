@@ -18,7 +18,7 @@ from bizspan._amounts import Lines, write_amount, write_money
 from bizspan._codes import code, error_type
 from bizspan._contexts import attach as _attach
 from bizspan._contexts import get_current as _get_current
-from bizspan._facts import FACTS_LIMIT, add_note
+from bizspan._facts import FACTS_LIMIT, write_missing
 from bizspan._record import Record
 from bizspan.context import Frame, OpenOperation, frame
 
@@ -137,12 +137,7 @@ class Recording:
         self._ticks = pipeline.monotonic_ns() if since is None else since[1]
 
     def begin_on(
-        self,
-        span: Span,
-        is_recording: bool,
-        facts: Mapping[str, object],
-        around: Frame | None,
-        since: tuple[int, int],
+        self, span: Span, is_recording: bool, facts: Mapping[str, object], around: Frame | None, since: tuple[int, int]
     ) -> None:
         """
         Begin as the operation that a request as a whole is: without becoming current, and without a word on the span
@@ -250,7 +245,7 @@ class Recording:
         if lines:
             lines, further = write_money(end, lines, pipeline.revenue_basis)
         if self._invalid is not None:
-            self._write_invalid(end, self._invalid)
+            write_missing(end, self._invalid)
         if self._recording and _NOTES in end and _NOTES in attributes:
             end[_NOTES] = (
                 *cast("tuple[str, ...]", attributes[_NOTES]),
@@ -263,16 +258,6 @@ class Recording:
             if pipeline.waiting.hold(partial(self._decided, end, lines, further, elapsed)):
                 return
         self._signal(pipeline, end, lines, further, elapsed, outcome)
-
-    @staticmethod
-    def _write_invalid(end: Attributes, invalid: Mapping[str, str]) -> None:
-        """Sums over an amount must know that one is missing; facts have a note."""
-        for name, reason in invalid.items():
-            key = names.AMOUNT_INVALID_KEYS.get(name)
-            if key is None:
-                add_note(end, f"{name}:{reason}")
-            else:
-                end[key] = reason
 
     def _decided(self, end: Attributes, lines: Lines, further: Lines, elapsed: int, reason: str | None) -> None:
         """The transaction ended: with a commit, where there is no reason."""

@@ -30,7 +30,8 @@ class Connection:
     """One request or websocket under way."""
 
     __slots__ = (
-        "_exchange", "_is_complete", "_is_gone", "_is_over", "_receive", "_refused", "_scope", "_send", "_status",
+        "_body", "_exchange", "_has_trailers", "_headers", "_is_complete", "_is_gone", "_is_over", "_receive",
+        "_refused", "_scope", "_send", "_status",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,6 +42,10 @@ class Connection:
         self._status: int | None = None
         self._is_complete = self._is_over = self._is_gone = False
         self._refused: OSError | None = None
+        # Of HTTP alone.
+        self._has_trailers = False
+        self._body: bytearray | None = None
+        self._headers: list[tuple[bytes, bytes]] = []
 
     async def send(self, message: Message) -> None:
         """The application's `send`."""
@@ -65,7 +70,7 @@ class Connection:
         """The application returned, or raised this."""
         exchange = self._exchange
         try:
-            if not self._is_complete:
+            if not self._is_complete and not self._exchange.is_routed:
                 self._route()
             if error is not None:
                 exchange.raised(ClientDisconnected() if self._is_departure(error) else error)
@@ -100,8 +105,7 @@ class Connection:
 
     def _route(self) -> None:
         """The framework knows the route by now."""
-        if not self._exchange.is_routed:
-            self._exchange.routed(_names(self._scope), late=True)
+        self._exchange.routed(_names(self._scope), late=True)
 
     def _complete(self) -> None:
         """The last message leaves now: what comes after it is background work, which may take hours."""
@@ -117,13 +121,7 @@ class Connection:
 
 
 class Http(Connection):
-    __slots__ = ("_body", "_has_trailers", "_headers")
-
-    def __init__(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
-        super().__init__(exchange, scope, receive, send)
-        self._body: bytearray | None = None
-        self._has_trailers = False
-        self._headers: list[tuple[bytes, bytes]] = []
+    __slots__ = ()
 
     async def receive(self) -> Message:
         """The application's `receive`."""
@@ -154,7 +152,8 @@ class Http(Connection):
         self._has_trailers = bool(message.get("trailers", False))
         if status < _SERVER_ERROR:
             self._exchange.ask_again()
-        self._route()
+        if not self._exchange.is_routed:
+            self._route()
         self._exchange.responded(status, is_whole=False)
         if self._exchange.wants_response:
             self._headers = list(message.get("headers", ()))

@@ -134,8 +134,9 @@ class Bizspan:
                 say_unmatched(self._rules.route_map, places_of(self._inside.routes, str(scope.get("root_path") or "")))
             inside = self._inside
             path, whole_path = _paths(scope)
-            is_ready = _when_routed(scope) if inside.has_routes or "app" in scope else _at_once
-            exchange = _exchange.begin(_exchange.Exchange(self._rules, _Arrived(scope, path)), is_ready)
+            arrived = _Arrived(scope, path)
+            is_ready = arrived.has_endpoint if inside.has_routes or "app" in scope else _at_once
+            exchange = _exchange.begin(_exchange.Exchange(self._rules, arrived), is_ready)
             if exchange is None:
                 return None
             kind = Http if scope["type"] == "http" else Websocket
@@ -209,11 +210,6 @@ def _at_once() -> bool:
     return True
 
 
-def _when_routed(scope: Scope) -> Callable[[], bool]:
-    before = scope.get("endpoint")  # of the application around a mounted one
-    return lambda: scope.get("endpoint") is not before
-
-
 def _paths(scope: Scope) -> tuple[str, str]:
     """The path as the application's routes see it, and the whole one."""
     path = str(scope.get("path", ""))
@@ -227,10 +223,11 @@ def _paths(scope: Scope) -> tuple[str, str]:
 class _Arrived(Arrived):
     """The request of this scope, for the rules."""
 
-    __slots__ = ("_scope",)
+    __slots__ = ("_before", "_scope")
 
     def __init__(self, scope: Scope, path: str) -> None:
         self._scope = scope
+        self._before = scope.get("endpoint")  # of the application around a mounted one
         method = str(scope.get("method", WEBSOCKET)) if scope["type"] == "http" else WEBSOCKET
         query: bytes = scope.get("query_string", b"")
         client: tuple[str, int] | None = scope.get("client")
@@ -243,6 +240,10 @@ class _Arrived(Arrived):
 
     def session(self) -> MutableMapping[str, Any] | None:
         return self.request.session if "session" in self._scope else None
+
+    def has_endpoint(self) -> bool:
+        """Whether the framework found the route."""
+        return self._scope.get("endpoint") is not self._before
 
     def is_authenticated(self) -> bool:
         return bool(self.request.is_authenticated)

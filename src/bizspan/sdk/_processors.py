@@ -11,6 +11,7 @@ from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.trace import Span, SpanProcessor
 
 from bizspan import _active, _guard, names
+from bizspan._entry import Entry
 from bizspan._log_context import TEXT_FIELD, Text, attributes_for
 from bizspan.context import Scope, frame
 from bizspan.sdk._events import Ready
@@ -40,7 +41,7 @@ class StampSpans(SpanProcessor):
             scope = innermost if isinstance(innermost, Scope) else innermost.ambient
             if scope is None:
                 return
-            entry = scope.entry
+            entry = scope if type(scope) is Entry else scope.entry  # which would be a call more
             # Where OpenTelemetry's middleware runs inside ours, the request's span begins after its scope, which puts
             # its facts there itself. A task may run inside of a request: its span is of another kind.
             if entry is not None and not entry.has_span and entry.kind is span.kind and entry.attach(span):
