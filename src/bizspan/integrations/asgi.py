@@ -141,7 +141,7 @@ class Bizspan:
                 return None
             kind = Http if scope["type"] == "http" else Websocket
             connection = kind(exchange, scope, receive, send)
-            if exchange.entry.span is None and inside.is_instrumented:
+            if inside.is_instrumented and not exchange.entry.has_span:
                 # The request's span begins further inside; it would not be a server's span inside one of ours.
                 exchange.entry.on_attach = lambda: exchange.routed((whole_path,))
             else:

@@ -180,7 +180,7 @@ class _Exchange(Exchange):
         """The request's own span is current now, where there is one."""
         self.was_routed = True
         try:
-            if self.entry.span is None:
+            if not self.entry.has_span:
                 attach_current(self.entry)
             request: Request = self.arrived.request
             rule = request.url_rule

@@ -52,8 +52,20 @@ class StampSpans(SpanProcessor):
                     return
                 self._foreign = made_by
             pipeline = _active.current
-            if pipeline is not None:
-                _add(span, scope.resolve(pipeline).attributes)
+            if pipeline is None:
+                return
+            facts = scope.resolve(pipeline).attributes
+            # Straight into its attributes where the SDK's checks would change nothing: the values are clean, there is
+            # room, and nobody else has a span that is just starting. `set_attributes` makes 35 calls for four facts.
+            told = room_in(span, len(facts))
+            if told is None:
+                _set_missing(span, facts)
+            elif told:
+                for key, value in facts.items():
+                    if key not in told:
+                        told[key] = value
+            else:
+                told.update(facts)
         except Exception as error:
             _guard.swallowed("stamping a span", error)
 
@@ -62,21 +74,11 @@ class StampSpans(SpanProcessor):
         return True
 
 
-def _add(span: Span, facts: Attributes) -> None:
-    """
-    Add what the span does not say itself.
-
-    Straight into its attributes where the SDK's checks would change nothing: the values are clean, there is room, and
-    nobody else has a span that is just starting. `set_attributes` makes 35 calls for four facts, on every span.
-    """
-    told = room_in(span, len(facts))
-    present: Mapping[str, Any] = dict(span.attributes or {}) if told is None else told
-    if present:
-        facts = {key: value for key, value in facts.items() if key not in present}
-    if told is not None:
-        told.update(facts)
-    elif facts:
-        span.set_attributes(facts)
+def _set_missing(span: Span, facts: Attributes) -> None:
+    present: Mapping[str, Any] = span.attributes or {}
+    missing = {key: value for key, value in facts.items() if key not in present}
+    if missing:
+        span.set_attributes(missing)
 
 
 class StampLogs(LogRecordProcessor):
