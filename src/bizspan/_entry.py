@@ -147,8 +147,8 @@ class Entry(Asked):
         self._recorded = is_recording
         try:
             setattr(span, _ENTRY, self)
-        except Exception:  # another library's may take no attributes, and is not found by `entry_of` then
-            _guard.swallowed_errors.add("remembering a request by its span")
+        except Exception as error:  # another library's may take no attributes, and `entry_of` does not find it then
+            _guard.swallowed("remembering a request by its span", error)
         if self.is_eager:
             self.publish()
         if self.on_attach is not None:
