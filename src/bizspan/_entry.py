@@ -237,7 +237,7 @@ class Entry(Asked):
             caller: Gives the parent of its span, where it gets one of its own; by default the current span.
             becomes_current: Whether such a span becomes the current one.
         """
-        clean = KNOWN_NAMES.get(name) or known_name(name)
+        clean = (KNOWN_NAMES.get(name) if type(name) is str else None) or known_name(name)
         if clean is None or self.operation is not None:
             return
         # Around this scope, not inside it: beginning inside would ask for the request's facts before there is a user.
