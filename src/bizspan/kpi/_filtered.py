@@ -15,7 +15,17 @@ from typing import Final, Literal
 
 from bizspan.errors import SetupError
 from bizspan.kpi._calendar import Calendar, Period
-from bizspan.kpi._definition import Recurring, Retention, is_additive
+from bizspan.kpi._definition import (
+    Conversion,
+    Count,
+    Definition,
+    Quantile,
+    Ratio,
+    Recurring,
+    Retention,
+    Sum,
+    is_additive,
+)
 from bizspan.kpi._evaluate import evaluate, groups
 from bizspan.kpi._figure import Answer, Figure
 from bizspan.kpi._kpi import KPI
@@ -96,31 +106,48 @@ def filtered(
     if is_additive(kpi.of):
         narrow = replace(narrow, target=None, per="")
     answer = evaluate(narrow, source, period, calendar=calendar, compare=compare, as_of_ns=as_of_ns)
-    guard = _Guard(kpi, source, by, time.time_ns() if as_of_ns is None else as_of_ns)
-    shown = guard.shown(answer)
-    return shown if answer.previous is None else replace(shown, previous=guard.shown(answer.previous))
+    now_ns = time.time_ns() if as_of_ns is None else as_of_ns
+    shown = _Guard(kpi, source, by, answer.period, now_ns).shown(answer)
+    if answer.previous is None:
+        return shown
+    return replace(shown, previous=_Guard(kpi, source, by, answer.previous.period, now_ns).shown(answer.previous))
 
 
 class _Guard:
-    """Says which values of a filtered answer may be shown."""
+    """
+    Says which values of a filtered answer may be shown.
 
-    def __init__(self, kpi: KPI, source: Source, by: Filter, now_ns: int) -> None:
-        self._kpi, self._source, self._by, self._now_ns = kpi, source, by, now_ns
+    Args:
+        kpi: Before it was filtered.
+        source: Where from.
+        by: The filter.
+        period: Of the answer.
+        now_ns: What is now.
+    """
+
+    def __init__(self, kpi: KPI, source: Source, by: Filter, period: Period, now_ns: int) -> None:
+        self._kpi, self._by, self._where = kpi, by, dict(by.where)
+        self._source, self._period, self._now_ns = source, period, now_ns
+        everything = (*self._where, *(name for name in kpi.by if name not in self._where))
+        # Customers are a part of everybody, so what is hidden of theirs is hidden there as well.
+        of = [kpi.of] if by.traffic == EVERYBODY else []
+        self._breakdowns = [
+            _Breakdowns(replace(kpi, of=each, target=None, per=""), source, period, now_ns, everything)
+            for each in (*of, narrowed(kpi.of, by.of_traffic))
+        ]
 
     def shown(self, answer: Answer) -> Answer:
         """The answer without what would tell of a small group."""
-        period = answer.period
         # That two facts never meet would tell that one of them is a part of the other.
-        total = [each for each in answer.total if not each.n and len(self._by.where) < 2]
-        told = [each for each in answer.total if each.n]
-        total += self._visible(told, period, ())
-        of_groups = self._visible(answer.groups, period, self._kpi.by) if answer.groups else []
+        total = [each for each in answer.total if not each.n and len(self._where) < 2]
+        total += self._visible([each for each in answer.total if each.n], ())
         withheld = len(answer.total) - len(total)
+        of_groups = [] if withheld else self._visible(answer.groups, self._kpi.by)
         kept = replace(
             answer,
             total=tuple(each for each in answer.total if each in total),
-            groups=() if withheld else tuple(of_groups),
-            suppressed=answer.suppressed + len(answer.groups) - (0 if withheld else len(of_groups)),
+            groups=tuple(of_groups),
+            suppressed=answer.suppressed + len(answer.groups) - len(of_groups),
             withheld=withheld,
         )
         if not withheld:
@@ -130,49 +157,42 @@ class _Guard:
             kept, hidden=None, missing=None, unnamed=None, late=None, unmatched=None, pending=None, suppressed=0
         )  # fmt: skip
 
-    def _visible(self, figures: Sequence[Figure], period: Period, by: tuple[str, ...]) -> list[Figure]:
+    def _visible(self, figures: Sequence[Figure], by: tuple[str, ...]) -> list[Figure]:
         """Those of the filtered figures, broken down by these facts, that may be shown."""
-        where = dict(self._by.where)
-        named = tuple(name for name in by if name not in where)
+        named = tuple(name for name in by if name not in self._where)
         kept = list(figures)
-        for kpi in self._bases() if kept and (where or named) else ():
-            light = _light(kpi, self._source, period, self._now_ns, (tuple(where), named), {})
-            kept = [each for each in kept if (each.currency, *where.values(), *_values(each, named)) in light]
-            if len(by_all := self._kpi.by) > 1 and not where.keys().isdisjoint(by_all):
-                kept = self._within(kept, kpi, period, named)
-        return self._apart(kept, period, by) if self._by.traffic and kept else kept
+        for each in self._breakdowns if self._where or named else ():
+            if not kept:
+                break
+            light = each.light((tuple(self._where), named))
+            kept = [one for one in kept if (one.currency, *self._where.values(), *_values(one, named)) in light]
+            if len(self._kpi.by) > 1 and not self._where.keys().isdisjoint(self._kpi.by):
+                kept = self._within(kept, each, named)
+        return self._apart(kept, by) if self._by.traffic and kept else kept
 
-    def _within(self, figures: Sequence[Figure], kpi: KPI, period: Period, named: tuple[str, ...]) -> list[Figure]:
+    def _within(self, figures: Sequence[Figure], of: _Breakdowns, named: tuple[str, ...]) -> list[Figure]:
         """
         Those that are the sum of what the KPI's own breakdown shows anyway, by several facts of which some are in the
         filter: it hides other groups than the breakdown by one of them does, and both together would tell more.
         """
-        where = dict(self._by.where)
-        facts = (*(name for name in where if name not in kpi.by), *kpi.by)
-        split = facts[: -len(kpi.by)], kpi.by
-        light = _light(kpi, self._source, period, self._now_ns, split, {})
-        found, _ = groups(replace(kpi, minimum_group=1), self._source, period, facts, self._now_ns)
-        dark = [each for each in found if _cell(each, facts) not in light]
+        further = tuple(name for name in self._where if name not in self._kpi.by)
+        facts = (*further, *self._kpi.by)
+        dark = of.sizes(facts).keys() - of.light((further, self._kpi.by))
         kept: list[Figure] = []
         for each in figures:
-            told = {**where, **dict(zip(named, _values(each, named), strict=True))}
-            is_fit = not any(
-                part.currency == each.currency and all(value == told.get(name, value) for name, value in part.group)
-                for part in dark
+            told = {**self._where, **dict(zip(named, _values(each, named), strict=True))}
+            is_part = (
+                currency == each.currency
+                and all(value == told.get(name, value) for name, value in zip(facts, values, strict=True))
+                for currency, *values in dark
             )
-            kept += [each] if is_fit else []
+            kept += [] if any(is_part) else [each]
         return kept
 
-    def _bases(self) -> list[KPI]:
-        """The KPI of the breakdowns: of this traffic; of everybody's, of which customers are a part, theirs as well."""
-        conditions = self._by.of_traffic
-        base = replace(self._kpi, of=narrowed(self._kpi.of, conditions), target=None, per="")
-        return [self._kpi, base] if self._by.traffic == EVERYBODY else [base]
-
-    def _apart(self, figures: Sequence[Figure], period: Period, by: tuple[str, ...]) -> list[Figure]:
+    def _apart(self, figures: Sequence[Figure], by: tuple[str, ...]) -> list[Figure]:
         """Those of which the others than customers, who can be worked out from both, are no small group."""
         named = tuple(name for name in by if name != "traffic")
-        least, others = self._kpi.minimum_group, self._others(period, named)
+        least, others = self._kpi.minimum_group, self._others(named)
         kept: list[Figure] = []
         for each in figures:
             kinds = others.get(_cell(each, named), {})
@@ -183,13 +203,12 @@ class _Guard:
             kept += [each] if is_fit else []
         return kept
 
-    def _others(self, period: Period, named: tuple[str, ...]) -> Mapping[Cell, dict[str, int]]:
+    def _others(self, named: tuple[str, ...]) -> Mapping[Cell, dict[str, int]]:
         """By cell, how many there are of each kind of traffic that is no customer's."""
-        conditions = Filter(self._by.where, EVERYBODY).conditions
-        of = narrowed(self._kpi.of, conditions)
+        of = narrowed(self._kpi.of, Filter(self._by.where, EVERYBODY).conditions)
         everybody = replace(self._kpi, of=of, minimum_group=1, target=None, per="")
         found: dict[Cell, dict[str, int]] = {}
-        for each in groups(everybody, self._source, period, ("traffic", *named), self._now_ns)[0]:
+        for each in groups(everybody, self._source, self._period, ("traffic", *named), self._now_ns)[0]:
             (kind,) = _values(each, ("traffic",))
             if kind not in _CUSTOMERS and each.n:
                 cell = found.setdefault(_cell(each, named), {})
@@ -200,37 +219,79 @@ class _Guard:
 Split = tuple[tuple[str, ...], tuple[str, ...]]
 
 
-def _light(
-    kpi: KPI, source: Source, period: Period, now_ns: int, facts: Split, known: dict[Split, frozenset[Cell]]
-) -> frozenset[Cell]:
+class _Breakdowns:
     """
-    The groups that may be shown, with their currency.
+    How large the groups of a KPI are, by any of some facts, and which of them may be shown.
 
     Args:
         kpi: What is broken down.
         source: Where from.
         period: Of which time.
         now_ns: What is now.
-        facts: Those of the filter, and those of the KPI's own breakdown.
-        known: What was found for fewer of them.
+        facts: All that it may be broken down by.
     """
-    if facts in known:
-        return known[facts]
-    where, named = facts
-    every = replace(kpi, minimum_group=1)
-    found, _ = groups(every, source, period, (*where, *named), now_ns)
-    sizes = {_cell(each, (*where, *named)): each.n for each in found}
-    # Without one fact of the filter; and without those of the breakdown, which are there or not.
-    fewer: list[Split] = [((*where[:at], *where[at + 1 :]), named) for at in range(len(where))]
-    fewer += [(where, ())] if where and named else []
-    for less in fewer:
-        if any(less):
-            light = _light(kpi, source, period, now_ns, less, known)
-            kept = [(*where, *named).index(name) + 1 for part in less for name in part]
-            # What is hidden without a fact counts for nothing here: it can't be what others hide behind.
-            sizes |= {cell: 0 for cell in sizes if (cell[0], *(cell[at] for at in kept)) not in light}
-    known[facts] = frozenset(sizes.keys() - too_small(sizes, kpi.minimum_group, totals))
-    return known[facts]
+
+    def __init__(self, kpi: KPI, source: Source, period: Period, now_ns: int, facts: tuple[str, ...]) -> None:
+        self._minimum = kpi.minimum_group
+        counted = _counted(kpi.of)
+        self._kpi = replace(kpi, of=counted or kpi.of, by=(), minimum_group=1)
+        self._is_additive = counted is not None
+        self._source, self._period, self._now_ns, self._facts = source, period, now_ns, facts
+        self._sizes: dict[tuple[str, ...], dict[Cell, int]] = {}
+        self._light: dict[Split, frozenset[Cell]] = {}
+
+    def sizes(self, facts: tuple[str, ...]) -> dict[Cell, int]:
+        """By currency and values, how many each group has."""
+        if facts not in self._sizes:
+            if self._is_additive and facts != self._facts:
+                self._sizes[facts] = self._added_up(facts)
+            else:
+                found, _ = groups(self._kpi, self._source, self._period, facts, self._now_ns)
+                self._sizes[facts] = {_cell(each, facts): each.n for each in found}
+        return self._sizes[facts]
+
+    def _added_up(self, facts: tuple[str, ...]) -> dict[Cell, int]:
+        """From the groups by all facts, so that the events are read once."""
+        places = [self._facts.index(name) + 1 for name in facts]
+        found: dict[Cell, int] = {}
+        for cell, size in self.sizes(self._facts).items():
+            key = (cell[0], *(cell[at] for at in places))
+            found[key] = found.get(key, 0) + size
+        return found
+
+    def light(self, facts: Split) -> frozenset[Cell]:
+        """
+        The groups that may be shown.
+
+        Args:
+            facts: Those of the filter, and those of the KPI's own breakdown.
+        """
+        if facts in self._light:
+            return self._light[facts]
+        where, named = facts
+        sizes = dict(self.sizes((*where, *named)))
+        # Without one fact of the filter; and without those of the breakdown, which are there or not.
+        fewer: list[Split] = [((*where[:at], *where[at + 1 :]), named) for at in range(len(where))]
+        fewer += [(where, ())] if where and named else []
+        for less in fewer:
+            if any(less):
+                light = self.light(less)
+                kept = [(*where, *named).index(name) + 1 for part in less for name in part]
+                # What is hidden without a fact counts for nothing here: it can't be what others hide behind.
+                sizes |= {cell: 0 for cell in sizes if (cell[0], *(cell[at] for at in kept)) not in light}
+        self._light[facts] = frozenset(sizes.keys() - too_small(sizes, self._minimum, totals))
+        return self._light[facts]
+
+
+def _counted(definition: Definition) -> Definition | None:
+    """What says how large the groups are, where those by fewer facts are their sums; None where they are not."""
+    match definition:
+        case Count() | Sum() | Conversion() | Quantile():
+            return definition
+        case Ratio(of=Count(), to=Count() as to) if definition.is_rate:
+            return to
+        case _:
+            return None
 
 
 def _values(figure: Figure, named: Iterable[str]) -> Cell:
