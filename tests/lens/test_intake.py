@@ -362,16 +362,17 @@ def test_columns_are_used_where_records_look_alike() -> None:
     """
     All of a shop's events are read by column, a few odd ones beside them are not, and cost the others nothing.
     """
-    request = ExportLogsServiceRequest.FromString(next(Shop().requests(300)))
-    records = request.resource_logs[0].scope_logs[0].log_records
+    told_by_a_shop = ExportLogsServiceRequest.FromString(next(Shop().requests(300)))
+    every = told_by_a_shop.resource_logs[0].scope_logs[0].log_records
+    records = [each for each in every if len(each.attributes) == len(every[1].attributes)][:200]
     for record in (records[20], records[50], records[99]):
         record.attributes[0].value.array_value.values.add(int_value=1)
     records[7].attributes[1].key = "another.key"
 
-    batch = LogDecoder().decode(request.SerializeToString(), RECEIVED_NS)
+    batch = LogDecoder().decode(request_of(*records).SerializeToString(), RECEIVED_NS)
 
-    assert 300 == batch.size
-    assert 296 == sum(count for _, count in batch.blocks["events"])
+    assert 200 == batch.size
+    assert 196 == sum(count for _, count in batch.blocks["events"])
 
 
 def test_a_request_of_several_mebibytes_is_read_whole(intake: Intake, store: Store) -> None:
