@@ -364,7 +364,7 @@ def test_columns_are_used_where_records_look_alike() -> None:
     """
     told_by_a_shop = ExportLogsServiceRequest.FromString(next(Shop().requests(300)))
     every = told_by_a_shop.resource_logs[0].scope_logs[0].log_records
-    records = [each for each in every if len(each.attributes) == len(every[1].attributes)][:200]
+    records = [each for each in every if len(each.attributes) == len(every[0].attributes)][:200]
     for record in (records[20], records[50], records[99]):
         record.attributes[0].value.array_value.values.add(int_value=1)
     records[7].attributes[1].key = "another.key"
