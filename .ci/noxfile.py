@@ -23,11 +23,14 @@ GATE = Path(__file__).resolve().parent
 ROOT = GATE.parent
 PINNED = ("-c", str(GATE / "constraints.txt"))
 SUPPORTED = ("3.11", "3.12", "3.13")
-# Coverage would make thousands of examples twice as slow, and a signal may come while it holds a lock of its own.
-UNCOVERED = "fuzz or signals"
+# Coverage would make thousands of examples and requests twice as slow, and a signal may come while it holds a lock of
+# its own. What servers run under load, other tests run too.
+UNCOVERED = "fuzz or signals or server"
 SUITE = ("-n", "2", "-m", f"not (bench or {UNCOVERED})")  # both cores; what is measured runs alone
 # On further versions without those examples, and without the servers under load.
 AGAIN = ("-n", "2", "-m", "not bench and not fuzz and not server")
+# What stands on the standard library and the lens alone has nothing to try with older dependencies.
+INDEPENDENT = tuple(f"--ignore=tests/{room}" for room in ("kpi", "report", "page", "demo"))
 NO_TESTS_COLLECTED = 5
 # A test that hangs ends after this many seconds with the stack of each thread, and is a failure by its name.
 HANGS_S = 3600 if "--long" in sys.argv else 240
@@ -155,7 +158,8 @@ def clickhouse(session: nox.Session) -> None:
     session.chdir(ROOT)
     session.install(*PINNED, "-e", ".[otlp]", "--group", "test", "--group", "clickhouse")
     session.run("python", "-c", "import chdb")  # or its tests are skipped
-    session.run("pytest", "tests/kpi", "tests/report", "-k", "clickhouse or older_table", *BOUNDED, *session.posargs)
+    paths = ("tests/kpi", "tests/report", "tests/test_reconcile_clickhouse.py")
+    session.run("pytest", *paths, "-k", "clickhouse or older_table", *BOUNDED, *session.posargs)
 
 
 @nox.session(python=FIRST)
@@ -175,7 +179,9 @@ def lowest(session: nox.Session) -> None:
     extras = ("--extra", "grpc", "--extra", "test")
     session.run("uv", "pip", "compile", *options, *extras, "pyproject.toml", "-o", str(floor), external=True)
     session.install("-c", str(floor), "-e", ".[grpc]", "--group", "test")
-    session.run("pytest", *AGAIN, *BOUNDED[:2], *session.posargs)  # pytest 8 tells where it hangs, and goes on
+    session.run(
+        "pytest", *AGAIN, *INDEPENDENT, *BOUNDED[:2], *session.posargs
+    )  # pytest 8 tells where it hangs, and goes on
 
 
 @nox.session(python=NEWEST)

@@ -7,6 +7,7 @@ from typing import Any, TypedDict, Unpack
 
 from bizspan import names
 from bizspan.integrations import _exchange
+from bizspan.integrations._exchange import Exchange
 from bizspan.integrations._http import Arrived
 from bizspan.integrations._rules import Rules, rules_of
 from bizspan.testing import Capture
@@ -62,22 +63,42 @@ def arrived(
 ) -> Arrived:
     """A request to the checkout."""
     lower = {name.lower(): value for name, value in (headers or {}).items()}
-    return Arrived(
-        method="POST",
-        path="/checkout",
-        query=query,
-        header=lambda name: lower.get(name.lower()),
-        client=client,
-        request=request,
-        session=session if callable(session) else lambda: session,
-        session_id=session_id,
-        is_authenticated=is_authenticated,
-    )
+    asked = session if callable(session) else lambda: session
+    return _Told(query, client, request, lower, asked, session_id, is_authenticated)
+
+
+class _Told(Arrived):
+    """A request that answers with what it was made from."""
+
+    def __init__(
+        self,
+        query: str,
+        client: str | None,
+        request: object,
+        headers: Mapping[str, str],
+        session: Callable[[], Session | None],
+        session_id: Callable[[], str | None],
+        is_authenticated: Callable[[], bool],
+    ) -> None:
+        super().__init__("POST", "/checkout", query, client, request)
+        self._headers, self._asked = headers, (session, session_id, is_authenticated)
+
+    def header(self, name: str, /) -> str | None:
+        return self._headers.get(name.lower())
+
+    def session(self) -> Session | None:
+        return self._asked[0]()
+
+    def session_id(self) -> str | None:
+        return self._asked[1]()
+
+    def is_authenticated(self) -> bool:
+        return self._asked[2]()
 
 
 def send(ruled: Rules, request: Arrived, view: Callable[[], object] | None = None, status: int = 200) -> None:
     """One request from its arrival to its last byte."""
-    exchange = _exchange.begin(ruled, request)
+    exchange = _exchange.begin(Exchange(ruled, request))
     if exchange is None:
         return
     exchange.routed()

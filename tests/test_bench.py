@@ -15,6 +15,7 @@ import pytest
 from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from bizspan.sdk import _replay
 from tests.bench import ours
 from tests.bench.by_hand import ByHand
 from tests.bench.measure import CallCounter, Calls, Cost, Subject, ratios
@@ -38,13 +39,15 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 # plus about a tenth: other versions of both make a few more or a few less.
 CALLS_AT_MOST: Final = {
     NO_SDK: {BLOCK: 26, DECORATOR: 20},
-    SAMPLED_OUT: {BLOCK: 105, DECORATOR: 115},
-    RECORDING: {BLOCK: 212, DECORATOR: 216},
+    SAMPLED_OUT: {BLOCK: 102, DECORATOR: 106},
+    RECORDING: {BLOCK: 210, DECORATOR: 213},
 }
 SDK: Final = tuple(int(part) for part in version("opentelemetry-sdk").split(".")[:2])
-# Calls that bizspan adds to a request, on the thread that serves it. Measured: 195, 182 and 246.
-REQUEST_CALLS_AT_MOST: Final = {"flask": 215, "django": 200, "fastapi": 271}
-REQUEST_ROOM: Final = 1.25  # in parts of the same request without bizspan; the target itself is 1.10
+# Calls that bizspan adds to a request, on the thread that serves it. Measured: 144, 139 and 176.
+REQUEST_CALLS_AT_MOST: Final = {"flask": 159, "django": 153, "fastapi": 194}
+# The same on bizspan's own thread, with an SDK whose histogram keeps its sets as 1.45.1 does. Measured: 67.
+OWN_CALLS_AT_MOST: Final = 75
+REQUEST_ROOM: Final = 1.20  # in parts of the same request without bizspan; the target itself is 1.10
 # A shared machine measures CPU badly: what the benchmark promises is checked with room, the calls are exact.
 ROOM: Final = 1.35
 
@@ -107,7 +110,7 @@ def test_an_operation_costs_a_part_of_the_same_by_hand(quick_report: dict[str, A
     assert [] == missed
 
 
-def calls_of_a_request(framework: str, *, ours: bool) -> float:
+def calls_of_a_request(framework: str, *, ours: bool) -> Calls:
     """Counted in a fresh interpreter: providers can be set once."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench.in_process", framework],
@@ -118,18 +121,20 @@ def calls_of_a_request(framework: str, *, ours: bool) -> float:
         check=False,
     )
     assert 0 == done.returncode, done.stderr
-    return float(done.stdout)
+    return Calls(**json.loads(done.stdout))
 
 
 @pytest.mark.bench
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_request_makes_few_calls_more(framework: str) -> None:
     """
-    What bizspan adds to a request over OpenTelemetry's instrumentation stays within its limit.
+    What bizspan adds to a request over OpenTelemetry's instrumentation stays within its limit, on each thread.
     """
-    added = calls_of_a_request(framework, ours=True) - calls_of_a_request(framework, ours=False)
+    ours, alone = calls_of_a_request(framework, ours=True), calls_of_a_request(framework, ours=False)
 
-    assert added <= REQUEST_CALLS_AT_MOST[framework]
+    assert ours.app - alone.app <= REQUEST_CALLS_AT_MOST[framework]
+    if _replay._hashed is not None:
+        assert (ours.total - ours.app) - (alone.total - alone.app) <= OWN_CALLS_AT_MOST
 
 
 @pytest.mark.bench

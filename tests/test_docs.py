@@ -38,6 +38,7 @@ NORMALISED: Final = (
     (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)?"), "TIME"),
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "ID"),  # UUIDs
     (re.compile(r"\b(0x)?([0-9a-f]{32}|[0-9a-f]{16})\b"), "ID"),  # trace and span ids, addresses
+    (re.compile(r"from /\S+/bizspan/lens\.db"), "from STORE"),  # where the lens keeps events for whoever runs it
     (re.compile(r"[ \t]+$", re.MULTILINE), ""),
 )
 

@@ -13,10 +13,10 @@ from opentelemetry import trace
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
 
 import bizspan
-from bizspan import _entry, _streaming
+from bizspan import _entry, _guard, _streaming
 from bizspan._entry import Entry
 from bizspan.context import frame
 from tests.providers import Application, joined, points, reader, take
@@ -499,18 +499,41 @@ def test_an_entry_goes_with_its_request(application: Application) -> None:
     """
     Neither a span nor a request is kept alive by the other.
     """
-    gc.collect()
-    before = len(_entry._entries)
-    with trace.use_span(server_span(application), end_on_exit=True):
+    with trace.use_span(server_span(application), end_on_exit=True) as span:
         entry: Entry | None = begun(Asked())
         assert entry is not None
+        assert _entry.entry_of(span) is entry
+        gone = weakref.ref(entry), weakref.ref(span)
         entry.end()
         entry.leave()
-        del entry
+        del entry, span
     application._spans.clear()
     gc.collect()
 
-    assert before == len(_entry._entries)
+    assert (None, None) == (gone[0](), gone[1]())
+
+
+def test_a_span_that_takes_no_attributes_is_an_entry_span_all_the_same(production_guard: None) -> None:
+    """
+    Only who asks for the request by that span does not find it.
+    """
+
+    class Fixed(NonRecordingSpan):
+        def __init__(self) -> None:
+            object.__setattr__(self, "_context", SpanContext(1, 2, False, TraceFlags(0)))
+
+        def __setattr__(self, name: str, value: object) -> None:
+            raise AttributeError("secret-in-the-text")
+
+    before = _guard.swallowed_errors.values().get("remembering a request by its span", 0)
+    fixed = Fixed()
+    with joined(reader(), export="otlp"), trace.use_span(fixed):
+        entry = begun(Asked(segment="gold"))
+        assert entry is not None
+        entry.leave()
+
+        assert (fixed, None) == (entry.span, _entry.entry_of(fixed))
+    assert before + 1 == _guard.swallowed_errors.values()["remembering a request by its span"]
 
 
 def test_a_request_that_was_an_operation_goes_without_the_garbage_collector(application: Application) -> None:
@@ -518,7 +541,6 @@ def test_a_request_that_was_an_operation_goes_without_the_garbage_collector(appl
     Its operation keeps neither its span nor itself alive; a cycle would be work for the collector on every request.
     """
     gc.collect()
-    before = len(_entry._entries)
     gc.disable()
     try:
         with trace.use_span(server_span(application), end_on_exit=True):
@@ -532,7 +554,7 @@ def test_a_request_that_was_an_operation_goes_without_the_garbage_collector(appl
             del entry
         application._spans.clear()
 
-        assert (None, before) == (gone(), len(_entry._entries))
+        assert gone() is None
     finally:
         gc.enable()
 

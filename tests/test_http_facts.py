@@ -10,6 +10,7 @@ import bizspan
 from bizspan import names
 from bizspan.errors import SetupError
 from bizspan.integrations import _exchange
+from bizspan.integrations._exchange import Exchange
 from bizspan.integrations._rules import rules_of
 from bizspan.testing import Capture
 from tests.arrivals import arrived, facts_of, missing, refused, rules, send
@@ -204,7 +205,7 @@ def test_a_base_exception_passes(capbiz: Capture, option: str) -> None:
     def interrupted(request: object) -> Any:
         raise KeyboardInterrupt
 
-    exchange = _exchange.begin(rules({option: interrupted}), arrived())
+    exchange = _exchange.begin(Exchange(rules({option: interrupted}), arrived()))
     assert exchange is not None
 
     with pytest.raises(KeyboardInterrupt):
@@ -238,7 +239,7 @@ def test_a_path_that_is_excluded_is_left_alone(capbiz: Capture, paths: list[str]
     """
     Its requests are no operations and cost one comparison.
     """
-    assert _exchange.begin(rules(exclude=paths), arrived()) is None
+    assert _exchange.begin(Exchange(rules(exclude=paths), arrived())) is None
     assert {} == facts_of(capbiz, rules(exclude=["/check", "/checkout/"]), arrived())
 
 

@@ -205,7 +205,7 @@ def test_a_line_never_waits_for_another_threads_resolver(application: Applicatio
     assert _active.current is not None
     with handled(sdk_handler(application.logger_provider)) as logger:
         request = Entry(_active.current, None, facts)
-        request.enter()
+        request.enter(None)
         other = threading.Thread(target=contextvars.copy_context().run, args=(beside,), daemon=True)
         other.start()
         with application.tracer_provider.get_tracer("database").start_as_current_span("SELECT"):

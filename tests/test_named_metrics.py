@@ -511,10 +511,11 @@ def test_a_lock_that_a_parent_held_does_not_hold_the_child() -> None:
 # --- nothing is lost --------------------------------------------------------------------------------------
 
 
-class Unhashable(NonRecordingSpan):
+class Unreadable(NonRecordingSpan):
     """A span of someone else's that cannot be looked up."""
 
-    __hash__ = None  # type: ignore[assignment]
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError("secret-in-the-text")
 
 
 def test_a_step_that_fails_loses_the_dimensions_and_not_the_measurement(production_guard: None) -> None:
@@ -523,7 +524,7 @@ def test_a_step_that_fails_loses_the_dimensions_and_not_the_measurement(producti
     """
     memory = reader()
     before = _guard.swallowed_errors.values().get("adding dimensions", 0)
-    span = Unhashable(SpanContext(1, 2, False, TraceFlags(0)))
+    span = Unreadable(SpanContext(1, 2, False, TraceFlags(0)))
     with wrapped({"orders": None}, memory) as meter:
         meter.create_counter("orders").add(1, {"route": "/"}, set_span_in_context(span))
 

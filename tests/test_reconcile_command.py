@@ -205,7 +205,10 @@ def test_a_backfill_that_nobody_acknowledges_stops(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "the following arguments are required: --events, --ledger"),
+        ([], "the following arguments are required: --ledger"),
+        (["--ledger", "gone.csv"], "say where the events are: --events PATH ..., or --clickhouse [URL]."),
+        (["--ledger", "gone.csv", "--clickhouse"], "set BIZSPAN_CLICKHOUSE_URL"),
+        (["--ledger", __file__, "--clickhouse", "http://u:p@h"], "has no user, password or query in it"),
         (["--columns", "order"], "must be ROLE=COLUMN"),
         (["--columns", "price=total"], "must be ROLE=COLUMN"),
         (["--most", "0"], "must be a whole number above 0"),
@@ -271,3 +274,33 @@ def test_the_purchases_of_a_real_shop_agree_to_the_cent(tmp_path: Path, monkeypa
     (total,) = after["totals"]
     assert {"count": 6919, "minor_units": 24_409_194} == total["ledger"] == total["events"]
     assert (0, 545) == (after["exit_code"], len(after["days"]))
+
+
+def test_days_are_those_of_kpis_and_reports(tmp_path: Path) -> None:
+    """
+    The time zone of the configuration file that applies, or that is named, unless another one is told; else UTC.
+    """
+    (tmp_path / "events.jsonl").touch()
+    ledger = write_csv(tmp_path / "book.csv", [("o-1", "9.90", "EUR", f"{DAY}T23:30:00Z", "k-1")], HEAD)
+    config = tmp_path / "shop.toml"
+    config.write_text('[tool.bizspan]\ntime_zone = "Europe/Berlin"\n', "utf-8")
+    words = ["--events", tmp_path / "events.jsonl", "--ledger", ledger, "--operation=checkout", "--format=json"]
+
+    found = [
+        json.loads(each.stdout)
+        for each in (
+            ran(*words),
+            ran(*words, BIZSPAN_CONFIG=str(config)),
+            ran(*words, "--config", config),
+            ran(*words, "--config", config, "--time-zone=Pacific/Apia"),
+        )
+    ]
+    wrong = ran(*words, "--config", tmp_path / "gone.toml")
+
+    assert [("UTC", DAY), ("Europe/Berlin", "2026-03-02"), ("Europe/Berlin", "2026-03-02"),
+            ("Pacific/Apia", "2026-03-02")] == [
+        (each["time_zone"], each["days"][0]["day"]) for each in found
+    ]  # fmt: skip
+    assert (2, f"bizspan reconcile: error: {tmp_path / 'gone.toml'}: there is no such file.\n") == (
+        wrong.returncode, wrong.stderr
+    )  # fmt: skip

@@ -198,11 +198,11 @@ def test_a_routes_facts_are_on_its_operation(capbiz: Capture) -> None:
             "revenue": earned,
         }
     }
-    request = Arrived(method="POST", path="/orders/7", query="", header=lambda name: None, client=None, request=None)
+    request = Arrived("POST", "/orders/7", "", None, None)
 
-    exchange = _exchange.begin(rules_of({"routes": routes}), request)
+    exchange = _exchange.begin(_exchange.Exchange(rules_of({"routes": routes}), request))
     assert exchange is not None
-    exchange.routed("orders")
+    exchange.routed(["orders"])
     exchange.responded(200, "42.00")
     exchange.leave()
     exchange.end()

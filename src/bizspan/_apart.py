@@ -10,8 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import Span, SpanKind
-
     from bizspan.context import Frame
 
 
@@ -25,11 +23,3 @@ def outside_of_requests(innermost: Frame | None) -> Frame | None:
     while scope is not None and scope.entry is not None:
         scope = scope.outer
     return scope
-
-
-def is_new_span(span: Span, kind: SpanKind) -> bool:
-    """
-    Whether a server's or consumer's instrumentation just opened this span. Not, where it ended, or is of what happens
-    inside.
-    """
-    return span.is_recording() and getattr(span, "kind", None) is kind

@@ -43,7 +43,8 @@ class Asked(Scope):
     """
 
     __slots__ = (
-        "_added", "_changes", "_identity_facts", "_is_ready", "_missing", "_request_facts", "_writing", "pipeline",
+        "_added", "_changes", "_identity_facts", "_is_ready", "_missing", "_request_facts", "_writing", "is_eager",
+        "pipeline",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +66,7 @@ class Asked(Scope):
         self._request_facts = request_facts
         self._identity_facts = identity_facts
         self._is_ready = is_ready
+        self.is_eager = False  # whether what is learned is published at once
         self._changes = 0
         self._added: Mapping[str, object] = _NOTHING
         self._missing: tuple[str, ...] = ()
@@ -101,7 +103,7 @@ class Asked(Scope):
     def _fill(self, facts: FactTable) -> None:
         if self._request_facts is not None or self._identity_facts is not None:
             self.ask()
-        epoch = self.epoch
+        epoch = self._changes if self._identity_facts is None else self.epoch
         attributes: Attributes = {} if self.outer is None else {**self.outer.attributes}
         if self._added:
             facts.resolve(self._added, attributes)
@@ -116,6 +118,11 @@ class Asked(Scope):
             # Not over what another thread filled in from more than was known here.
             if epoch >= self._epoch or self._resolved_by is not facts:
                 self.attributes, self._epoch, self._resolved_by = attributes, epoch, facts
+        if self.is_eager:
+            self.publish()
+
+    def publish(self) -> None:
+        """Say what is known where somebody else may end it."""
 
     def ask(self, *, ready: bool = False) -> None:
         """
@@ -145,10 +152,14 @@ class Asked(Scope):
 
     def _given(self, source: Source, name: str) -> Mapping[str, object]:
         try:
-            return {name: value for name, value in source().items() if value is not None}
+            given: dict[str, object] = {}
+            for keyword, value in source().items():  # not a comprehension: it would be a call more
+                if value is not None:
+                    given[keyword] = value
         except Exception as error:  # the user's code: counted as such, and never fatal
             self.failed(name, error)
             return _NOTHING
+        return given
 
     def learned(self, facts: Mapping[str, object], *, wins: bool) -> Mapping[str, object]:
         """

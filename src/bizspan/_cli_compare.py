@@ -6,19 +6,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bizspan import _cli_declared
+from bizspan import _cli_declared, _cli_source
 
 if TYPE_CHECKING:
     from bizspan.kpi import Calendar, Design, Source
+    from bizspan.lens import Mark
 
-_USAGE: Final = 2
 _EXIT_CODES: Final = (
     "Exit code: 0 nothing is worse, 1 a KPI is worse, 2 wrong arguments or a source that can't be read, 3 it can't be"
     " said yet: an arm has no records, or, with --require better, a KPI is unclear or has too few."
@@ -34,6 +34,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--period", default="24h", metavar="PERIOD", help="today, 7d, 2026-03-01..2026-03-08, ... (default: 24h)")
     add("--at", default="", metavar="TIME", help="instead of two arms: before and after this moment")
     add("--until", default="", metavar="TIME", help="with --at: the end of what comes after (default: now)")
+    add(
+        "--skip-marked", action=argparse.BooleanOptionalAction, default=True,
+        help="with --at: a time before with a mark in it is left out (default: yes)",
+    )  # fmt: skip
     add("--weeks", type=int, default=4, metavar="N", help="with --at: how many times before (default: 4)")
     add("--kpi", action="append", default=[], metavar="NAME", help="this one; may be repeated (default: all)")
     add("--unit", default="", metavar="FACT", help="what chance gives to an arm, such as customer or session")
@@ -43,11 +47,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--minimum", type=int, default=30, metavar="N", help="fewer units in an arm are too few (default: 30)")
     add("--require", choices=("better",), help="exit with 3 as long as not every KPI is better")
     _cli_declared.add_arguments(parser)
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--store", metavar="FILE", help="a store of the lens (default: where it keeps events)")
-    where.add_argument(
-        "--clickhouse", metavar="URL", nargs="?", const="", help="ClickHouse; by default BIZSPAN_CLICKHOUSE_URL"
-    )
+    add("--store", metavar="FILE", help="of the lens (default: as bizspan lens); with --clickhouse, of marks alone")
+    add("--clickhouse", metavar="URL", nargs="?", const="", help="ClickHouse; by default BIZSPAN_CLICKHOUSE_URL")
     add("--format", choices=("text", "json", "md"), default="text", help="how to print (default: text)")
     parser.epilog = _EXIT_CODES
 
@@ -59,19 +60,12 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     Args:
         options: What was typed.
         show: Prints.
+
+    Raises:
+        SetupError: What was asked can not be done; the text says what to do instead.
     """
-    from bizspan.errors import SetupError
-
-    try:
-        return _run(options, show)
-    except SetupError as error:
-        print(f"bizspan compare: error: {error}", file=sys.stderr)
-        return _USAGE
-
-
-def _run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     from bizspan.kpi import CompareOptions, compare
-    from bizspan.kpi._command import named
+    from bizspan.kpi._command import named, place_of
     from bizspan.kpi._compared_render import as_data, as_markdown, as_text
 
     found = _cli_declared.everything(options)
@@ -81,32 +75,20 @@ def _run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
         options.alpha, options.minimum, options.unit, _conditions(options.where), tuple(options.slice)
     )  # fmt: skip
     now_ns = time.time_ns()
-    comparison = compare(chosen, _source(options), _design(options, calendar, now_ns), how, as_of_ns=now_ns)
+    source = _cli_source.needed(options)
+    comparison = compare(chosen, source, _design(options, calendar, now_ns, source), how, as_of_ns=now_ns)
     code = comparison.exit_code(options.require == "better")
+    place = place_of(source)
     if options.format == "json":
-        show(json.dumps(as_data(comparison, code), indent=2))
+        show(json.dumps({**as_data(comparison, code), "source": place}, indent=2))
+    elif options.format == "md":
+        show(as_markdown(comparison, place))
     else:
-        show(as_markdown(comparison) if options.format == "md" else as_text(comparison, sys.stdout.encoding or "ascii"))
+        show(as_text(comparison, sys.stdout.encoding or "ascii", place))
     return code
 
 
-def _source(options: argparse.Namespace) -> Source:
-    from bizspan.errors import SetupError
-    from bizspan.kpi import ClickHouseSource, SqliteSource
-    from bizspan.lens import default_path
-
-    if options.store:
-        return SqliteSource(options.store)
-    if options.clickhouse is not None or os.environ.get("BIZSPAN_CLICKHOUSE_URL"):
-        told = {"BIZSPAN_CLICKHOUSE_URL": options.clickhouse} if options.clickhouse else {}
-        return ClickHouseSource.from_environment({**os.environ, **told})
-    path = default_path()
-    if not path.is_file():
-        raise SetupError("say where the events are: --store FILE, or --clickhouse URL.")
-    return SqliteSource(path)
-
-
-def _design(options: argparse.Namespace, calendar: Calendar, now_ns: int) -> Design:
+def _design(options: argparse.Namespace, calendar: Calendar, now_ns: int, source: Source) -> Design:
     from bizspan.errors import SetupError
     from bizspan.kpi import before_after, concurrent
 
@@ -118,7 +100,19 @@ def _design(options: argparse.Namespace, calendar: Calendar, now_ns: int) -> Des
     if options.baseline or options.candidate:
         raise SetupError("--at compares before and after; leave --baseline and --candidate out.")
     until_ns = min(now_ns, _moment(options.until, calendar)) if options.until else now_ns
-    return before_after(_moment(options.at, calendar), until_ns, options.weeks, calendar)
+    marks = _marks(options, source) if options.skip_marked else ()
+    return before_after(_moment(options.at, calendar), until_ns, options.weeks, calendar, marks)
+
+
+def _marks(options: argparse.Namespace, source: Source) -> Iterator[Mark]:
+    """Those of the lens's store, with ClickHouse of the one named beside it, in the countries that are asked."""
+    from bizspan.kpi import SqliteSource
+    from bizspan.lens import _marks as kept
+
+    store = source.path if isinstance(source, SqliteSource) else options.store
+    countries = {value.upper() for name, value in _conditions(options.where) if name == "country"}
+    told = kept.listed(Path(store)) if store else ()
+    yield from (mark for mark in told if not (mark.country and countries) or mark.country in countries)
 
 
 def _moment(text: str, calendar: Calendar) -> int:

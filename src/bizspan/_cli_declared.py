@@ -19,6 +19,7 @@ from bizspan.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from bizspan.kpi import KPI, Calendar
+    from bizspan.kpi._described import Descriptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,14 @@ class Found:
         calendar: Whose days.
         vocabularies: The user's.
         loaded: The rest of the file; None without one.
+        described: What operations, features and events mean.
     """
 
     kpis: Mapping[str, KPI]
     calendar: Calendar
     vocabularies: tuple[Vocabulary, ...]
     loaded: Loaded | None
+    described: Descriptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,4 +114,4 @@ def found_in(config: str | None, modules: Iterable[str] = ()) -> Found:
     if loaded is not None and loaded.path is not None:
         declared = load(loaded.path, vocabularies)
     objects = [(name, named_object(name)) for name in (*declared.modules, *modules)]
-    return Found(merged(declared.kpis, objects), declared.calendar, vocabularies, loaded)
+    return Found(merged(declared.kpis, objects), declared.calendar, vocabularies, loaded, declared.described)

@@ -5,11 +5,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from typing import Final
 
-_USAGE: Final = 2
 _MOST_S: Final = 600.0
 _LEAST_S: Final = 5.0
 
@@ -36,15 +34,13 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     Args:
         options: What was typed.
         show: Prints.
+
+    Raises:
+        SetupError: What was asked can not be done; the text says what to do instead.
     """
     from bizspan import demo
-    from bizspan.errors import SetupError
 
-    try:
-        return demo.run(demo.Options(options.seed, options.seconds, options.keep), show)
-    except SetupError as error:
-        print(f"bizspan demo: error: {error}", file=sys.stderr)
-        return _USAGE
+    return demo.run(demo.Options(options.seed, options.seconds, options.keep), show)
 
 
 def _seconds(text: str) -> float:

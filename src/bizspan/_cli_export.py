@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bizspan.kpi import KPI
     from bizspan.kpi._catalogue import Declared
 
-_WELL, _NOTHING, _USAGE = 0, 1, 2
+_WELL, _NOTHING = 0, 1
 _NO_KPI: Final = "no KPI is declared; add [tool.bizspan.kpi.NAME] to pyproject.toml, or pass --module."
 
 Show = Callable[[str], None]
@@ -69,12 +69,11 @@ def run(options: argparse.Namespace, show: Show) -> int:
     Args:
         options: What was typed.
         show: Prints.
+
+    Raises:
+        SetupError: What was asked can not be done; the text says what to do instead.
     """
-    try:
-        return _ACTIONS[options.action](options, everything(options), show)
-    except SetupError as error:
-        print(f"bizspan export: error: {error}", file=sys.stderr)
-        return _USAGE
+    return _ACTIONS[options.action](options, everything(options), show)
 
 
 def _prometheus(options: argparse.Namespace, found: Found, show: Show) -> int:
@@ -119,7 +118,7 @@ def _declared(found: Found) -> Declared:
     operations: dict[str, tuple[str, ...]] = {}
     features: dict[str, tuple[str, ...]] = {}
     if found.loaded is None:
-        return Declared()
+        return Declared(described=found.described)
 
     def at(place: dict[str, tuple[str, ...]], name: object, where: str) -> None:
         if isinstance(name, str) and name:
@@ -136,7 +135,8 @@ def _declared(found: Found) -> Declared:
     for task, name in found.loaded.tasks.items():
         at(operations, name, task)
     metrics: Mapping[str, Iterable[str] | None] = found.loaded.configure.get("metric_dimensions") or {}
-    return Declared(operations, features, {name: tuple(facts or ()) for name, facts in metrics.items()})
+    dimensions = {name: tuple(facts or ()) for name, facts in metrics.items()}
+    return Declared(operations, features, dimensions, found.described)
 
 
 _ACTIONS: Final[Mapping[str, Callable[[argparse.Namespace, Found, Show], int]]] = {

@@ -6,12 +6,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Final
-
-_USAGE: Final = 2
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,16 +29,14 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     Args:
         options: What was typed.
         show: Prints.
+
+    Raises:
+        SetupError: What was asked can not be done; the text says what to do instead.
     """
     from bizspan import _importing
     from bizspan._progress import terminal
-    from bizspan.errors import SetupError
 
-    try:
-        found = _importing.import_into(options.store, options.paths, terminal())
-    except SetupError as error:
-        print(f"bizspan import: error: {error}", file=sys.stderr)
-        return _USAGE
+    found = _importing.import_into(options.store, options.paths, terminal())
     if options.format == "json":
         show(json.dumps(asdict(found)))
     else:

@@ -5,17 +5,10 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
 
+from bizspan import _cli_source
 from bizspan._cli_declared import add_arguments, everything
-
-if TYPE_CHECKING:
-    from bizspan.kpi._source import Source
-
-_USAGE: Final = 2
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--period", default="7d", metavar="PERIOD", help="today, 2026-03, 7d, ... (default: 7d)")
     for action in (show, check):
         where = action.add_mutually_exclusive_group()
-        where.add_argument("--store", metavar="FILE", help="a store of the lens")
+        where.add_argument("--store", metavar="FILE", help="a store of the lens (default: as bizspan lens)")
         where.add_argument(
             "--clickhouse", metavar="URL", nargs="?", const="", help="ClickHouse; by default BIZSPAN_CLICKHOUSE_URL"
         )
@@ -52,17 +45,10 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     Args:
         options: What was typed.
         show: Prints.
+
+    Raises:
+        SetupError: What was asked can not be done; the text says what to do instead.
     """
-    from bizspan.errors import SetupError
-
-    try:
-        return _run(options, show)
-    except SetupError as error:
-        print(f"bizspan kpi: error: {error}", file=sys.stderr)
-        return _USAGE
-
-
-def _run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     from bizspan.kpi._command import Request, check, list_all, show_one, sql
 
     found = everything(options)
@@ -70,7 +56,7 @@ def _run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     request = Request(
         kpis=found.kpis,
         calendar=found.calendar,
-        source=source_of(options),
+        source=_cli_source.found(options) if options.action in ("show", "check") else None,
         period=getattr(options, "period", "7d"),
         by=None if told_by is None else tuple(name.strip() for name in told_by.split(",") if name.strip()),
         compare=getattr(options, "compare", False),
@@ -88,19 +74,3 @@ def _run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     # Alerts are declared beside KPIs; one that names none is found here, not when it should be said.
     _rules.load(None if found.loaded is None else found.loaded.path, found.kpis, found.vocabularies)
     return check(request)
-
-
-def source_of(options: argparse.Namespace) -> Source | None:
-    """
-    What ``--clickhouse`` or ``--store`` names.
-
-    Raises:
-        SetupError: No address of ClickHouse is told.
-    """
-    from bizspan.kpi import ClickHouseSource, SqliteSource
-
-    url = getattr(options, "clickhouse", None)
-    if url is None:
-        return SqliteSource(options.store) if getattr(options, "store", None) else None
-    environment = {**os.environ, "BIZSPAN_CLICKHOUSE_URL": url} if url else os.environ
-    return ClickHouseSource.from_environment(environment)

@@ -6,11 +6,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Callable
 from typing import Final
 
-_USAGE: Final = 2
 _MOST_DAYS: Final = 36_500.0
 
 
@@ -36,8 +34,10 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     Args:
         options: What was typed.
         show: Prints.
+
+    Raises:
+        SetupError: What was asked can not be done; the text says what to do instead.
     """
-    from bizspan.errors import SetupError
     from bizspan.lens import Retention, _command
     from bizspan.page import add_page_from
 
@@ -51,11 +51,7 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
         retention=Retention(days=options.retention_days, bytes=options.max_size),
         as_json=options.format == "json",
     )
-    try:
-        return _command.serve(told, show, furnish=lambda lens: add_page_from(lens, options.config))
-    except SetupError as error:
-        print(f"bizspan lens: error: {error}", file=sys.stderr)
-        return _USAGE
+    return _command.serve(told, show, furnish=lambda lens: add_page_from(lens, options.config))
 
 
 def _port(text: str) -> int:

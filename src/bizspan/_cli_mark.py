@@ -5,14 +5,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 from bizspan._cli_declared import everything
-
-_USAGE: Final = 2
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,17 +38,10 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     Args:
         options: What was typed.
         show: Prints.
+
+    Raises:
+        SetupError: What was asked can not be done; the text says what to do instead.
     """
-    from bizspan.errors import SetupError
-
-    try:
-        return _run(options, show)
-    except SetupError as error:
-        print(f"bizspan mark: error: {error}", file=sys.stderr)
-        return _USAGE
-
-
-def _run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     from bizspan.errors import SetupError
     from bizspan.lens import default_path
     from bizspan.report import _marking

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
+from bizspan import _cli_source
+from bizspan._cli_declared import everything
 from bizspan._cli_words import count
 
-_USAGE: Final = 2
 _MOST_TOLERANCE_S: Final = 86_400.0
 
 
@@ -34,9 +35,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     add = parser.add_argument
     add(
-        "--events", nargs="+", required=True, metavar="PATH",
+        "--events", nargs="+", default=[], metavar="PATH",
         help="OTLP JSON lines: files, or directories of them; directories of spools; stores of the lens",
     )  # fmt: skip
+    add("--clickhouse", metavar="URL", nargs="?", const="", help="ClickHouse; by default BIZSPAN_CLICKHOUSE_URL")
     add("--ledger", required=True, metavar="FILE", help="the system of record: a CSV file or a SQLite database")
     add("--ledger-query", default="", metavar="SQL", help="one SELECT, for SQLite")
     add(
@@ -48,8 +50,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--operation", action="append", default=[], metavar="NAME", help="its successes are sales; may be repeated")
     add("--event", action="append", default=[], metavar="NAME", help="these events are sales; may be repeated")
     add("--no-refunds", action="store_true", help="compare sales alone")
-    add("--time-zone", default="UTC", metavar="ZONE", help="whose days are compared (default: UTC)")
+    add("--time-zone", default="", metavar="ZONE", help="whose days are compared (default: the configuration file's)")
     add("--ledger-time-zone", default="UTC", metavar="ZONE", help="of ledger times without an offset (default: UTC)")
+    add("--config", metavar="FILE", help="the file with the time zone (default: the one that applies)")
     add("--since", default="", metavar="TIME", help="the first day, or moment, to compare")
     add("--until", default="", metavar="TIME", help="the first day, or moment, not to compare any more")
     add(
@@ -63,7 +66,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--format", choices=("text", "json"), default="text", help="how to print (default: text)")
     add("--backfill", action="store_true", help="emit what the events lack, with the same uid")
     add("--dry-run", action="store_true", help="with --backfill: say what it would emit")
-    parser.epilog = "Exit code: 0 both sides are equal, 1 they differ, 2 wrong arguments or an unreadable ledger."
+    parser.set_defaults(module=[])
+    parser.epilog = "Exit code: 0 both sides are equal, 1 they differ, 2 wrong arguments or a side that cannot be read."
 
 
 def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
@@ -73,33 +77,34 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     Args:
         options: What was typed.
         show: Prints.
+
+    Raises:
+        SetupError: What was asked can not be done; the text says what to do instead.
     """
     from bizspan import reconcile as room
     from bizspan.errors import SetupError
 
-    try:
-        report = room.reconcile(
-            room.Request(
-                source=room.source_of(options.events),
-                ledger=room.Ledger(
-                    options.ledger, options.ledger_query, options.columns, options.currency, options.minor_units
-                ),
-                selection=room.Selection(
-                    frozenset(options.operation), frozenset(options.event), not options.no_refunds
-                ),
-                time_zone=options.time_zone,
-                ledger_time_zone=options.ledger_time_zone,
-                since=options.since,
-                until=options.until,
-                tolerance_s=options.tolerance_s,
-                most=options.most,
-                backfill=options.backfill,
-                dry_run=options.dry_run,
-            )
+    clickhouse = _cli_source.clickhouse_of(options)
+    if not options.events and clickhouse is None:
+        raise SetupError("say where the events are: --events PATH ..., or --clickhouse [URL].")
+    selection = room.Selection(frozenset(options.operation), frozenset(options.event), not options.no_refunds)
+    report = room.reconcile(
+        room.Request(
+            source=room.source_of(options.events, clickhouse, selection),
+            ledger=room.Ledger(
+                options.ledger, options.ledger_query, options.columns, options.currency, options.minor_units
+            ),
+            selection=selection,
+            time_zone=options.time_zone or everything(options).calendar.time_zone,
+            ledger_time_zone=options.ledger_time_zone,
+            since=options.since,
+            until=options.until,
+            tolerance_s=options.tolerance_s,
+            most=options.most,
+            backfill=options.backfill,
+            dry_run=options.dry_run,
         )
-    except SetupError as error:
-        print(f"bizspan reconcile: error: {error}", file=sys.stderr)
-        return _USAGE
+    )
     if options.format == "json":
         show(report.as_json())
     else:

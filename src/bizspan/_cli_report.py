@@ -6,19 +6,19 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bizspan import _cli_kpi
+from bizspan import _cli_source
 from bizspan._cli_declared import everything
 
 if TYPE_CHECKING:
     from bizspan.report import Webhook
 
-_USAGE: Final = 2
 _MOST_ROWS: Final = 1_000
 
 
@@ -58,33 +58,26 @@ def run(options: argparse.Namespace, show: Callable[[str], None], *, colour: boo
         show: Prints.
         colour: With the terminal's colours.
         encoding: Of the stream.
+
+    Raises:
+        SetupError: What was asked can not be done; the text says what to do instead.
     """
-    from bizspan.errors import SetupError
-
-    try:
-        return _run(options, show, colour, encoding)
-    except SetupError as error:
-        _complain(f"error: {error}")
-        return _USAGE
-
-
-def _run(options: argparse.Namespace, show: Callable[[str], None], colour: bool, encoding: str) -> int:
     from bizspan.kpi import SqliteSource
     from bizspan.lens import _marks, default_path
     from bizspan.report import Request, _command, _rules, _times
 
-    output = _command.Output(show, _complain, options.format, colour, encoding, _webhook(options))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    output = _command.Output(show, _complain, options.format, colour, encoding, _webhook(options), width)
     declared = everything(options)
     calendar = declared.calendar
     as_of_ns = _times.moment_of(options.as_of, calendar) if options.as_of else time.time_ns()
     store = Path(options.store) if options.store else default_path()
-    source = SqliteSource(store) if options.clickhouse is None else _cli_kpi.source_of(options)
-    assert source is not None
+    source = _cli_source.needed(options)
     if options.alerts:
         path = None if declared.loaded is None else declared.loaded.path
         rules = _rules.load(path, declared.kpis, declared.vocabularies)
         return _command.watch(_command.Watch(rules, source, calendar, as_of_ns, store), output)
-    has_marks = options.clickhouse is None or options.store
+    marks = options.store or (source.path if isinstance(source, SqliteSource) else "")
     request = Request(
         source=source,
         calendar=calendar,
@@ -94,7 +87,7 @@ def _run(options: argparse.Namespace, show: Callable[[str], None], colour: bool,
         is_compared=options.compare == "previous",
         skips_marked=options.skip_marked,
         facts=tuple(dict.fromkeys(name.strip() for name in options.by.split(",") if name.strip())),
-        marks=_marks.listed(store) if has_marks else (),
+        marks=_marks.listed(Path(marks)) if marks else (),
         most=options.most,
     )
     return _command.report(request, options.fail_below, output)

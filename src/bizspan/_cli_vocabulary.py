@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +17,7 @@ from bizspan._vocabulary_json import read_vocabularies, vocabularies_data
 from bizspan.errors import SetupError
 from bizspan.vocabulary import STANDARD, Attribute, Vocabulary
 
-_WELL, _BROKEN, _USAGE = 0, 1, 2
+_WELL, _BROKEN = 0, 1
 _NONE: Final = (
     "no vocabulary is declared; add [tool.bizspan.vocabulary] to pyproject.toml, or name one: shop.telemetry:SHOP."
 )
@@ -47,12 +46,11 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
     Args:
         options: What was typed.
         show: Prints.
+
+    Raises:
+        SetupError: What was asked can not be done; the text says what to do instead.
     """
-    try:
-        return _diff(options, show) if options.action == "diff" else _show(options, show)
-    except SetupError as error:
-        print(f"bizspan vocabulary: error: {error}", file=sys.stderr)
-        return _USAGE
+    return _diff(options, show) if options.action == "diff" else _show(options, show)
 
 
 def _vocabularies(name: str | None, config: str | None) -> tuple[Vocabulary, ...]:

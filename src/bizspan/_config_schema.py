@@ -327,6 +327,7 @@ TOP: Final[Mapping[str, Check]] = {
     "kpi_module": texts_or_one,
     "kpi": table_of(as_it_is),
     "alert": table_of(as_it_is),  # `bizspan report --alerts` does
+    "catalogue": table_of(as_it_is),  # `bizspan export catalogue` does
 }
 FILE: Final = table(TOP)
 # The keys of each table, for the reference page; NAME is the user's.

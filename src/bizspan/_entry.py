@@ -8,32 +8,32 @@ request's own operation, and on everything that comes later in the request.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary, ref
+from typing import TYPE_CHECKING, Any, Final
+from weakref import ref
 
 from opentelemetry import context as otel
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
 from bizspan import _active, _guard
-from bizspan._apart import is_new_span, outside_of_requests
+from bizspan._apart import outside_of_requests
 from bizspan._asked import Asked, Source, always
-from bizspan._contexts import get_current
-from bizspan._run import Run, start_around
+from bizspan._contexts import SPAN, get_current
+from bizspan._run import Run, start_around, start_on
 from bizspan._travel import Received
-from bizspan._values import known_name
+from bizspan._values import KNOWN_NAMES, known_name
 from bizspan.context import Frame, Scope, frame
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
-    from bizspan._facts import FactTable
     from bizspan._pipeline import Pipeline
     from bizspan._types import Attributes
 
-# By the span object, not by its ids: an entry goes when its span goes, sampled or not.
-_entries: WeakKeyDictionary[Span, Entry] = WeakKeyDictionary()
+# On the span object, not by its ids: an entry goes when its span goes, sampled or not.
+# A weak dictionary would make four calls for each.
+_ENTRY: Final = "_bizspan_entry"
 
 
 def _no_span() -> None:
@@ -44,7 +44,8 @@ def entry_of(span: Span) -> Entry | None:
     """
     The request or task whose entry span this is: for measurements that are taken after its scope was left.
     """
-    return _entries.get(span)
+    entry: Entry | None = getattr(span, _ENTRY, None)
+    return entry
 
 
 class Entry(Asked):
@@ -53,8 +54,8 @@ class Entry(Asked):
     """
 
     __slots__ = (
-        "__weakref__", "_around", "_before", "_inside", "_is_eager", "_outside", "_recorded", "_since",
-        "_span", "_written", "ends_first", "is_apart", "kind", "on_attach", "operation",
+        "__weakref__", "_around", "_before", "_inside", "_outside", "_recorded", "_since", "_span", "_written",
+        "ends_first", "has_span", "is_apart", "kind", "on_attach", "operation",
     )  # fmt: skip
 
     def __init__(
@@ -74,7 +75,8 @@ class Entry(Asked):
         self.kind = SpanKind.SERVER
         self.on_attach: Callable[[], None] | None = None
         self._span: ref[Span] | None = None
-        self._recorded = self._is_eager = False
+        self.has_span = False
+        self._recorded = False
         self._written: Attributes = {}
         # OpenTelemetry's contexts around and inside its operation, where that has a span of its own.
         self._outside: Context | None = None
@@ -87,11 +89,6 @@ class Entry(Asked):
 
     # --- its facts ------------------------------------------------------------------------------------------------
 
-    def _fill(self, facts: FactTable) -> None:
-        super()._fill(facts)
-        if self._is_eager:
-            self.publish()
-
     def complete(self) -> None:
         """
         Ask for what was not asked yet, and put it onto the entry span: before the request's span ends. An open
@@ -101,7 +98,7 @@ class Entry(Asked):
             self.ask(ready=True)
         if self.operation is None:
             self.publish()
-        elif self._is_eager:
+        elif self.is_eager:
             self.resolve(self.pipeline)
 
     def told_inside(self, facts: Mapping[str, object], /, *, wins: bool) -> None:
@@ -120,7 +117,7 @@ class Entry(Asked):
         if span is None or not span.is_recording():
             for name in new:
                 self.refuse(name, "late", "The entry span had ended; later spans and events carry it.")
-        elif self._is_eager or (self.operation is None and self._request_facts is None):
+        elif self.is_eager or (self.operation is None and self._request_facts is None):
             self.publish()
 
     # --- its entry span -------------------------------------------------------------------------------------------
@@ -130,24 +127,29 @@ class Entry(Asked):
         """The entry span while something else keeps it: the server's, or the consumer's."""
         return None if self._span is None else self._span()
 
-    def attach(self, span: Span, *, is_inside: bool = True) -> bool:
+    def attach(self, span: Span, *, is_inside: bool = True, is_recording: bool = True) -> bool:
         """
         Remember this as the entry span; the first one stays.
 
         Args:
             span: The server's, or the consumer's.
             is_inside: Whether it began inside this scope: it may end before the request does, at any moment.
+            is_recording: Whether it records, as one does that is just starting.
 
         Returns:
             Whether this is the entry span.
         """
         if self._span is not None:
             return self._span() is span
-        self._is_eager = is_inside and not self.ends_first
+        self.is_eager = is_inside and not self.ends_first
         self._span = ref(span)
-        self._recorded = span.is_recording()
-        _entries[span] = self
-        if self._is_eager:
+        self.has_span = True
+        self._recorded = is_recording
+        try:
+            setattr(span, _ENTRY, self)
+        except Exception as error:  # another library's may take no attributes, and `entry_of` does not find it then
+            _guard.swallowed("remembering a request by its span", error)
+        if self.is_eager:
             self.publish()
         if self.on_attach is not None:
             self.on_attach()
@@ -170,9 +172,14 @@ class Entry(Asked):
 
     # --- its life -------------------------------------------------------------------------------------------------
 
-    def enter(self) -> None:
-        """Become the scope of this thread or task."""
-        self._before = frame.get()
+    def enter(self, before: Frame | None) -> None:
+        """
+        Become the scope of this thread or task.
+
+        Args:
+            before: The innermost frame there.
+        """
+        self._before = before
         frame.set(self)
 
     def leave(self) -> None:
@@ -230,13 +237,16 @@ class Entry(Asked):
             caller: Gives the parent of its span, where it gets one of its own; by default the current span.
             becomes_current: Whether such a span becomes the current one.
         """
-        clean = known_name(name)
+        clean = (KNOWN_NAMES.get(name) if type(name) is str else None) or known_name(name)
         if clean is None or self.operation is not None:
             return
         # Around this scope, not inside it: beginning inside would ask for the request's facts before there is a user.
-        span = self.span
-        parent = caller() if span is None else None
-        run, inside = start_around(self.pipeline, clean, facts, self._around, span, parent, self._since)
+        span = None if self._span is None else self._span()
+        inside: Context | None = None
+        if span is not None:
+            run = start_on(self.pipeline, clean, facts, self._around, span, self._recorded, self._since)
+        else:
+            run, inside = start_around(self.pipeline, clean, facts, self._around, caller(), self._since)
         if run.pipeline is None:
             return
         self.operation = self.run = run
@@ -252,7 +262,13 @@ class Entry(Asked):
             error: What the request raised.
             rejects: Exceptions that are business refusals.
         """
-        self.complete()
+        if (
+            self.operation is None
+            or self.is_eager
+            or self._request_facts is not None
+            or self._identity_facts is not None
+        ):
+            self.complete()
         self._is_ready = always  # it may lead back here: without the cycle, a request goes with its last use
         run, self.operation = self.operation, None
         if run is None:
@@ -299,7 +315,7 @@ def begin(
         entry = Entry(pipeline, around, request_facts, identity_facts, is_ready)
         entry.is_apart, entry.kind = is_apart, kind
         attach_current(entry)
-        entry.enter()
+        entry.enter(current)
         return entry
     except Exception as error:
         _guard.swallowed("beginning a request", error)
@@ -308,11 +324,15 @@ def begin(
 
 def attach_current(entry: Entry) -> None:
     """Remember the current span as the entry span, where a server or consumer of this process began it for this one."""
-    span = trace.get_current_span(get_current())
-    if span is trace.INVALID_SPAN or span in _entries:
+    span: Any = get_current().get(SPAN)
+    if span is None or span is trace.INVALID_SPAN or entry_of(span) is not None:
         return
-    if is_new_span(span, entry.kind) or _may_be_unsampled(span, entry):
-        entry.attach(span, is_inside=False)
+    # Not, where it ended, or is of what happens inside.
+    if span.is_recording():
+        if getattr(span, "kind", None) is entry.kind:
+            entry.attach(span, is_inside=False)
+    elif _may_be_unsampled(span, entry):
+        entry.attach(span, is_inside=False, is_recording=False)
 
 
 def _may_be_unsampled(span: Span, entry: Entry) -> bool:

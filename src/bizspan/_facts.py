@@ -262,6 +262,22 @@ def add_note(attributes: Attributes, note: str) -> None:
         attributes[names.NOTES] = (*notes, note)
 
 
+def write_missing(attributes: Attributes, reasons: Mapping[str, str]) -> None:
+    """
+    Say why facts or amounts are missing: sums over an amount must know that one is, facts have a note.
+
+    Args:
+        attributes: Takes it.
+        reasons: By keyword, or by kind of money.
+    """
+    for name, reason in reasons.items():
+        key = names.AMOUNT_INVALID_KEYS.get(name)
+        if key is None:
+            add_note(attributes, f"{name}:{reason}")
+        else:
+            attributes[key] = reason
+
+
 def _hint(attribute: Attribute, note: str) -> str:
     if note == "no_key":
         return "Production drops personal facts without a key; pass hash_key= to configure()."

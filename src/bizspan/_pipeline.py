@@ -55,13 +55,14 @@ on_foreign_process: list[Callable[[], None]] = []
 
 # Takes one event and its sequence number; what it took over is handed over.
 Sink = Callable[[Record, int], None]
-# Puts clean attributes onto a span.
+# Puts clean attributes onto a span while it records.
 Write = Callable[["Span", "Attributes"], None]
 
 
 def set_attributes(span: Span, attributes: Attributes) -> None:
-    """Put them onto a span, by OpenTelemetry's API."""
-    span.set_attributes(attributes)
+    """Put them onto a span while it records, by OpenTelemetry's API: afterwards it would log a warning."""
+    if span.is_recording():
+        span.set_attributes(attributes)
 
 
 def keyed_uid(name: str, key: object) -> str | None:

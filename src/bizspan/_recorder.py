@@ -18,7 +18,7 @@ from bizspan._amounts import Lines, write_amount, write_money
 from bizspan._codes import code, error_type
 from bizspan._contexts import attach as _attach
 from bizspan._contexts import get_current as _get_current
-from bizspan._facts import FACTS_LIMIT, add_note
+from bizspan._facts import FACTS_LIMIT, write_missing
 from bizspan._record import Record
 from bizspan.context import Frame, OpenOperation, frame
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 
 _ERROR = Status(StatusCode.ERROR)
-_NOWHERE = Context()
+# The context of an operation that never is the current one: what a request as a whole is.
+NOWHERE = Context()
 _NOTHING: Mapping[str, object] = {}
 _NEW = "new"  # interned, as the default is
 # On the hot path a global is half the price of a module's attribute.
@@ -135,13 +136,16 @@ class Recording:
         self._open = True
         self._ticks = pipeline.monotonic_ns() if since is None else since[1]
 
-    def begin_on(self, span: Span, facts: Mapping[str, object], around: Frame | None, since: tuple[int, int]) -> None:
+    def begin_on(
+        self, span: Span, is_recording: bool, facts: Mapping[str, object], around: Frame | None, since: tuple[int, int]
+    ) -> None:
         """
         Begin as the operation that a request as a whole is: without becoming current, and without a word on the span
         before its end, because an SDK span takes 5 us for each.
 
         Args:
             span: The request's.
+            is_recording: Whether that records.
             facts: Of the operation.
             around: The frame around the request.
             since: When the request arrived, by both clocks.
@@ -161,9 +165,9 @@ class Recording:
         if facts:
             pipeline.facts.resolve(facts, attributes)
         self.attributes = self._called = attributes  # what is around the request comes with `inherit`
-        self._outer_context = self._context = _NOWHERE  # the current one would keep the span alive, and by it all this
+        self._outer_context = self._context = NOWHERE  # the current one would keep the span alive, and by it all this
         self._span = span
-        self._recording = span.is_recording()
+        self._recording = is_recording
         self._started_ns, self._ticks = since
         self._open = True
 
@@ -241,7 +245,7 @@ class Recording:
         if lines:
             lines, further = write_money(end, lines, pipeline.revenue_basis)
         if self._invalid is not None:
-            self._write_invalid(end, self._invalid)
+            write_missing(end, self._invalid)
         if self._recording and _NOTES in end and _NOTES in attributes:
             end[_NOTES] = (
                 *cast("tuple[str, ...]", attributes[_NOTES]),
@@ -254,16 +258,6 @@ class Recording:
             if pipeline.waiting.hold(partial(self._decided, end, lines, further, elapsed)):
                 return
         self._signal(pipeline, end, lines, further, elapsed, outcome)
-
-    @staticmethod
-    def _write_invalid(end: Attributes, invalid: Mapping[str, str]) -> None:
-        """Sums over an amount must know that one is missing; facts have a note."""
-        for name, reason in invalid.items():
-            key = names.AMOUNT_INVALID_KEYS.get(name)
-            if key is None:
-                add_note(end, f"{name}:{reason}")
-            else:
-                end[key] = reason
 
     def _decided(self, end: Attributes, lines: Lines, further: Lines, elapsed: int, reason: str | None) -> None:
         """The transaction ended: with a commit, where there is no reason."""
@@ -292,11 +286,10 @@ class Recording:
         linked = span.get_span_context()
         if self._recording:
             attributes.update(end)
-            if span.is_recording():
-                pipeline.write(span, end if self._own_span or not self._quiet else attributes)
-                if outcome == names.FAILED and self._own_span:
-                    span.set_status(_ERROR)
+            pipeline.write(span, end if self._own_span or not self._quiet else attributes)
             if self._own_span:
+                if outcome == names.FAILED and span.is_recording():
+                    span.set_status(_ERROR)
                 span.end(ended_ns)
         uid = self.id if self._key is None else self._keyed_uid(pipeline, outcome)
         # Made before the first is accepted: from then on its attributes are the consumer's.
@@ -346,6 +339,11 @@ class Recording:
     def inherit(self, attributes: Attributes) -> None:
         """Take clean attributes of its request, and of what is around that; what was told at the call stays."""
         own, called = self.attributes, self._called
+        if own is called and not self._own_span:
+            for key, value in attributes.items():  # not a comprehension: it would be a call more
+                if key not in own:
+                    own[key] = value
+            return
         new = {
             key: value
             for key, value in attributes.items()

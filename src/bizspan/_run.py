@@ -16,7 +16,7 @@ from bizspan._accounts import INTERNAL_ERROR
 from bizspan._amounts import refuse, with_amount
 from bizspan._codes import code, snake_case
 from bizspan._facts import EXTRACTOR_FAILED
-from bizspan._recorder import Recording
+from bizspan._recorder import NOWHERE, Recording
 from bizspan.context import Frame, frame, with_attributes
 from bizspan.errors import AmountError, type_name
 
@@ -102,7 +102,8 @@ class Run(Recording):
         Leave the block: the outcome follows from the exception, else from what was told.
         """
         try:
-            self.leave()
+            if self._context is not NOWHERE:
+                self.leave()
             if error is None:
                 self.finish(self._outcome or names.SUCCESS, self._reason, None)
             elif self._is_refusal(error, rejects):
@@ -220,34 +221,24 @@ def start_around(
     name: str,
     facts: Mapping[str, object],
     around: Frame | None,
-    span: Span | None,
     caller: Span | None,
     since: tuple[int, int],
 ) -> tuple[Run, Context | None]:
     """
-    A run that begins elsewhere than here and now: where and when its request began. It does not become current.
+    A run with a span of its own that begins elsewhere than here and now: where and when its request began. It does not
+    become current.
 
     Args:
         pipeline: Takes its record.
         name: The operation's clean name.
         facts: Told at this call.
         around: The frame that it begins in.
-        span: Whose attributes it writes; None gives it a span of its own.
-        caller: The parent of that; by default the current span.
+        caller: The parent of its span; by default the current span.
         since: See `start`.
 
     Returns:
-        The run, and OpenTelemetry's context inside it, where it has a span of its own.
+        The run, and OpenTelemetry's context inside it.
     """
-    if span is not None:
-        run = Run(pipeline, name)
-        try:
-            run.begin_on(span, facts, around, since)
-        except Exception as error:
-            pipeline.accounts.refuse(INTERNAL_ERROR)
-            _guard.swallowed("beginning an operation", error)
-            return IDLE, None
-        return run, None
     innermost, outside = frame.get(), otel.get_current()
     frame.set(around)
     if caller is not None:
@@ -257,6 +248,37 @@ def start_around(
     finally:
         frame.set(innermost)
         otel.attach(outside)
+
+
+def start_on(
+    pipeline: Pipeline,
+    name: str,
+    facts: Mapping[str, object],
+    around: Frame | None,
+    span: Span,
+    is_recording: bool,
+    since: tuple[int, int],
+) -> Run:
+    """
+    A run that is what a request as a whole is, on its span. It does not become current.
+
+    Args:
+        pipeline: Takes its record.
+        name: The operation's clean name.
+        facts: Told at this call.
+        around: The frame around the request.
+        span: The request's.
+        is_recording: Whether that records.
+        since: When the request arrived, by both clocks.
+    """
+    run = Run(pipeline, name)
+    try:
+        run.begin_on(span, is_recording, facts, around, since)
+    except Exception as error:
+        pipeline.accounts.refuse(INTERNAL_ERROR)
+        _guard.swallowed("beginning an operation", error)
+        return IDLE
+    return run
 
 
 def abandon_open_runs() -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from bizspan._book import Book
+    from bizspan._types import Replay
 
 
 # Gives None where the book can't be kept: events then wait in memory, and that is exported.
@@ -99,9 +100,10 @@ class Providers:
         own_buckets: Whether an exporter of ours takes the histograms straight from the totals.
         event_sink: Makes the sink on a logger; by default `EventSink`.
         write: See `Pipeline`.
+        replay: What takes a duration for this histogram; by default its `record`.
     """
 
-    __slots__ = ("event_sink", "logger", "meter", "own_buckets", "tracer", "write")
+    __slots__ = ("event_sink", "logger", "meter", "own_buckets", "replay", "tracer", "write")
 
     def __init__(
         self,
@@ -112,6 +114,7 @@ class Providers:
         own_buckets: bool = False,
         event_sink: MakeSink | None = None,
         write: Write = set_attributes,
+        replay: Callable[[metrics.Histogram], Replay] | None = None,
     ) -> None:
         self.tracer = tracer
         self.meter = meter
@@ -119,6 +122,11 @@ class Providers:
         self.own_buckets = own_buckets
         self.event_sink = event_sink or EventSink
         self.write = write
+        self.replay = replay or _recording
+
+
+def _recording(histogram: metrics.Histogram) -> Replay:
+    return histogram.record
 
 
 @cache
@@ -218,7 +226,7 @@ def build(settings: Settings, providers: Providers, generation: int = 0) -> Pipe
     replays: dict[str, Any] = {}
     if not providers.own_buckets:
         duration, score = _histograms(meter)
-        replays = {"replay_duration": duration.record, "replay_score": score.record}
+        replays = {"replay_duration": providers.replay(duration), "replay_score": score.record}
     book = None if settings.book is None else settings.book(ids)
     events = event_sinks() if book is None else ()
     pipeline = Pipeline(

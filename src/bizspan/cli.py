@@ -7,7 +7,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Final, TextIO
@@ -25,6 +27,7 @@ from bizspan import (
     _cli_vocabulary,
 )
 from bizspan._cli_words import count
+from bizspan.errors import SetupError
 
 _USAGE, _INTERRUPTED = 2, 130
 _MOST_TIMEOUT_S: Final = 300.0
@@ -61,16 +64,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the program's name; by default those of the process.
 
     Returns:
-        The exit code: 0 it went well, 1 it did not, 130 it was interrupted.
+        The exit code: 0 it went well, 1 it did not, 2 it can't be done as asked or printed, 130 it was interrupted.
 
     Raises:
         SystemExit: With 2 for wrong arguments, with 0 after ``--help`` and ``--version``.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    with _streams():
+        try:
+            return _called(words)
+        except _OutputError as error:
+            _say(f"bizspan: error: the output can't be written ({error}).")
+        except Exception:  # 1 has a meaning: of compare, it is to roll back
+            _say(traceback.format_exc().rstrip())
+        return _USAGE
+
+
+def _called(words: list[str]) -> int:
     # Apart before argparse sees them: it would take options of the other command for ours.
     words, command = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, None)
     parser = _parser()
-    options = parser.parse_args(words)
+    try:
+        options = parser.parse_args(words)
+    except SystemExit:
+        _print("", end="")
+        raise
     chosen = _BY_NAME.get(options.command or "")
     if chosen is None:
         parser.print_help(sys.stderr)
@@ -79,8 +97,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"{chosen.name} takes no command after --")
     try:
         return chosen.run(options, command or ())
+    except SetupError as error:
+        _say(f"bizspan {chosen.name}: error: {error}")
+        return _USAGE
     except KeyboardInterrupt:
-        print("bizspan: interrupted", file=sys.stderr)
+        _say("bizspan: interrupted")
         return _INTERRUPTED
 
 
@@ -104,13 +125,40 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _print(text: str) -> None:
-    """Print it; whoever reads may have gone, as ``| head`` does."""
+class _OutputError(Exception):
+    """Standard output takes no more."""
+
+
+@contextmanager
+def _streams() -> Generator[None]:
+    """Streams that whoever called has closed (``>&-``) lead nowhere, and no file gets their number."""
+    with ExitStack() as stack:
+        for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+            if getattr(sys, name) is None:
+                setattr(sys, name, stack.enter_context(open(os.devnull, mode, encoding="utf-8")))
+                stack.callback(setattr, sys, name, None)
+        yield
+
+
+def _print(text: str, end: str = "\n") -> None:
+    """
+    Print it; whoever reads may have gone, as ``| head`` does.
+
+    Raises:
+        _OutputError: It can't be written, as on a full disk.
+    """
     try:
-        print(text, flush=True)
-    except BrokenPipeError:
+        print(text, end=end, flush=True)
+    except OSError as error:
         # The interpreter's own last flush would complain once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise _OutputError(error.strerror) from None
+
+
+def _say(sentence: str) -> None:
+    with suppress(OSError):
+        print(sentence, file=sys.stderr)
 
 
 def _has_colours(stream: TextIO) -> bool:
@@ -178,7 +226,6 @@ def _spool_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _spool(options: argparse.Namespace, command: Sequence[str]) -> int:
     from bizspan._progress import terminal
-    from bizspan.errors import SetupError
     from bizspan.spool import _command
 
     try:
@@ -193,7 +240,7 @@ def _spool(options: argparse.Namespace, command: Sequence[str]) -> int:
             return _command.purged(options.directory, options.waiting, as_json, _print)
         return _command.drain(options.directory, options.timeout_s, as_json, _print, terminal())
     except SetupError as error:
-        print(f"bizspan: {error}", file=sys.stderr)
+        _say(f"bizspan: {error}")
         return _USAGE
 
 

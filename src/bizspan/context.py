@@ -58,6 +58,8 @@ class RequestScope(Protocol):
     def told_inside(self, facts: Mapping[str, object], /, *, wins: bool) -> None:
         """Take facts that were learned inside it."""
 
+    has_span: bool  # whether an entry span was attached
+
     @property
     def span(self) -> Span | None:
         """Its entry span, where it has one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import pty
 import re
@@ -164,6 +165,46 @@ def test_keys_kill_and_roll_back(tmp_path: Path) -> None:
     assert "\x1b[31m" not in drawn + killed + rolled + end  # NO_COLOR
     assert 0 == code
     assert before == after
+
+
+def test_buttons_of_the_page_kill_and_roll_back(tmp_path: Path) -> None:
+    """
+    Without a terminal as well: each does what its key does and says so on the page, and the total stays.
+    """
+    with started("--seconds", "10", temporary=tmp_path) as process:
+        assert process.stdout is not None
+        said = read_until(process.stdout.fileno(), "receipts of release 1.4:")
+        found = re.search(r"page  (http://\S+)/", said)
+        assert found is not None, said
+        early = press(found[1], "roll-back")
+        said += read_until(process.stdout.fileno(), "release 1.5 beside 1.4")
+        killed = press(found[1], "kill")
+        again = press(found[1], "kill")
+        rolled = press(found[1], "roll-back")
+        twice = press(found[1], "roll-back")
+        os.set_blocking(process.stdout.fileno(), True)
+        out, _ = process.communicate(timeout=BOUND_S)
+    text = out.decode()
+
+    assert "Roll back: there is no release 1.5 yet." in early
+    assert KILLED.search(killed), killed
+    assert "one was killed just now" in again
+    assert "Roll back: rolled back to 1.4; release 1.5: " in rolled
+    assert "it was rolled back to 1.4 before" in twice
+    assert (1, 1) == (len(KILLED.findall(text)), text.count("] rolled back to 1.4"))
+    assert ["0.00 CHF", "0.00 EUR"] == re.findall(r"^ledger .* - events .* = (\S+ \S+)", text, re.MULTILINE)
+    assert 0 == process.returncode
+
+
+def press(url: str, name: str) -> str:
+    """Press a button as a browser does; the text of the page afterwards."""
+    with urllib.request.urlopen(f"{url}/", timeout=10) as answer:
+        page = answer.read().decode()
+    (token,) = set(re.findall(r'name="token" value="(\w+)"', page))
+    assert f'action="/do/{name}"' in page
+    sent = urllib.request.Request(f"{url}/do/{name}", f"token={token}".encode(), {"Origin": url})
+    with urllib.request.urlopen(sent, timeout=20) as answer:
+        return html.unescape(answer.read().decode())
 
 
 def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:

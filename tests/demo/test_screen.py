@@ -36,7 +36,7 @@ def shown(sides: tuple[int, int]) -> str:
     """What comes out when a state is drawn, a line is said, and another state is drawn."""
     ours, theirs = sides
     with _open(theirs) as out, Terminal(out, out) as terminal:
-        terminal.draw(["bizspan demo", "release 1.5: it hurts", "x" * 60])
+        terminal.draw(["bizspan demo", "release 1.5: it hurts", "a  " + "x" * 60])
         terminal.say("it happened")
         terminal.draw(["the end"])
     return read_until(ours, "\x1b[?25h")
@@ -55,8 +55,27 @@ def test_a_state_takes_the_place_of_the_one_before(sides: tuple[int, int]) -> No
 
     assert "\x1b[3A\x1b[Jit happened\r\n\x1b[1mbizspan demo\x1b[0m" in text
     assert text.endswith("\x1b[3A\x1b[Jthe end\x1b[K\r\n\x1b[?25h")
-    assert "x" * 39 in text and "x" * 40 not in text
+    assert "x" * 36 in text and "x" * 37 not in text
     assert "\x1b[31mrelease 1.5: it hurts\x1b[0m" in text
+
+
+def test_a_sentence_takes_the_lines_that_it_needs(sides: tuple[int, int]) -> None:
+    """
+    What a person should see is told to its end, in its colour, and erased as a whole; a table's line is cut.
+    """
+    ours, theirs = sides
+    sentence = "release 1.5: checkout conversion in Germany 61 -> 48 % (n=412), about 1,240 EUR/h"
+    with _open(theirs) as out, Terminal(out, out) as terminal:
+        terminal.draw([sentence, "country  revenue  " + "y" * 60])
+        terminal.say("it happened")
+        terminal.draw([])
+    text = read_until(ours, "\x1b[?25h")
+
+    pieces = ["release 1.5: checkout conversion in", "Germany 61 -> 48 % (n=412), about 1,240", "EUR/h"]
+    drawn = (
+        "".join(f"\x1b[31m{piece}\x1b[0m\x1b[K\r\n" for piece in pieces) + "country  revenue  " + "y" * 21 + "\x1b[K"
+    )
+    assert f"{drawn}\r\n\x1b[4A\x1b[Jit happened\r\n{drawn}\r\n\x1b[4A\x1b[J" in text
 
 
 def test_no_color_is_heeded(sides: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:

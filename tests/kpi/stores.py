@@ -137,9 +137,12 @@ class ChdbSource:
 
     def ask(self, sql: str, parameters: Mapping[str, str] | None = None) -> list[tuple[Any, ...]]:
         """The rows of one text."""
-        told = {name.removeprefix("param_"): value for name, value in (parameters or {}).items()}
-        answer = self._session.query(f"{sql}\nFORMAT JSONCompact", params=told)
-        return rows_of(str(answer).encode(), "chdb")
+        return rows_of(self.answer(f"{sql}\nFORMAT JSONCompact", parameters or {}), "chdb")
+
+    def answer(self, text: str, parameters: Mapping[str, str]) -> bytes:
+        """What the HTTP interface has in its body."""
+        told = {name.removeprefix("param_"): value for name, value in parameters.items()}
+        return str(self._session.query(text, params=told)).encode()
 
 
 def _as_text(value: Scalar) -> str:
@@ -154,6 +157,7 @@ def _as_log(each: Told) -> dict[str, Any]:
     return {
         "Timestamp": _moment(each.time_ns),
         "ServiceName": each[SERVICE_NAME] or "",
+        "ScopeName": names.SCOPE,
         "ResourceAttributes": {key: each[key] for key in _RESOURCE if each[key] is not None},
         "LogAttributes": {**record, names.RECORD_UID: each.uid},
         "EventName": each.name,

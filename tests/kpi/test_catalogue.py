@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bizspan import Attribute, Vocabulary, names
+from bizspan.errors import SetupError
 from bizspan.kpi import (
     KPI,
     AverageOrderValue,
@@ -24,11 +27,13 @@ from bizspan.kpi import (
     Sum,
     events,
     feedback,
+    load,
     operations,
     refunds,
 )
 from bizspan.kpi._catalogue import Declared, Entry, Section, catalogue
 from bizspan.kpi._catalogue_text import anchor, as_html, as_markdown
+from bizspan.kpi._described import Described
 from bizspan.kpi._words import in_words
 from bizspan.vocabulary import STANDARD
 
@@ -111,6 +116,64 @@ def test_an_entry_says_what_is_known() -> None:
     assert ["which customer took which step" in reason for reason in rows("kpis", "bought")["not in Prometheus"]] == [
         True
     ]
+
+
+def test_operations_features_and_events_have_owner_and_meaning() -> None:
+    """
+    Where the file says so; one that nothing else names is in it as well, and an event of ours may get another owner.
+    """
+    described = {
+        "operations": {"checkout": Described("sales", "Pays."), "in code": Described("web", "Told in code alone.")},
+        "features": {"wishlist": Described("web", "Keeps for later.")},
+        "events": {"signup": Described("crm", "Came."), names.EVENT_REFUND: Described("finance", "Got it back.")},
+    }
+    found = {each.key: each for each in catalogue(KPIS, [SHOP], replace(DECLARED, described=described))}
+    said = {
+        key: {each.name: (each.owner, each.meaning) for each in found[key].entries if each.owner != "bizspan"}
+        for key in described
+    }
+
+    assert {
+        "operations": {"browse": ("", ""), "checkout": ("sales", "Pays."), "in code": ("web", "Told in code alone."),
+                       "refund": ("", "")},
+        "features": {"cart": ("", ""), "one-click": ("", ""), "wishlist": ("web", "Keeps for later.")},
+        "events": {"signup": ("crm", "Came."), names.EVENT_REFUND: ("finance", "Got it back.")},
+    } == said  # fmt: skip
+    (checkout,) = [each for each in found["operations"].entries if each.name == "checkout"]
+    assert ["declared at", "read by"] == [label for label, _ in checkout.rows]
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        (
+            "[catalogue.operation.checkout]\nowner = 'a'\nmeaning = ''",
+            "3: catalogue.operation.checkout.meaning: expected a text",
+        ),
+        ("[catalogue.operation.checkout]\nowner = 'a'", "1: catalogue.operation.checkout.meaning: it is missing."),
+        (
+            "[catalogue.event.x]\nmeaning = 'a'\nowned = 'b'",
+            "3: catalogue.event.x.owned: expected one of owner, meaning; did",
+        ),
+        (
+            "[catalogue.operations.x]\nowner = 'a'",
+            "1: catalogue.operations: expected one of operation, feature, event; did",
+        ),
+        ("catalogue = 3", "1: catalogue: expected a table, got 3."),
+        ("[catalogue.feature]\none-click = 'web'", "2: catalogue.feature.one-click: expected a table, got 'web'."),
+    ],
+)
+def test_what_is_wrong_has_file_line_and_key(told: str, said: str, tmp_path: Path) -> None:
+    """
+    As for KPIs.
+    """
+    path = tmp_path / "shop.toml"
+    path.write_text(told, encoding="utf-8")
+
+    with pytest.raises(SetupError) as raised:
+        load(path)
+
+    assert str(raised.value).startswith(f"{path}:{said}")
 
 
 WORDS: tuple[tuple[Definition, str], ...] = (

@@ -38,7 +38,9 @@ from bizspan.kpi import (
     operations,
     refunds,
 )
+from bizspan.kpi._compared_render import as_data, as_text
 from bizspan.kpi._plan import plan
+from bizspan.lens import Mark
 from tests.kpi.releases import (
     CHECKOUT,
     FAILED,
@@ -539,6 +541,50 @@ def test_windows_keep_the_clock_of_the_wall() -> None:
         ("before", "2026-10-12T08:00", "2026-10-12T10:00"),
     ] == [(arm, shown(period.since_ns), shown(period.until_ns)) for arm, period in short.windows]
     assert ["2026-10-26", "2026-10-12", "2026-09-28"] == [shown(each.since_ns)[:10] for _, each in long.windows]
+
+
+def test_a_marked_week_is_left_out_and_the_one_before_it_stands_in(tmp_path: Path) -> None:
+    """
+    A bad week that is marked makes nothing look better; the answer says which was left out.
+    """
+    at_ns = NOW - 60 * MINUTE
+    rates = {0: 0.45, 1: 0.61, 2: 0.1, 3: 0.61}
+    source = store(
+        tmp_path,
+        [
+            event
+            for week, rate in rates.items()
+            for event in rollout(always(rate), minutes=60, until_ns=NOW - week * WEEK, seed=week + 1)
+        ],
+    )
+    flood = Mark("flood", at_ns - 2 * WEEK + 10 * MINUTE, at_ns - 2 * WEEK + 11 * MINUTE)
+    beside = Mark("ended before", 0, at_ns - 2 * WEEK), Mark("starts after", NOW - WEEK, NOW)
+
+    plain = compare([SUCCESS], source, before_after(at_ns, NOW, 2, UTC_DAYS), as_of_ns=NOW)
+    skipped = compare([SUCCESS], source, before_after(at_ns, NOW, 2, UTC_DAYS, [flood]), as_of_ns=NOW)
+    design = before_after(at_ns, NOW, 1, UTC_DAYS, beside)
+
+    assert ["unclear", "worse"] == [found.lines[0].verdict for found in (plain, skipped)]
+    assert [0, 1, 3] == [(NOW - period.until_ns) // WEEK for _, period in skipped.design.windows]
+    assert [(2, ("flood",))] == [
+        ((NOW - each.period.until_ns) // WEEK, each.labels) for each in skipped.design.left_out
+    ]
+    assert ((), ()) == (plain.design.left_out, design.left_out)
+    text = as_text(skipped)
+    assert "marked, so left out of what came before: 1 time; 2 without a mark are compared with" in text
+    assert ["flood"] == as_data(skipped, 1)["left_out"][0]["marks"]
+
+
+def test_weeks_that_are_all_marked_are_none_to_compare_with() -> None:
+    """
+    At most 12 are passed over.
+    """
+    at_ns = NOW - 60 * MINUTE
+    most = Mark("outage", NOW - 11 * WEEK, at_ns)
+
+    assert 10 == len(before_after(at_ns, NOW, 4, UTC_DAYS, [most]).left_out)
+    with pytest.raises(SetupError, match="each of the last 13 times before has a mark in it"):
+        before_after(at_ns, NOW, 4, UTC_DAYS, [Mark("outage", 0, at_ns)])
 
 
 def test_conversions_that_still_have_time_are_not_held_against_after(tmp_path: Path) -> None:

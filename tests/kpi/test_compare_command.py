@@ -15,8 +15,10 @@ import pytest
 
 from bizspan import names
 from bizspan.cli import main
+from tests.kpi.far import Engine, serving
 from tests.kpi.releases import MINUTE, WEEK, always, rollout
-from tests.kpi.stores import Told, sqlite_store
+from tests.kpi.stores import HAS_CHDB, NO_CHDB, Told, sqlite_store
+from tests.report.shops import lens_store
 
 CONFIG = """
 [tool.bizspan.kpi.success]
@@ -73,7 +75,7 @@ def test_a_terminal_shows_a_line_for_each_kpi(shop: Path, capsys: pytest.Capture
     lines = capsys.readouterr().out.splitlines()
     assert 1 == code
     assert lines[0].startswith("service.version 1.5 against 1.4, the same minutes of 20")
-    assert ["KPI", "1.4", "1.5", "difference", "95", "%", "n", "verdict"] == lines[2].split()
+    assert ["KPI", "1.4", "1.5", "difference", "95", "%", "n", "verdict"] == lines[3].split()
     (success,) = (line.split() for line in lines if line.startswith("success"))
     assert ["worse", "of", "checkout"] == success[-3:]
     assert success[5].startswith("-2")
@@ -157,7 +159,7 @@ def test_before_and_after_is_labelled(shop: Path, capsys: pytest.CaptureFixture[
         for week in range(3)
         for event in rollout(always(0.6 if week else 0.3), minutes=30, until_ns=now - week * WEEK, seed=week + 1)
     ]
-    sqlite_store(shop / "store.db", told)
+    lens_store(shop / "store.db", told)
     at = datetime.fromtimestamp((now - 29 * MINUTE) / 1e9, UTC).isoformat()
 
     code = main(["compare", "--store", "store.db", "--at", at, "--weeks", "2", "--kpi", "success"])
@@ -166,6 +168,73 @@ def test_before_and_after_is_labelled(shop: Path, capsys: pytest.CaptureFixture[
     assert 1 == code
     assert "against the same weekdays and hours, 2 times before" in printed
     assert "not randomised: whatever else changed at that moment is in these differences" in printed
+    assert "left out" not in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        ([], 1), (["--no-skip-marked"], 0), (["--where", "country=DE"], 0), (["--where", "country=AT"], 1)
+    ],
+)  # fmt: skip
+def test_what_was_marked_is_left_out_of_before(
+    shop: Path, capsys: pytest.CaptureFixture[str], words: list[str], left: int
+) -> None:
+    """
+    By the store's marks, unless they are of another country, or the command says otherwise.
+    """
+    now = time.time_ns()
+    told = [
+        event
+        for week in range(4)
+        for event in rollout(
+            always(0.6), minutes=30, until_ns=now - week * WEEK, seed=week + 1,
+            country=lambda random, _: random.choice(["AT", "DE"]),
+        )
+    ]  # fmt: skip
+    lens_store(shop / "store.db", told)
+    a_week_ago, ended = (
+        datetime.fromtimestamp((now - WEEK - minutes * MINUTE) / 1e9, UTC).isoformat() for minutes in (15, 10)
+    )
+    at = datetime.fromtimestamp((now - 29 * MINUTE) / 1e9, UTC).isoformat()
+    store = ["--store", "store.db"]
+    assert 0 == main(["mark", "strike", "--from", a_week_ago, "--to", ended, "--country", "AT", *store])
+    capsys.readouterr()
+
+    main(["compare", *store, "--at", at, "--weeks", "2", "--kpi", "success", "--format", "json", *words])
+
+    found = json.loads(capsys.readouterr().out)
+    assert [["strike"]] * left == [each["marks"] for each in found["left_out"]]
+    assert left == sum("strike" in note for note in found["notes"])
+    assert 3 == len(found["windows"])
+
+
+@pytest.mark.server
+@pytest.mark.skipif(not HAS_CHDB, reason=NO_CHDB)
+def test_marks_stand_in_a_store_beside_clickhouse(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    With both, the events are those of ClickHouse, and the marks those of the store.
+    """
+    now = time.time_ns()
+    at = datetime.fromtimestamp((now - 29 * MINUTE) / 1e9, UTC).isoformat()
+    a_week_ago = datetime.fromtimestamp((now - WEEK - 15 * MINUTE) / 1e9, UTC).isoformat()
+    engine = Engine()
+    engine.engine.load(
+        event
+        for week in range(4)
+        for event in rollout(always(0.6), minutes=30, until_ns=now - week * WEEK, seed=week + 1)
+    )
+    assert 0 == main(["mark", "strike", "--from", a_week_ago, "--store", "marks.db"])
+    capsys.readouterr()
+    with serving(engine):
+        words = ["--at", at, "--weeks", "2", "--kpi", "success", "--format", "json"]
+        main(["compare", "--clickhouse", engine.url, "--store", "marks.db", *words])
+        beside = json.loads(capsys.readouterr().out)
+        main(["compare", "--clickhouse", engine.url, *words])
+        alone = json.loads(capsys.readouterr().out)
+
+    assert [["strike"]] == [each["marks"] for each in beside["left_out"]]
+    assert ([], True) == (alone["left_out"], beside["kpis"][0]["n_baseline"] > 0)
 
 
 def test_a_pipeline_waits_where_better_is_required(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:

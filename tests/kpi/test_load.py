@@ -8,7 +8,7 @@ import pytest
 
 from tests.kpi.load import KPIS, fill, measured
 
-CPU_S = 1.5  # of processor time, for 300,000 events: twice what the slowest kind took on a machine with other work
+CPU_S = 1.2  # of processor time, for 300,000 events: twice what the slowest kind took on a machine with other work
 MEMORY_MIB = 300
 
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Generator
-from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import closing
 from pathlib import Path
-from threading import Thread
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from bizspan.errors import SetupError
-from bizspan.kpi import KPI, ClickHouseSource, Count, SqliteSource, evaluate, operations
+from bizspan.kpi import CLICKHOUSE, KPI, ClickHouseSource, Count, SqliteSource, Statement, evaluate, operations
 from tests.kpi.cases import compare
-from tests.kpi.stores import HAS_CHDB, NO_CHDB, ChdbSource, Told, sqlite_store
+from tests.kpi.far import Engine, Far, serving
+from tests.kpi.stores import HAS_CHDB, NO_CHDB, Told, sqlite_store
 from tests.kpi.strategies import BERLIN, DAY, HOSTILE
 
 ORDERS = KPI("orders", Count(operations("checkout", segment=HOSTILE)), owner="shop", meaning="x")
@@ -70,48 +66,6 @@ def test_a_file_that_is_no_store_is_said(tmp_path: Path) -> None:
 # --- ClickHouse -------------------------------------------------------------------------------------------------------
 
 
-class Far:
-    """A server on a loopback port that answers as it is told, and keeps what it was asked."""
-
-    def __init__(self, status: int = 200, body: bytes = b'{"data": [["3", "3"]]}', location: str = "") -> None:
-        self.asked: list[tuple[dict[str, list[str]], dict[str, str], str]] = []
-        self.status, self.body, self.location = status, body, location
-        self.url = ""
-
-    def answer(self, query: dict[str, list[str]], headers: dict[str, str], text: str) -> tuple[int, bytes]:
-        self.asked.append((query, headers, text))
-        if "sum(shown)" in text and self.status == 200 and self.body.startswith(b'{"data": [["3"'):
-            return 200, b'{"data": [["3", 1, 0, 0, null]]}'
-        return self.status, self.body
-
-
-@contextmanager
-def serving(far: Far) -> Generator[Far]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            text = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            status, body = far.answer(parse_qs(urlsplit(self.path).query), dict(self.headers), text)
-            self.send_response(status)
-            if far.location:
-                self.send_header("Location", far.location)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
-            """Print nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        far.url = f"http://127.0.0.1:{server.server_port}"
-        try:
-            yield far
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 @pytest.mark.server
 def test_clickhouse_is_asked_with_parameters_and_headers() -> None:
     """
@@ -157,6 +111,46 @@ def test_what_clickhouse_refuses_is_said(far: Far, said: str) -> None:
     assert "s3cret" not in str(raised.value)
 
 
+STREAMED = Statement("told", "SELECT 1", {}, (), CLICKHOUSE)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("far", "said"),
+    [
+        (Far(403, b"Code: 516. DB::Exception: reader: Authentication failed"), "HTTP 403: Code: 516"),
+        (Far(200, b"<html>\na proxy's page</html>"), "no answer of ClickHouse: <html> a proxy's"),
+        (Far(200, b'["1"]\nCode: 241. DB::Exception: Memory limit\n'), "no answer of ClickHouse: Code: 241"),
+        (Far(200, b'["1"]\n__exception__\r\nCode: 241\n'), "no answer of ClickHouse: __exception__ Code: 241"),
+        (Far(200, b'["1"]\n["2'), 'ends half-way: ["2'),
+        (Far(200, b'["1"]\n', lacks=7), "ends half-way"),
+        (Far(200, b"1\n"), "no answer of ClickHouse"),
+    ],
+)
+def test_a_stream_that_fails_is_said(far: Far, said: str) -> None:
+    """
+    At once or half-way, also where the connection ends between two rows: what came before is no answer.
+    """
+    with serving(far), pytest.raises(SetupError) as raised:
+        list(ClickHouseSource(far.url, password="s3cret").stream(STREAMED))
+
+    assert said in str(raised.value)
+    assert str(raised.value).startswith(far.url)
+    assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.server
+def test_a_stream_has_any_number_of_rows() -> None:
+    """
+    More than are read at once.
+    """
+    rows = [[number, "x" * 97] for number in range(20_000)]
+    with serving(Far(200, "".join(f"{json.dumps(row)}\n" for row in rows).encode())) as far:
+        assert [tuple(row) for row in rows] == list(ClickHouseSource(far.url).stream(STREAMED))
+
+    assert far.asked[0][2].endswith("FORMAT JSONCompactEachRow")
+
+
 def test_clickhouse_that_is_not_there_is_said() -> None:
     """
     A closed port is no traceback of urllib.
@@ -193,19 +187,6 @@ def test_the_environment_names_clickhouse() -> None:
     assert ("http://h:8123", "u", "p", "d") == (source.url, source.user, source.password, source.database)
     with pytest.raises(SetupError, match="set BIZSPAN_CLICKHOUSE_URL"):
         ClickHouseSource.from_environment({})
-
-
-class Engine(Far):
-    """ClickHouse itself behind the port."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.engine = ChdbSource()
-
-    def answer(self, query: dict[str, list[str]], headers: dict[str, str], text: str) -> tuple[int, bytes]:
-        told = {name: value[0] for name, value in query.items() if name.startswith("param_")}
-        rows = self.engine.ask(text.removesuffix("\nFORMAT JSONCompact"), told)
-        return 200, json.dumps({"data": rows}).encode()
 
 
 @pytest.mark.server

@@ -24,6 +24,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from bizspan.lens import Lens, Store
+from bizspan.lens._interpreter import serving
 from tests.lens.requests import Shop
 from tests.memory import now_mib, peak_mib
 
@@ -81,7 +82,7 @@ def run(
         processes: Of the shop.
     """
     before = now_mib()
-    with Lens(directory / "load.db") as lens:
+    with serving(), Lens(directory / "load.db") as lens:
         lens.start(0)
         watch = _Watch()
         with _read_as_a_page(lens.store, watch) as page_s:

@@ -16,6 +16,7 @@ from bizspan import names
 from bizspan.errors import SetupError
 from bizspan.lens import Intake, Retention, Store, Stored, StoreError, reading
 from bizspan.lens import _insert as inserting
+from bizspan.lens._layout import INDEX
 from bizspan.lens._rollups import VALUES_MOST, Admitted
 from tests.lens.asking import rows
 from tests.lens.requests import START_NS, Shop, Sold
@@ -247,7 +248,7 @@ def test_one_batch_that_fails_does_not_take_others_with_it(store: Store, monkeyp
     real = inserting.Prepared.insert
 
     def insert(self: inserting.Prepared, connection: sqlite3.Connection) -> int:
-        if any(row[4] == "bad" for row in self.batch.rows["events"]):
+        if "bad" in self.batch.columns("events")[0][INDEX["name"]]:
             raise sqlite3.IntegrityError("bad")
         return real(self, connection)
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bizspan import names
-from bizspan.lens import Lens
-from bizspan.page import add_page
+from bizspan.lens import Lens, Response
+from bizspan.page import Action, add_page
 from tests.page.shop import DAY, event, fill, sold
 
 if TYPE_CHECKING:
@@ -219,6 +219,70 @@ def test_one_logs_in_by_the_link(browser: Browser, tmp_path: Path) -> None:
             page.get_by_label("Token").fill("s3cret")
             page.get_by_role("button", name="Log in").click()
             page.locator("#segment").get_by_text("42.00").wait_for()
+
+
+@pytest.mark.parametrize("token", ["", "s3cret"])
+def test_buttons_are_pressed_by_keyboard(browser: Browser, tmp_path: Path, token: str) -> None:
+    """
+    They have a name and a sentence; what was done is said, and the console is silent, with and without a token.
+    """
+    done: list[str] = []
+
+    def roll_back() -> str:
+        done.append("x")
+        return "rolled back to 1.4"
+
+    action = Action("roll-back", "Roll back", "All get the old one.", roll_back)
+    with Lens(tmp_path / "lens.db", token=token) as lens:
+        add_page(lens, actions=[action])
+        lens.start(0)
+        sell(lens, "a", 4_200)
+        with opened(browser) as (page, said):
+            page.goto(lens.url + lens.page_path)
+            page.wait_for_url(f"{lens.url}/")
+            page.locator('.live[data-state="live"]').wait_for()
+            button = page.get_by_role("button", name="Roll back")
+            assert "All get the old one." == button.evaluate(
+                "each => document.getElementById(each.getAttribute('aria-describedby')).textContent"
+            )
+            button.focus()
+            sell(lens, "b", 800)
+            page.locator("#segment").get_by_text("50.00").wait_for()
+            page.keyboard.press("Enter")
+            page.get_by_role("status").filter(has_text="Roll back: rolled back to 1.4").wait_for()
+
+            assert (["x"], f"{lens.url}/#actions") == (done, page.url)
+            page.reload()
+            page.get_by_role("status").filter(has_text="rolled back to 1.4").wait_for()
+            assert [] == page.evaluate(UNNAMED, REACHED)
+            assert [] == page.evaluate(TWICE)
+        assert (["x"], []) == (done, said)
+
+
+def test_a_page_of_another_site_presses_no_button(browser: Browser, tmp_path: Path) -> None:
+    """
+    A form of its own that is sent to the lens does nothing, and the browser shows why.
+    """
+    done: list[str] = []
+
+    def kill() -> str:
+        done.append("x")
+        return "dead"
+
+    action = Action("kill", "kill -9", "It dies.", kill)
+    with Lens(tmp_path / "lens.db") as lens, Lens(tmp_path / "other.db") as other:
+        add_page(lens, actions=[action])
+        lens.start(0)
+        evil = (
+            f'<form method="post" action="{lens.url}/do/kill"><input name="token" value="0"><button>Win</button></form>'
+        )
+        other.routes.add("GET", "/win", lambda _: Response(evil.encode(), "text/html"))
+        other.start(0)
+        with opened(browser) as (page, _):
+            page.goto(f"{other.url}/win")
+            page.get_by_role("button", name="Win").click()
+            page.get_by_text("This was not pressed on the page of this lens").wait_for()
+    assert [] == done
 
 
 def test_a_lens_that_has_gone_is_told(browser: Browser, tmp_path: Path) -> None:

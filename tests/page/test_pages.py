@@ -19,6 +19,7 @@ from bizspan import names
 from bizspan.kpi import KPI, Count, Ratio, operations
 from bizspan.lens import Lens, Mark, Retention
 from bizspan.page import add_page, add_page_from
+from bizspan.page._filter import NOT_TOLD
 from tests.lens.asking import Answer, ask, rows
 from tests.page.reading import shown
 from tests.page.shop import DAY, START_NS, add_trace, event, fill, sold
@@ -268,6 +269,9 @@ def test_a_funnel_counts_who_came_how_far(lens: Lens) -> None:
 
     assert [["view", "4"], ["cart", "2"], ["buy", "1"]] == [[row[0], row[2]] for row in everyone[1:]]
     assert [["view", "3"], ["cart", "1"], ["buy", "0"]] == [[row[0], row[2]] for row in german[1:]]
+    nobody = shown(lens, f"/funnel?{DAY}&steps=view,cart,buy&segment={NOT_TOLD}&campaign=none").tables["funnel"]
+    untold = shown(lens, f"/funnel?{DAY}&steps=view,cart,buy&country=DE&segment={NOT_TOLD}").tables["funnel"]
+    assert (["0", "0", "0"], german) == ([row[2] for row in nobody[1:]], untold)
 
 
 def test_an_event_leads_to_its_trace(lens: Lens) -> None:
@@ -346,6 +350,60 @@ def test_a_kpi_that_fails_leaves_the_others(tmp_path: Path) -> None:
         assert "80.0 %" in shown(lens, f"/kpis?{DAY}").text
 
 
+def test_filters_apply_to_kpis(tmp_path: Path) -> None:
+    """
+    By any fact with a column, what is not told, and traffic; the definition and the SQL of each figure have them.
+    """
+    rate = KPI("rate", Ratio(Count(operations("checkout", outcome="success")), Count(operations("checkout"))),
+               owner="ann", meaning="m", target=0.9, by=("segment",))  # fmt: skip
+    with Lens(tmp_path / "lens.db") as lens:
+        add_page(lens, [rate])
+        lens.start(0)
+        fill(lens.intake, visits=400)
+        found = {
+            query: shown(lens, f"/kpis?{DAY}&{query}")
+            for query in ("country=DE", "country=FR&segment=smb", f"campaign={NOT_TOLD}", "traffic=all", "operation=x")
+        }
+        with lens.store.reading() as connection:
+            query = (
+                "SELECT count(*), sum(outcome = 'success') FROM events WHERE operation = 'checkout' AND country = 'DE'"
+                " AND (traffic IS NULL OR traffic = 'customer')"
+            )
+            of, to = connection.execute(query).fetchone()
+
+    german = found["country=DE"].text
+    assert f"{100 * to / of:.1f} %" in german
+    for said in (f"n={of:,}", "country is DE", "country = 'DE'", "target 90.0 %", "segment"):
+        assert said in german, said
+    assert "country = 'FR' AND segment = 'smb'" in found["country=FR&segment=smb"].text
+    assert "campaign IS NULL" in found[f"campaign={NOT_TOLD}"].text
+    assert "everybody's traffic" in found["traffic=all"].text
+    assert "n=0" in found["operation=x"].text
+
+
+def test_a_filter_gives_no_small_group_away(tmp_path: Path) -> None:
+    """
+    Neither the few that it leaves, nor the few that it leaves out; the page says so, and shows no number beside.
+    """
+    rate = KPI("rate", Ratio(Count(operations("checkout", outcome="success")), Count(operations("checkout"))),
+               owner="ann", meaning="m")  # fmt: skip
+    with Lens(tmp_path / "lens.db") as lens:
+        add_page(lens, [rate])
+        lens.start(0)
+        for number in range(20):
+            facts = checkout(country="CH" if number < 2 else "DE", segment="smb")
+            event(lens.intake, f"u-{number}", AT + number * 10**9, {**facts, **sold(1250, "EUR")})
+
+        few, rest, all_of_them = (
+            shown(lens, f"/kpis?{DAY}&{query}").text for query in ("country=CH", "country=DE", "segment=smb")
+        )
+
+    for text in (few, rest):
+        assert "Not shown: this filter leaves fewer than 5, or so few without it" in text
+        assert not re.search(r"n=\d|100.0 %", text)
+    assert "n=20" in all_of_them
+
+
 # --- states ---------------------------------------------------------------------------------------------------------
 
 
@@ -370,13 +428,13 @@ def test_spans_are_shown_before_any_event_is_there(lens: Lens) -> None:
 
 def test_the_way_to_another_page_keeps_the_filters(lens: Lens) -> None:
     """
-    All but to the KPIs, which have conditions of their own.
+    Also to the KPIs.
     """
     small_day(lens)
 
     links = {found.get("href") for name, found in shown(lens, f"/?{DAY}&country=DE&traffic=all").tags if name == "a"}
 
-    assert {f"/events?{DAY}&traffic=all&country=DE", f"/kpis?{DAY}"} <= links
+    assert {f"/events?{DAY}&traffic=all&country=DE", f"/kpis?{DAY}&traffic=all&country=DE"} <= links
 
 
 def test_a_period_without_events_says_where_they_are(lens: Lens) -> None:
@@ -426,7 +484,7 @@ def test_a_filter_that_makes_no_sense_is_answered_with_a_sentence(lens: Lens, qu
         ("/trace/xyz", 400, "A trace id has 32 characters"),
         (f"/trace/{'a' * 32}", 404, "knows nothing of this trace"),
         ("/csv/secrets", 404, "There is no such table"),
-        ("/kpis?segment=smb", 400, "KPIs are shown as they are declared"),
+        ("/kpis?segment=a&country=DE&plan=b&campaign=c&order_id=d", 400, "KPIs take at most 4 filters; remove one."),
     ],
 )
 def test_what_is_not_there_is_said(lens: Lens, path: str, status: int, said: str) -> None:

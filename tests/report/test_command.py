@@ -128,6 +128,24 @@ def test_it_prints_and_ends_well(shop: Path, capsys: pytest.CaptureFixture[str])
     assert "" == first.err
 
 
+def test_a_terminal_gets_lines_of_its_width(
+    shop: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    On a terminal no line is wider than it; in a file lines are as long as they are.
+    """
+    monkeypatch.setenv("COLUMNS", "64")
+    monkeypatch.setenv("NO_COLOR", "1")
+    report()
+    in_a_file = capsys.readouterr().out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    report()
+    on_a_terminal = capsys.readouterr().out
+
+    assert max(map(len, in_a_file.splitlines())) > 100
+    assert 64 >= max(map(len, on_a_terminal.splitlines()))
+
+
 @pytest.mark.parametrize("form", ["text", "md", "html", "json", "csv"])
 def test_each_format_is_printed(shop: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
     """

@@ -6,6 +6,9 @@ import csv
 import io
 import json
 import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from bizspan import names
 from bizspan.kpi import KPI, Count, Ratio, SqliteSource, Sum, operations
 from bizspan.lens import Mark
 from bizspan.report import Report, Request, as_csv, as_html, as_json, as_markdown, as_text, build
+from bizspan.report._fit import shortened
 from bizspan.report._text import spark
 from tests.kpi.stores import Told
 from tests.report.shops import BERLIN, DAY, HOSTILE, HOUR, WEEK, lens_store, operation, random_shop
@@ -236,3 +240,51 @@ def test_what_is_many_is_bounded_and_said(tmp_path: Path) -> None:
         assert "reason 99" in text  # the largest amount
     assert "reason 0," in as_csv(report)
     assert 100 == len(json.loads(as_json(report))["risks"])
+
+
+# --- the width of a terminal ----------------------------------------------------------------------------------------
+
+
+def wide_report(path: Path, count: int = 11) -> Report:
+    """Eleven KPIs with long names and targets, by hour over a week: 168 points each."""
+    kpis = {
+        f"revenue_of_the_shop_{number}": replace(KPIS["revenue"], name=f"revenue_of_the_shop_{number}")
+        for number in range(count)
+    }
+    report = small_report(path)
+    source = SqliteSource(path / "lens.db")
+    built = build(Request(source, BERLIN, WEEK, NOW, {**kpis, "paid": KPIS["paid"]}, marks=MARKS))
+    course = tuple(float(number % 24) for number in range(429))
+    return replace(built, rows=tuple(replace(row, series=course) for row in built.rows), movers=report.movers)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_no_line_is_wider_than_the_terminal(tmp_path: Path, width: int) -> None:
+    """
+    A course gets shorter, then cells take more lines; no word of the whole text is lost.
+    """
+    report = wide_report(tmp_path)
+    text, whole = as_text(report, width=width), as_text(report)
+
+    assert width >= max(map(len, text.split("\n")))
+    assert max(map(len, whole.split("\n"))) > 120
+    bars = str.maketrans("", "", "▁▂▃▄▅▆▇█ \n")
+    assert Counter(whole.translate(bars)) == Counter(text.translate(bars))
+
+
+@pytest.mark.parametrize("text", [as_text, as_markdown])
+def test_a_course_has_thirty_points_at_most(tmp_path: Path, text: Callable[[Report], str]) -> None:
+    """
+    However long the time is, also where the text goes to a file.
+    """
+    courses = re.findall("[▁▂▃▄▅▆▇█]+", text(wide_report(tmp_path)))
+
+    assert {30} == {len(each) for each in courses}
+
+
+def test_a_point_of_a_short_course_is_the_mean_of_what_it_stands_for() -> None:
+    """
+    Each value is in one point, and a point of unknown values is unknown.
+    """
+    assert (1.5, 4.0, None, 8.5) == shortened((1.0, 2.0, None, 4.0, None, None, 8.0, 9.0), 4)
+    assert (1.0, 2.0, None) == shortened((1.0, 2.0, None), 3)

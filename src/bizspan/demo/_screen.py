@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -77,7 +78,8 @@ class Terminal:
     def __init__(self, keys: TextIO, out: TextIO) -> None:
         self._keys = keys
         self._out = out
-        self._drawn: list[str] = []
+        self._drawn: Sequence[str] = ()
+        self._height = 0  # in lines of the terminal
         self._before: list[Any] = []
 
     def __enter__(self) -> Self:
@@ -106,8 +108,12 @@ class Terminal:
         """See `Screen`."""
         width, height = shutil.get_terminal_size()
         self._erase()
-        self._drawn = [line if len(line) < width else line[: width - 1] for line in lines[: height - 1]]
-        self._write("".join(f"{_coloured(line)}{_REST}\n" for line in self._drawn))
+        shown = [
+            f"{on}{piece}{off}" for line in lines for on, off in [_colours(line)] for piece in _fitted(line, width)
+        ]
+        shown = shown[: height - 1]
+        self._write("".join(f"{line}{_REST}\n" for line in shown))
+        self._drawn, self._height = lines, len(shown)
 
     def key(self, timeout_s: float) -> str:
         """See `Screen`."""
@@ -120,9 +126,9 @@ class Terminal:
         return read.decode("ascii", "ignore").lower()
 
     def _erase(self) -> None:
-        if self._drawn:
-            self._write(f"\x1b[{len(self._drawn)}A{_BELOW}")
-        self._drawn = []
+        if self._height:
+            self._write(f"\x1b[{self._height}A{_BELOW}")
+        self._drawn, self._height = (), 0
 
     def _write(self, text: str) -> None:
         encoding = self._out.encoding or "ascii"
@@ -130,13 +136,20 @@ class Terminal:
         self._out.flush()
 
 
-def _coloured(line: str) -> str:
+def _fitted(line: str, width: int) -> list[str]:
+    """A sentence in the lines that it needs; the line of a table is cut, so that columns stay columns."""
+    if len(line) < width:
+        return [line]
+    return [line[: width - 1]] if "  " in line else textwrap.wrap(line, width - 1)
+
+
+def _colours(line: str) -> tuple[str, str]:
     """The release that hurts in red, headings bold; as https://no-color.org has it."""
     if os.environ.get("NO_COLOR"):
-        return line
+        return "", ""
     if line.startswith("release "):
-        return f"{_RED}{line}{_PLAIN}"
-    return f"{_BOLD}{line}{_PLAIN}" if line.startswith("bizspan demo") else line
+        return _RED, _PLAIN
+    return (_BOLD, _PLAIN) if line.startswith("bizspan demo") else ("", "")
 
 
 def is_terminal() -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bizspan.demo import _figures
+from bizspan.demo._buttons import KILL, ROLL_BACK, Buttons
 from bizspan.demo._customers import Customers
 from bizspan.demo._figures import Hurt, until_now
 from bizspan.demo._frame import frame, state
@@ -34,7 +35,7 @@ _PATIENCE_S: Final = 30.0
 _GOING_S: Final = 6.0
 _AGAIN_S: Final = 3.0
 _TOLERANCE_S: Final = 300.0  # a day may end between an order and its event
-_KEYS: Final = "r  roll back    k  kill -9 a shop process    q  quit"
+_KEYS: Final = "r  roll back    k  kill -9 a shop process    q  quit    (or the buttons on the page)"
 
 
 class Story:
@@ -62,6 +63,7 @@ class Story:
         self._looked = 0.0
         self._killed = 0.0
         self._is_quit = False
+        self._buttons = Buttons()
 
     def run(self) -> int:
         """The exit code: 0 when the shop's book and the events agree, 1 when they differ, or it was ended early."""
@@ -69,7 +71,7 @@ class Story:
         from bizspan.page import add_page
 
         with Lens(self._store).start(0) as lens:
-            add_page(lens, _figures.shown())
+            add_page(lens, _figures.shown(), actions=self._buttons.actions())
             shop = Shop(self._directory, lens.url)
             customers = Customers(self._seed, max(1, round(self._seconds * _PER_S)), _PER_S, shop.port_of)
             try:
@@ -82,13 +84,14 @@ class Story:
                     return 1
                 return self._conclude(shop, customers)
             finally:
+                self._buttons.end()
                 customers.stop(0.0, in_order=False)
                 shop.close(in_order=False)
                 customers.stop(_GOING_S, in_order=False)
 
     def _introduce(self, lens: Lens, shop: Shop) -> None:
         self._screen.say(f"a shop in two services, and {round(self._seconds * _PER_S):,} customers (seed {self._seed})")
-        self._screen.say(f"page  {lens.url}/")
+        self._screen.say(f"page  {lens.url}/  with buttons for roll back and kill -9")
         deadline = time.monotonic() + _PATIENCE_S
         while not self._ended.is_set() and not shop.is_ready:
             if time.monotonic() > deadline:
@@ -103,46 +106,79 @@ class Story:
         while not (customers.is_over or self._ended.is_set() or self._is_quit):
             key = self._screen.key(WAIT_S)
             if time.monotonic() > deadline:  # the machine is too slow for all of them
-                return
+                break
             if not is_prepared and customers.come >= self._after(_RELEASE / 2, customers):
                 is_prepared = True
                 shop.prepare()
             if not has_receipts and not self._screen.has_keys and len(shop.receipts) >= _RECEIPTS:
                 has_receipts = True
                 self._say_all(shop, f"receipts of release {OLD}:")
-            self._happen(shop, customers, key)
+            self._happen(shop, customers)
+            if key:
+                self._do(key, shop)
+            while (pressed := self._buttons.pressed()) is not None:
+                button, answer = pressed
+                answer.set_result(self._do(button, shop))
             if time.monotonic() >= self._looked + _LOOK_S and self._screen.has_keys:
                 self._look(lens, shop)
+        self._buttons.end()
 
     def _after(self, part: float, customers: Customers) -> int:
         return round(part * customers.count)
 
-    def _happen(self, shop: Shop, customers: Customers, key: str) -> None:
+    def _happen(self, shop: Shop, customers: Customers) -> None:
+        """What happens by itself."""
         is_alone = not self._screen.has_keys
         come = customers.come
         if not shop.released_ns and come >= self._after(_RELEASE, customers):
             shop.release()
-            customers.allow(self._after(_KILL, customers) if is_alone else customers.count)
             self._happened(f"release {NEW} beside {OLD}, for {100 * SHARE:.0f} % of the customers")
-        # One that was just started again has customers to serve first.
-        is_again = time.monotonic() < self._killed + _AGAIN_S
-        if (key == "k" and not is_again) or (is_alone and not self._killed and come >= self._after(_KILL, customers)):
-            self._killed = time.monotonic()
-            version, killed = shop.kill()
-            self._happened(f"kill -9 of web {version}, process {killed}; it is started again")
-            if is_alone:
-                customers.allow(self._after(_ROLL_BACK, customers))
-        if shop.is_released and (key == "r" or (is_alone and come >= self._after(_ROLL_BACK, customers))):
-            if is_alone:
-                self._say_all(shop, f"receipts of both releases, {OLD} and {NEW}:")
-                self._say_state()
-            shop.roll_back()
-            self._see(shop)
-            self._screen.say(_figures.sentence(NEW, self._hurt))
-            self._happened(f"rolled back to {OLD}")
-            customers.allow(customers.count)
+        if is_alone and not self._killed and come >= self._after(_KILL, customers):
+            self._kill(shop)
+        if is_alone and self._killed and shop.is_released and come >= self._after(_ROLL_BACK, customers):
+            self._roll_back(shop)
+        customers.allow(self._after(self._until(shop), customers))
+
+    def _until(self, shop: Shop) -> float:
+        """The part of the customers who come until something happens by itself, so that it happens to the same ones."""
+        if not shop.released_ns:
+            return _RELEASE
+        if self._screen.has_keys:
+            return 1.0
+        if not self._killed:
+            return _KILL
+        return _ROLL_BACK if shop.is_released else 1.0
+
+    def _do(self, key: str, shop: Shop) -> str:
+        """What a person asked for by a key or a button, where it is possible; a sentence about it."""
         if key == "q":
             self._is_quit = True
+        if key == ROLL_BACK:
+            if shop.is_released:
+                return self._roll_back(shop)
+            return f"it was rolled back to {OLD} before." if shop.rolled_back_ns else f"there is no release {NEW} yet."
+        if key == KILL:
+            # One that was just started again has customers to serve first.
+            if time.monotonic() >= self._killed + _AGAIN_S:
+                return self._kill(shop)
+            return "one was killed just now; press it again in a moment."
+        return ""
+
+    def _kill(self, shop: Shop) -> str:
+        self._killed = time.monotonic()
+        version, killed = shop.kill()
+        return self._happened(f"kill -9 of web {version}, process {killed}; it is started again")
+
+    def _roll_back(self, shop: Shop) -> str:
+        if not self._screen.has_keys:
+            self._say_all(shop, f"receipts of both releases, {OLD} and {NEW}:")
+            self._say_state()
+        shop.roll_back()
+        self._see(shop)
+        said = _figures.sentence(NEW, self._hurt)
+        self._screen.say(said)
+        self._happened(f"rolled back to {OLD}")
+        return f"rolled back to {OLD}; {said}"
 
     def _see(self, shop: Shop) -> None:
         if shop.released_ns:
@@ -217,5 +253,6 @@ class Story:
         for receipt in [*shop.receipts][-_RECEIPTS:]:
             self._screen.say(f"  {receipt}")
 
-    def _happened(self, what: str) -> None:
+    def _happened(self, what: str) -> str:
         self._screen.say(f"[{time.monotonic() - self._began:4.1f} s] {what}")
+        return what

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any, Final
 
 from bizspan import _guard
@@ -30,7 +30,8 @@ class Connection:
     """One request or websocket under way."""
 
     __slots__ = (
-        "_exchange", "_is_complete", "_is_gone", "_is_over", "_receive", "_refused", "_scope", "_send", "_status",
+        "_body", "_exchange", "_has_trailers", "_headers", "_is_complete", "_is_gone", "_is_over", "_receive",
+        "_refused", "_scope", "_send", "_status",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,6 +42,10 @@ class Connection:
         self._status: int | None = None
         self._is_complete = self._is_over = self._is_gone = False
         self._refused: OSError | None = None
+        # Of HTTP alone.
+        self._has_trailers = False
+        self._body: bytearray | None = None
+        self._headers: list[tuple[bytes, bytes]] = []
 
     async def send(self, message: Message) -> None:
         """The application's `send`."""
@@ -65,7 +70,7 @@ class Connection:
         """The application returned, or raised this."""
         exchange = self._exchange
         try:
-            if not self._is_complete:
+            if not self._is_complete and not self._exchange.is_routed:
                 self._route()
             if error is not None:
                 exchange.raised(ClientDisconnected() if self._is_departure(error) else error)
@@ -76,7 +81,8 @@ class Connection:
         self._is_over = True
         self._refused = None  # it leads back here
         exchange.leave()
-        exchange.end()
+        if not self._is_complete:
+            exchange.end()
 
     def _is_departure(self, error: BaseException) -> bool:
         """Whether the application raised this because its client left."""
@@ -99,24 +105,23 @@ class Connection:
 
     def _route(self) -> None:
         """The framework knows the route by now."""
-        if not self._exchange.is_routed:
-            self._exchange.routed(*_names(self._scope), late=True)
+        self._exchange.routed(_names(self._scope), late=True)
 
     def _complete(self) -> None:
         """The last message leaves now: what comes after it is background work, which may take hours."""
-        if not self._is_complete:
-            self._is_complete = True
-            self._exchange.end()
+        if self._is_complete:
+            return
+        self._is_complete = True
+        if self._exchange.wants_response:
+            self._earn()
+        self._exchange.end()
+
+    def _earn(self) -> None:
+        """The response is all there."""
 
 
 class Http(Connection):
-    __slots__ = ("_body", "_has_trailers", "_headers")
-
-    def __init__(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
-        super().__init__(exchange, scope, receive, send)
-        self._body: bytearray | None = None
-        self._has_trailers = False
-        self._headers: list[tuple[bytes, bytes]] = []
+    __slots__ = ()
 
     async def receive(self) -> Message:
         """The application's `receive`."""
@@ -147,7 +152,8 @@ class Http(Connection):
         self._has_trailers = bool(message.get("trailers", False))
         if status < _SERVER_ERROR:
             self._exchange.ask_again()
-        self._route()
+        if not self._exchange.is_routed:
+            self._route()
         self._exchange.responded(status, is_whole=False)
         if self._exchange.wants_response:
             self._headers = list(message.get("headers", ()))
@@ -160,12 +166,11 @@ class Http(Connection):
         else:
             self._body += part
 
-    def _complete(self) -> None:
+    def _earn(self) -> None:
         status = self._status
-        if not self._is_complete and status is not None and status < _CLIENT_ERROR and self._exchange.wants_response:
+        if status is not None and status < _CLIENT_ERROR:
             body = None if self._body is None else bytes(self._body)
             self._exchange.earned(Response(status, self._headers, body))
-        super()._complete()
 
     def _returned_early(self) -> None:
         if self._status is None:
@@ -221,14 +226,16 @@ class Websocket(Connection):
             self._exchange.responded(_SWITCHED)
 
 
-def _names(scope: Scope) -> list[str]:
+def _names(scope: Scope) -> Iterator[str]:
     """What the framework calls the route: its template with and without what is around it, its name, its endpoint."""
     route, endpoint = scope.get("route"), scope.get("endpoint")
     template: object = getattr(route, "path", None)
-    names: list[object] = [getattr(route, "name", None)]
-    if isinstance(template, str):
-        names += [template, str(scope.get("root_path") or "").rstrip("/") + template]
+    name: object = getattr(route, "name", None)
+    if isinstance(name, str) and name:
+        yield name
+    if isinstance(template, str) and template:
+        yield template
+        yield str(scope.get("root_path") or "").rstrip("/") + template
     module, qualified = getattr(endpoint, "__module__", None), getattr(endpoint, "__qualname__", None)
     if isinstance(module, str) and isinstance(qualified, str):
-        names.append(f"{module}.{qualified}")
-    return [name for name in names if isinstance(name, str) and name]
+        yield f"{module}.{qualified}"

@@ -7,12 +7,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from functools import lru_cache
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast, overload
 
 BODY_LIMIT: Final = 1024 * 1024
 WEBSOCKET: Final = "WEBSOCKET"
 _JOINTS: Final = {b"cookie": "; "}  # RFC 9113, 8.2.3; all others RFC 9110, 5.3
 
+T = TypeVar("T")
 Pairs = Iterable[tuple[bytes, bytes]]
 
 
@@ -21,10 +22,17 @@ def header_of(pairs: Pairs, name: str) -> str | None:
     The value of this header, all of its lines as one; None where it is missing.
     """
     wanted = _encoded(name)
-    found = [value for key, value in pairs if key == wanted]  # ASGI has the names in lower case
-    if len(found) == 1:
-        return found[0].decode("latin-1")
-    return _JOINTS.get(wanted, ", ").join([value.decode("latin-1") for value in found]) if found else None
+    found: bytes | None = None
+    for key, value in pairs:
+        if key == wanted:  # ASGI has the names in lower case
+            if found is not None:
+                return _all_of(pairs, wanted)
+            found = value
+    return None if found is None else found.decode("latin-1")
+
+
+def _all_of(pairs: Pairs, wanted: bytes) -> str:
+    return _JOINTS.get(wanted, ", ").join([value.decode("latin-1") for key, value in pairs if key == wanted])
 
 
 @lru_cache(maxsize=256)
@@ -50,6 +58,15 @@ class Headers(Mapping[str, str]):
         if value is None:
             raise KeyError(name)
         return value
+
+    @overload
+    def get(self, key: str, default: None = None, /) -> str | None: ...
+    @overload
+    def get(self, key: str, default: str | T, /) -> str | T: ...
+    def get(self, key: str, default: object = None, /) -> object:
+        """The value of this header, else the default."""
+        value = header_of(self._pairs, key)
+        return default if value is None else value
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys(key.decode("latin-1") for key, _ in self._pairs))

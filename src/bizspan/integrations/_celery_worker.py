@@ -96,8 +96,7 @@ class Watch:
         carried = incoming(pipeline, getattr(request, HEADER, None)) if self._propagates else {}
         facts = self._facts(pipeline, request)
         run, _ = start_around(
-            pipeline, name, facts or {}, Received(carried, None), None, caller(request),
-            _since(pipeline, known),
+            pipeline, name, facts or {}, Received(carried, None), caller(request), _since(pipeline, known),
         )  # fmt: skip
         if facts is None:
             run.missed("request facts")

@@ -41,32 +41,41 @@ class Exchange:
         arrived: The request.
     """
 
-    __slots__ = ("_arrived", "_error", "_has_ended", "_is_ready", "_responded", "_route", "_rules", "entry")
+    __slots__ = (
+        "_error", "_has_ended", "_is_ready", "_is_settled", "_responded", "_route", "arrived", "entry", "is_routed",
+        "rules", "wants_response",
+    )  # fmt: skip
 
     def __init__(self, rules: Rules, arrived: Arrived) -> None:
-        self._rules = rules
-        self._arrived = arrived
+        self.rules = rules
+        self.arrived = arrived
         self._route: Route | None = None
-        self._is_ready = False
+        self._is_ready = self._is_settled = False
+        self.is_routed = False  # whether its route was found, or none can be: `routed` has nothing more to say
+        self.wants_response = False  # whether the route's revenue is read from the response
         self._responded = self._has_ended = False
         self._error: BaseException | None = None
         self.entry: Entry
 
-    def routed(self, *names: str | None, late: bool = False) -> None:
+    def routed(self, names: Iterable[str | None] = (), *, late: bool = False) -> None:
         """
         The framework knows the route: begin its operation, where the map has one. May be called again.
 
         Args:
-            names: What the framework calls it: the view or endpoint, and its template of the path.
+            names: What the framework calls it: the view or endpoint, and its template of the path. Read where the path
+                itself is not in the map.
             late: Whether the view ran already: a span of the operation's own then does not become the current one.
         """
-        if self._route is not None:
+        if self.is_routed:
             return
         try:
-            arrived = self._arrived
-            self._route = route = self._rules.route_map.find(arrived.method, arrived.path, names)
+            arrived, route_map = self.arrived, self.rules.route_map
+            route = route_map.find(arrived.method, arrived.path, names)
             if route is None:
+                self.is_routed = not route_map
                 return
+            self._route, self.is_routed = route, True
+            self.wants_response = route.revenue is not None
             if route.feature or route.facts:
                 self.entry.told_inside(route.all_facts(), wins=False)
             if route.operation is not None:
@@ -78,12 +87,12 @@ class Exchange:
         """The parent of the operation's own span; None is the current span."""
         if trace.get_current_span().get_span_context().is_valid and not self.entry.is_apart:
             return None
-        return caller_of(self._arrived.header)
+        return caller_of(self.arrived.header)
 
     @property
     def request(self) -> Any:
         """The framework's own."""
-        return self._arrived.request
+        return self.arrived.request
 
     def ready(self) -> None:
         """
@@ -103,39 +112,45 @@ class Exchange:
 
     def request_facts(self) -> Mapping[str, object]:
         """What the request itself says."""
-        return self._told(request_facts(self._rules, self._arrived, self.entry.pipeline))
+        facts = request_facts(self.rules, self.arrived, self.entry.pipeline)
+        if self.arrived.failed:
+            self._tell_missing()
+        return facts
 
     def received(self, pipeline: Pipeline) -> Attributes:
         """The facts that a service which is trusted sent along."""
         try:
-            return _baggage.received(pipeline, self._arrived.header(_baggage.HEADER))
+            return _baggage.received(pipeline, self.arrived.header(_baggage.HEADER))
         except Exception as error:
             _guard.swallowed("a request: its baggage", error)
             return {}
 
     def identity_facts(self) -> Mapping[str, object]:
         """What is known once `ready` was called; every fact, where the rules have a function for that."""
-        if self._rules.facts is not None:
-            return who_acts(self._rules.facts, self._arrived)
-        return self._told(visitor_facts(self._rules, self._arrived, self.entry.pipeline))
-
-    def _told(self, facts: Mapping[str, object]) -> Mapping[str, object]:
-        failed, self._arrived.failed = self._arrived.failed, ()
-        if failed:
-            self.entry.lacks(failed)
+        if self.rules.facts is not None:
+            return who_acts(self.rules.facts, self.arrived)
+        facts = visitor_facts(self.rules, self.arrived, self.entry.pipeline)
+        if self.arrived.failed:
+            self._tell_missing()
         return facts
+
+    def _tell_missing(self) -> None:
+        failed, self.arrived.failed = self.arrived.failed, ()
+        self.entry.lacks(failed)
 
     def ask_again(self) -> None:
         """
         The view is through: somebody may have logged in, where the function that says who acts knew nobody before.
         What it gives now is late, like what `annotate()` tells, and changes nothing that was known.
         """
-        function = self._rules.facts or self._rules.resolver
-        if function is None or not self._arrived.knows_nobody:
+        if not self.arrived.knows_nobody:
             return
-        self._arrived.knows_nobody = False
+        function = self.rules.facts or self.rules.resolver
+        if function is None:
+            return
+        self.arrived.knows_nobody = False
         try:
-            facts = {name: value for name, value in who_acts(function, self._arrived).items() if value is not None}
+            facts = {name: value for name, value in who_acts(function, self.arrived).items() if value is not None}
         except Exception as error:  # the user's code: counted as such
             self.entry.failed("resolver", error)
             return
@@ -147,14 +162,12 @@ class Exchange:
     def settle(self) -> None:
         """Ask for what was not asked yet: where the application's session is written before the answer is final."""
         try:
-            self._settle()
+            self.entry.complete()
+            self._is_settled = True
+            if self.arrived.touch is not None:
+                keep_touch(self.rules, self.arrived, self.entry.pipeline.accounts)
         except Exception as error:
             _guard.swallowed("a request: settle", error)
-
-    def _settle(self) -> None:
-        self.entry.complete()
-        if self._arrived.touch is not None:
-            keep_touch(self._rules, self._arrived, self.entry.pipeline.accounts)
 
     def responded(
         self,
@@ -178,9 +191,12 @@ class Exchange:
         if self._responded:
             return
         self._responded = True
+        entry = self.entry
+        # An operation writes everything at its end, in one go, unless its request's span may end before.
+        if not self._is_settled or self.arrived.touch is not None or entry.operation is None or entry.is_eager:
+            self.settle()
         try:
-            self._settle()
-            run = self.entry.operation
+            run = entry.operation
             if run is None:
                 return
             if status >= _SERVER_ERROR:
@@ -195,19 +211,9 @@ class Exchange:
             _guard.swallowed("a request: responded", error)
 
     @property
-    def is_routed(self) -> bool:
-        """Whether its route was found, or none can be: `routed` has nothing more to say."""
-        return self._route is not None or not self._rules.route_map
-
-    @property
     def is_tied(self) -> bool:
         """Whether it is an operation, and the commit decides about operations of this process."""
         return self.entry.operation is not None and self.entry.pipeline.on_commit
-
-    @property
-    def wants_response(self) -> bool:
-        """Whether the route's revenue is read from the response."""
-        return self._route is not None and self._route.revenue is not None
 
     def earned(self, response: object) -> None:
         """
@@ -219,7 +225,7 @@ class Exchange:
         run = self.entry.operation
         if run is not None and self._route is not None and self._route.revenue is not None:
             try:
-                run.revenue(self._route.revenue(self._arrived.request, response))
+                run.revenue(self._route.revenue(self.arrived.request, response))
             except Exception as error:  # the user's code: counted as such
                 run.missed(names.REVENUE)
                 self.entry.refuse(
@@ -230,12 +236,6 @@ class Exchange:
         """The application raised."""
         self._error = error
 
-    def abandoned(self) -> None:
-        """There is neither an answer nor an error: the operation was cancelled."""
-        run = self.entry.operation
-        if run is not None and not self._responded and self._error is None:
-            run.abandon()
-
     def leave(self) -> None:
         """Stop being this thread's or task's request."""
         try:
@@ -243,12 +243,19 @@ class Exchange:
         except Exception as error:
             _guard.swallowed("a request: leave", error)
 
-    def end(self) -> None:
-        """The last byte was sent: the operation is recorded. The second time, nothing happens."""
+    def end(self, *, or_abandoned: bool = False) -> None:
+        """
+        The last byte was sent: the operation is recorded. The second time, nothing happens.
+
+        Args:
+            or_abandoned: Whether it was cancelled, where there is neither an answer nor an error.
+        """
         if self._has_ended:
             return
         self._has_ended = True
         try:
+            if or_abandoned and not self._responded and self._error is None and self.entry.operation is not None:
+                self.entry.operation.abandon()
             self.entry.end(self._error)
         except Exception as error:
             _guard.swallowed("a request: end", error)
@@ -270,25 +277,28 @@ class Exchange:
         return Steps(self.entry, body, done)
 
 
-def begin(rules: Rules, arrived: Arrived, is_ready: Callable[[], bool] | None = None) -> Exchange | None:
+E = TypeVar("E", bound=Exchange)
+
+
+def begin(exchange: E, is_ready: Callable[[], bool] | None = None) -> E | None:
     """
     The request, its scope entered; None where it is left alone, or nothing is configured. Never raises.
 
     Args:
-        rules: The integration's.
-        arrived: The request.
+        exchange: The request.
         is_ready: Whether authentication ran; by default after `Exchange.ready`.
     """
     try:
+        rules, arrived = exchange.rules, exchange.arrived
         if rules.exclude and rules.leaves_alone(arrived.path):
             return None
-        exchange = Exchange(rules, arrived)
+        trusts = rules.trust_baggage is not False and rules.trusts_baggage(arrived.method, arrived.path)
         entry = _entry.begin(
             None if rules.facts is not None else exchange.request_facts,
             exchange.identity_facts,
             is_ready or exchange.knows_who,
             apart=True,
-            received=exchange.received if rules.trusts_baggage(arrived.method, arrived.path) else None,
+            received=exchange.received if trusts else None,
             yields=True,
         )
         if entry is None:

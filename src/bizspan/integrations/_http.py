@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from bizspan._regions import COUNTRIES
 from bizspan.errors import SetupError, type_name
 from bizspan.integrations._campaign import campaign_facts
 from bizspan.integrations._place import client_address, country_of, region_of
 from bizspan.integrations._rules import FactsOf, Rules
-from bizspan.integrations._traffic import is_bot
+from bizspan.integrations._traffic import LONGEST, names_bot
 
 if TYPE_CHECKING:
     from bizspan._accounts import Accounts
@@ -26,62 +27,52 @@ Header = Callable[[str], str | None]
 _CREDENTIALS: Final = ("Authorization", "X-Api-Key")
 
 
-def _nothing() -> None:
-    return None
-
-
-def _no() -> bool:
-    return False
-
-
 class Arrived:
     """
-    One request, as far as its facts are concerned. What costs is a function, called when it is needed.
+    One request, as far as its facts are concerned. Each framework's integration has a kind of its own; what costs is a
+    method, called when it is needed.
 
     Args:
         method: Of HTTP, in capitals.
         path: Decoded, without the query.
         query: The raw query string: percent-encoded, its bytes as latin-1.
-        header: The value of one header by its name, in any case; None where it is missing. A header that came more
-            than once is joined by commas.
         client: The peer's address.
         request: The framework's own, for the user's functions.
-        session: The application's session of this request, where it has one. Should not count as an access by the
-            application; None where reading it now would do I/O that the application does not do itself.
-        session_id: Its id; None where there is none yet.
-        is_authenticated: Whether somebody is logged in. Asked after authentication.
     """
 
-    __slots__ = (
-        "client", "failed", "header", "is_authenticated", "knows_nobody", "method", "path", "query", "request",
-        "session", "session_id", "touch",
-    )  # fmt: skip
+    __slots__ = ("client", "failed", "knows_nobody", "method", "path", "query", "request", "touch")
 
-    def __init__(
-        self,
-        *,
-        method: str,
-        path: str,
-        query: str,
-        header: Header,
-        client: str | None,
-        request: object,
-        session: Callable[[], MutableMapping[str, Any] | None] = _nothing,
-        session_id: Callable[[], str | None] = _nothing,
-        is_authenticated: Callable[[], bool] = _no,
-    ) -> None:
+    def __init__(self, method: str, path: str, query: str, client: str | None, request: object) -> None:
         self.method = method
         self.path = path
         self.query = query
-        self.header = header
         self.client = client
-        self.request = request
-        self.session = session
-        self.session_id = session_id
-        self.is_authenticated = is_authenticated
+        self.request: Any = request
         self.touch: Mapping[str, str] | None = None  # a campaign that waits for the application to begin a session
         self.failed: tuple[str, ...] = ()  # what is missing, because a function raised
         self.knows_nobody = False  # the function that says who acts was asked, and gave no fact
+
+    def header(self, name: str, /) -> str | None:
+        """
+        The value of one header by its name, in any case; None where it is missing. A header that came more than once is
+        joined by commas.
+        """
+        return None
+
+    def session(self) -> MutableMapping[str, Any] | None:
+        """
+        The application's session of this request, where it has one. Should not count as an access by the application;
+        None where reading it now would do I/O that the application does not do itself.
+        """
+        return None
+
+    def session_id(self) -> str | None:
+        """Its id; None where there is none yet."""
+        return None
+
+    def is_authenticated(self) -> bool:
+        """Whether somebody is logged in. Asked after authentication."""
+        return False
 
 
 def request_facts(rules: Rules, arrived: Arrived, pipeline: Pipeline) -> dict[str, object]:
@@ -94,10 +85,12 @@ def request_facts(rules: Rules, arrived: Arrived, pipeline: Pipeline) -> dict[st
         _add_place(facts, rules, arrived, accounts)
     if rules.campaign != "off":
         try:
-            facts.update(campaign_facts(rules, arrived, accounts))
+            campaign = campaign_facts(rules, arrived, accounts)
+            if campaign:
+                facts.update(campaign)
         except Exception as error:
             _failed(arrived, "campaign", error, accounts)
-    if isinstance(rules.channel, str):
+    if rules.channel is not None and isinstance(rules.channel, str):
         facts["channel"] = rules.channel
     return facts
 
@@ -111,7 +104,7 @@ def visitor_facts(rules: Rules, arrived: Arrived, pipeline: Pipeline) -> dict[st
     facts: dict[str, object] = {}
     if rules.bots or rules.staff is not None or rules.test_header is not None:
         facts["traffic"] = _traffic(rules, arrived, accounts)
-    if callable(rules.channel):
+    if rules.channel is not None and callable(rules.channel):
         try:
             facts["channel"] = rules.channel(arrived.request)
         except Exception as error:
@@ -123,7 +116,7 @@ def visitor_facts(rules: Rules, arrived: Arrived, pipeline: Pipeline) -> dict[st
             _failed(arrived, "session", error, accounts)
     if rules.resolver is not None:
         try:
-            facts.update(who_acts(rules.resolver, arrived))
+            facts = {**facts, **who_acts(rules.resolver, arrived)}
         except Exception as error:
             _failed(arrived, "resolver", error, accounts)
     return facts
@@ -134,7 +127,12 @@ def who_acts(function: FactsOf, arrived: Arrived) -> Mapping[str, object]:
     What this function of the user's says; raises what it raised.
     """
     facts: Mapping[str, object] = function(arrived.request) or {}
-    arrived.knows_nobody = all(value is None for value in facts.values())
+    knows_nobody = True
+    for value in facts.values():  # not all(): a generator is a call for each
+        if value is not None:
+            knows_nobody = False
+            break
+    arrived.knows_nobody = knows_nobody
     return facts
 
 
@@ -153,7 +151,9 @@ def _add_place(facts: dict[str, object], rules: Rules, arrived: Arrived, account
     may_ask_geo = True
     if rules.country_header is not None:
         try:
-            country, may_ask_geo = country_of(rules, arrived, accounts)
+            country = arrived.header(rules.country_header)
+            if country is not None and country not in COUNTRIES:  # else it is one, as proxies write it
+                country, may_ask_geo = country_of(country, accounts)
         except Exception as error:
             _failed(arrived, "country", error, accounts)
     if rules.region_header is not None:
@@ -205,7 +205,11 @@ def _traffic(rules: Rules, arrived: Arrived, accounts: Accounts) -> str | None:
     try:
         if rules.bots:
             user_agent = arrived.header("User-Agent")
-            if user_agent and is_bot(user_agent) and not (_has_credentials(arrived) or arrived.is_authenticated()):
+            if (
+                user_agent
+                and names_bot(user_agent[:LONGEST])
+                and not (_has_credentials(arrived) or arrived.is_authenticated())
+            ):
                 return "bot"
     except Exception as error:
         _failed(arrived, "bots", error, accounts)

@@ -32,11 +32,15 @@ _NO_ADDRESS: Final = (
 )
 
 
-def country_of(rules: Rules, arrived: Arrived, accounts: Accounts) -> tuple[str | None, bool]:
+def country_of(value: str, accounts: Accounts) -> tuple[str | None, bool]:
     """
     The country that the trusted header names, and whether the client's address may be asked where it names none.
+
+    Args:
+        value: Of the header.
+        accounts: Where a value that is no country is counted.
     """
-    code = _single(arrived, rules.country_header, "country", accounts)
+    code = _single(value, "country", accounts)
     if code is None or is_country(code):
         return code, True
     if code in _UNKNOWN or code in _HIDDEN or code in _NO_COUNTRY:
@@ -50,7 +54,8 @@ def region_of(rules: Rules, arrived: Arrived, country: str | None, accounts: Acc
     """
     The region that the trusted header names: ``DE-BY``, or its second part alone, which then gets the country.
     """
-    code = _single(arrived, rules.region_header, "region", accounts)
+    value = None if rules.region_header is None else arrived.header(rules.region_header)
+    code = None if value is None else _single(value, "region", accounts)
     if code is None:
         return None
     if code in _UNKNOWN or (country is None and "-" not in code):
@@ -77,11 +82,8 @@ def whole_region(country: str | None, code: str) -> str | None:
     return whole if is_region(whole) else None
 
 
-def _single(arrived: Arrived, header: str | None, name: str, accounts: Accounts) -> str | None:
+def _single(value: str, name: str, accounts: Accounts) -> str | None:
     """The value of a header that came once, in capitals."""
-    value = None if header is None else arrived.header(header)
-    if value is None:
-        return None
     if "," in value:
         # One of them is the client's own, and nothing says which.
         accounts.refuse_value(

@@ -88,13 +88,20 @@ class RouteMap:
         Args:
             method: Of HTTP.
             path: As requested.
-            names: What the framework calls it: its view or endpoint, and its own template of the path.
+            names: What the framework calls it: its view or endpoint, and its own template of the path. Not read where
+                the path is a name in the map already.
         """
         if not self._by_name:
             return None
         any_method = method not in ASKED_FOR_ONLY
         # A path without its slash is something else, or forged to look like the name of a view.
-        for name in (path if path.startswith("/") else None, *names):
+        if path.startswith("/"):
+            route = self._by_name.get(f"{method} {path}")
+            if route is None and any_method:
+                route = self._by_name.get(f" {path}")
+            if route is not None:
+                return route
+        for name in names:
             if name:
                 route = self._by_name.get(f"{method} {name}")
                 if route is None and any_method:

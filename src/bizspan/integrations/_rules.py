@@ -78,12 +78,15 @@ class Rules:
     bots: bool = True
     exclude: tuple[str, ...] = ()
     trust_baggage: bool | RouteMap | Iterable[str] = False
+    route_map: RouteMap = field(init=False, repr=False)  # the routes, ready for use
 
     def __post_init__(self) -> None:
         routes = self.routes if isinstance(self.routes, (RouteMap, Mapping)) else None
         if routes is None:
             raise SetupError("routes= must be a dict such as {'POST /checkout/': 'checkout'}.")
-        object.__setattr__(self, "routes", routes if isinstance(routes, RouteMap) else RouteMap(routes))
+        route_map = routes if isinstance(routes, RouteMap) else RouteMap(routes)
+        object.__setattr__(self, "routes", route_map)
+        object.__setattr__(self, "route_map", route_map)
         self._check_functions()
         for name in ("country_header", "region_header", "test_header"):
             value: object = getattr(self, name)
@@ -121,11 +124,6 @@ class Rules:
         for name in ("resolver", "facts", "staff", "channel", "session"):
             if inspect.iscoroutinefunction(getattr(self, name)):
                 raise SetupError(f"{name}= must be a plain function: facts are asked where nothing can be awaited.")
-
-    @property
-    def route_map(self) -> RouteMap:
-        """The routes, ready for use."""
-        return self.routes  # type: ignore[return-value] # pyright: ignore[reportReturnType] - see __post_init__
 
     def trusts_baggage(self, method: str, path: str) -> bool:
         """Whether facts are taken of the header of such a request."""
@@ -166,7 +164,7 @@ def _header_name(option: str, value: object) -> str:
     return name
 
 
-OPTIONS: Final = tuple(option.name for option in dataclasses.fields(Rules))
+OPTIONS: Final = tuple(option.name for option in dataclasses.fields(Rules) if option.init)
 
 
 # What a configuration file says, for every integration of the process; an integration's own options win.

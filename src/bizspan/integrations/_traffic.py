@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
-_LIMIT: Final = 512
+LONGEST: Final = 512
 
 # Product tokens of crawlers, link previews, monitors and scanners, by the published lists of their operators (Google's
 # crawlers, OpenAI, Anthropic, Perplexity, Meta) and the community list crawler-user-agents. That list itself is no
@@ -63,7 +63,10 @@ _WEBHOOK: Final = re.compile(r"webhook|hookshot|captain-hook|^slackbot 1\.|^stri
 
 
 @lru_cache(maxsize=1024)
-def _is_bot(user_agent: str) -> bool:
+def names_bot(user_agent: str) -> bool:
+    """
+    As `is_bot`, for a user agent that is not longer than `LONGEST`: what is remembered stays small.
+    """
     user_agent = user_agent.lower()
     if _NAMED.search(user_agent) is None and (
         _WORDED.search(user_agent) is None or _CLIENT.search(user_agent) is not None
@@ -77,4 +80,4 @@ def is_bot(user_agent: str) -> bool:
     Whether this user agent names a bot. Browsers, webhooks, and programs made with a generic HTTP client (curl, okhttp)
     don't.
     """
-    return _is_bot(user_agent[:_LIMIT])
+    return names_bot(user_agent[:LONGEST])

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from functools import wraps
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -134,17 +134,18 @@ class Bizspan:
                 say_unmatched(self._rules.route_map, places_of(self._inside.routes, str(scope.get("root_path") or "")))
             inside = self._inside
             path, whole_path = _paths(scope)
-            is_ready = _when_routed(scope) if inside.has_routes or "app" in scope else _at_once
-            exchange = _exchange.begin(self._rules, _arrived(scope, path), is_ready)
+            arrived = _Arrived(scope, path)
+            is_ready = arrived.has_endpoint if inside.has_routes or "app" in scope else _at_once
+            exchange = _exchange.begin(_exchange.Exchange(self._rules, arrived), is_ready)
             if exchange is None:
                 return None
             kind = Http if scope["type"] == "http" else Websocket
             connection = kind(exchange, scope, receive, send)
-            if exchange.entry.span is None and inside.is_instrumented:
+            if inside.is_instrumented and not exchange.entry.has_span:
                 # The request's span begins further inside; it would not be a server's span inside one of ours.
-                exchange.entry.on_attach = lambda: exchange.routed(whole_path)
+                exchange.entry.on_attach = lambda: exchange.routed((whole_path,))
             else:
-                exchange.routed(whole_path)
+                exchange.routed((whole_path,))
             return connection
         except Exception as error:
             _guard.swallowed("an ASGI request: begin", error)
@@ -209,30 +210,43 @@ def _at_once() -> bool:
     return True
 
 
-def _when_routed(scope: Scope) -> Callable[[], bool]:
-    before = scope.get("endpoint")  # of the application around a mounted one
-    return lambda: scope.get("endpoint") is not before
-
-
 def _paths(scope: Scope) -> tuple[str, str]:
     """The path as the application's routes see it, and the whole one."""
     path = str(scope.get("path", ""))
-    root = str(scope.get("root_path") or "").rstrip("/")
+    root = str(scope.get("root_path") or "")
+    if not root:
+        return path, path
+    root = root.rstrip("/")
     return (path[len(root) :] if root and path.startswith(f"{root}/") else path), path
 
 
-def _arrived(scope: Scope, path: str) -> Arrived:
-    request = Request(scope, path)
-    return Arrived(
-        method=request.method if scope["type"] == "http" else WEBSOCKET,
-        path=path,
-        query=request.query,
-        header=lambda name: header_of(scope.get("headers", ()), name),
-        client=request.client,
-        request=request,
-        session=lambda: request.session,
-        is_authenticated=lambda: request.is_authenticated,
-    )
+class _Arrived(Arrived):
+    """The request of this scope, for the rules."""
+
+    __slots__ = ("_before", "_scope")
+
+    def __init__(self, scope: Scope, path: str) -> None:
+        self._scope = scope
+        self._before = scope.get("endpoint")  # of the application around a mounted one
+        method = str(scope.get("method", WEBSOCKET)) if scope["type"] == "http" else WEBSOCKET
+        query: bytes = scope.get("query_string", b"")
+        client: tuple[str, int] | None = scope.get("client")
+        super().__init__(
+            method, path, query.decode("latin-1") if query else "", client[0] if client else None, Request(scope, path)
+        )
+
+    def header(self, name: str, /) -> str | None:
+        return header_of(self._scope.get("headers", ()), name)
+
+    def session(self) -> MutableMapping[str, Any] | None:
+        return self.request.session if "session" in self._scope else None
+
+    def has_endpoint(self) -> bool:
+        """Whether the framework found the route."""
+        return self._scope.get("endpoint") is not self._before
+
+    def is_authenticated(self) -> bool:
+        return bool(self.request.is_authenticated)
 
 
 def switch_on() -> None:

@@ -22,6 +22,7 @@ from bizspan._entry import attach_current
 from bizspan._types import Plain
 from bizspan.errors import MissingExtra, SetupError
 from bizspan.integrations._exchange import Exchange, begin
+from bizspan.integrations._http import Arrived
 from bizspan.integrations._routes import Route, RouteMap
 from bizspan.integrations._rules import Rules, rules_of
 from bizspan.integrations._unmatched import say_unmatched
@@ -30,7 +31,7 @@ try:
     from flask.app import Flask
     from flask.wrappers import Request, Response
 
-    from bizspan.integrations._flask import IS_ONE_CONTEXT, arrived, context_of, places_of
+    from bizspan.integrations._flask import IS_ONE_CONTEXT, ArrivedAtFlask, context_of, current_context, places_of
 except ImportError as error:
     raise MissingExtra("bizspan.integrations.flask", "flask") from error
 
@@ -166,14 +167,33 @@ def switch_on() -> None:
         setattr(Flask, "__init__", make)  # noqa: B010 - mypy refuses the assignment
 
 
-class _Request:
-    """What is kept of a request until its context is torn down."""
+class _Exchange(Exchange):
+    """A request until its context is torn down."""
 
-    __slots__ = ("exchange", "is_routed", "is_streaming")
+    __slots__ = ("is_streaming", "was_routed")
 
-    def __init__(self, exchange: Exchange | None) -> None:
-        self.exchange = exchange
-        self.is_routed = self.is_streaming = False
+    def __init__(self, rules: Rules, arrived: Arrived) -> None:
+        super().__init__(rules, arrived)
+        self.was_routed = self.is_streaming = False
+
+    def route(self) -> None:
+        """The request's own span is current now, where there is one."""
+        self.was_routed = True
+        try:
+            if not self.entry.has_span:
+                attach_current(self.entry)
+            request: Request = self.arrived.request
+            rule = request.url_rule
+            self.routed(() if rule is None else (rule.endpoint, rule.rule))
+        except Exception as error:
+            _guard.swallowed("a Flask request: its route", error)
+
+
+def _route() -> None:
+    """A function of `before_request`."""
+    exchange: _Exchange | Literal[False] | None = getattr(current_context(), _KEPT, None)
+    if exchange:
+        exchange.route()
 
 
 class Installed:
@@ -190,7 +210,6 @@ class Installed:
         self._app = app
         self._has_compared = False
         self._lock = threading.Lock()
-        self._route_hook = self._route  # kept, because a bound method is a new object at each access
         self._ordered: tuple[list[Any], int] = ([], 0)
         self._preprocess = _replace(app, "preprocess_request", self._around_preprocess)
         self._process = _replace(app, "process_response", self._around_process)
@@ -200,114 +219,96 @@ class Installed:
 
     def _around_preprocess(self, *args: Any) -> Any:
         """Begin; the functions that load the user run; then who acts is known."""
-        kept = self._begun(args)  # a test may call it twice in one context
+        exchange = self._begun(args)  # a test may call it twice in one context
         value = self._preprocess(*args)
-        if kept is not None and kept.exchange is not None:
-            kept.exchange.ready()
+        if exchange is not None:
+            exchange.ready()
         return value
 
     def _around_process(self, *args: Any) -> Any:
         """The last moment for the session, then the functions of `after_request`, which may commit, then the answer."""
-        kept = self._begun(args)  # not before, where the session's interface failed
-        exchange = None if kept is None else kept.exchange
-        if kept is not None and exchange is not None:
-            if not kept.is_routed:
-                self._routed(kept, exchange)
-            exchange.settle()
+        exchange = self._begun(args)  # not before, where the session's interface failed
+        if exchange is None:
+            return self._process(*args)
+        if not exchange.was_routed:
+            exchange.route()
+        exchange.settle()
         response = self._process(*args)
-        if kept is not None and exchange is not None:
-            if response.status_code < _SERVER_ERROR:  # or its database session may be of no use any more
-                exchange.ask_again()
-            self._responded(kept, exchange, response)
+        self._responded(exchange, response)
         return response
 
     def _around_teardown(self, *args: Any, **options: Any) -> Any:
         """End before OpenTelemetry ends the request's span; leave after the application's own functions."""
-        kept = self._kept(args, take=True)
-        exchange = None if kept is None else kept.exchange
-        if kept is None or exchange is None:
+        exchange = self._taken(args)
+        if exchange is None:
             return self._teardown(*args, **options)
         error = sys.exc_info()[1] if not options and len(args) == IS_ONE_CONTEXT else None
-        for told in (*args, *options.values()):
+        for told in (*args, *options.values()) if options else args:
             if isinstance(told, BaseException):
                 error = told
         if error is not None:
             exchange.raised(error)
-        if not kept.is_streaming:
-            exchange.abandoned()
-            exchange.end()
+        if not exchange.is_streaming:
+            exchange.end(or_abandoned=True)
         try:
             return self._teardown(*args, **options)
         finally:
             exchange.leave()
 
-    def _route(self) -> None:
-        """A function of `before_request`: the request's own span is current now, where there is one."""
-        kept = self._kept(())
-        if kept is not None and kept.exchange is not None:
-            self._routed(kept, kept.exchange)
-
     # --- ours, guarded --------------------------------------------------------------------------------------------
 
-    def _begun(self, args: tuple[Any, ...]) -> _Request | None:
+    def _begun(self, args: tuple[Any, ...]) -> _Exchange | None:
         try:
-            context = context_of(args)
-            kept: _Request | None = getattr(context, _KEPT, None)
+            context = context_of(args) if IS_ONE_CONTEXT else current_context()
+            kept: _Exchange | Literal[False] | None = getattr(context, _KEPT, None)
             if kept is not None:
-                return kept
+                return kept or None
             if (_active.current or _active.pipeline()) is None:
                 return None
             if not self._has_compared:
                 self._has_compared = True  # not at set-up: rules are added later
                 say_unmatched(self.rules.route_map, places_of(self._app))
-            self._put_in_order()
-            exchange = begin(self.rules, arrived(self._app, context))
-            kept = _Request(exchange)
+            functions, (ordered, count) = self._app.before_request_funcs[None], self._ordered
+            if functions is not ordered or len(functions) != count:
+                self._put_in_order()
+            exchange = begin(_Exchange(self.rules, ArrivedAtFlask(self._app, context)))
             if exchange is not None:
                 exchange.entry.ends_first = True  # OpenTelemetry's instrumentation ends its span in the teardown
-            setattr(context, _KEPT, kept)
-            return kept
+            setattr(context, _KEPT, exchange or False)
+            return exchange
         except Exception as error:
             _guard.swallowed("a Flask request: begin", error)
             return None
 
-    def _kept(self, args: tuple[Any, ...], *, take: bool = False) -> _Request | None:
+    def _taken(self, args: tuple[Any, ...]) -> _Exchange | None:
         try:
-            context = context_of(args)
-            kept: _Request | None = getattr(context, _KEPT, None)
-            if take and kept is not None:
+            context = context_of(args) if IS_ONE_CONTEXT else current_context()
+            kept: _Exchange | Literal[False] | None = getattr(context, _KEPT, None)
+            if kept is not None:
                 setattr(context, _KEPT, None)  # a cycle otherwise; and a test client's `with` tears it down once more
-            return kept
+            return kept or None
         except Exception as error:
             _guard.swallowed("a Flask request: its context", error)
             return None
 
-    def _routed(self, kept: _Request, exchange: Exchange) -> None:
-        kept.is_routed = True
+    def _responded(self, exchange: _Exchange, response: Response) -> None:
         try:
-            if exchange.entry.span is None:
-                attach_current(exchange.entry)
-            request: Request = exchange.request
-            rule = request.url_rule
-            exchange.routed(*(() if rule is None else (rule.endpoint, rule.rule)))
-        except Exception as error:
-            _guard.swallowed("a Flask request: its route", error)
-
-    def _responded(self, kept: _Request, exchange: Exchange, response: Response) -> None:
-        try:
-            exchange.responded(response.status_code, response)
+            status = response.status_code
+            if status < _SERVER_ERROR:  # or its database session may be of no use any more
+                exchange.ask_again()
+            exchange.responded(status, response)
+            body: Iterable[Any] = response.response
             # A passed-through body is a file: no code of the application makes it, and servers know its type.
-            if response.is_streamed and not response.direct_passthrough:
-                body: Iterable[Any] = response.response
+            if type(body) is not list and response.is_streamed and not response.direct_passthrough:
                 response.response = exchange.stream(body)
                 # Flask's own error pages are streams too, and a test client reads none that it is not asked for.
-                kept.is_streaming = response.status_code < _CLIENT_ERROR
+                exchange.is_streaming = status < _CLIENT_ERROR
         except Exception as error:
             _guard.swallowed("a Flask request: its response", error)
 
     def _put_in_order(self) -> None:
         """
-        Our function stands first, or behind OpenTelemetry's, which begins the request's span: an operation that began
+        `_route` stands first, or behind OpenTelemetry's, which begins the request's span: an operation that began
         before it would make that span its child, and cut it off from the caller's trace.
         """
         functions = self._app.before_request_funcs[None]
@@ -316,10 +317,10 @@ class Installed:
             return
         with self._lock:
             functions = self._app.before_request_funcs[None]
-            others = [function for function in functions if function is not self._route_hook]
+            others = [function for function in functions if function is not _route]
             first = max((at for at, function in enumerate(others, 1) if _is_opentelemetrys(function)), default=0)
             # A new list: another thread may be going through the old one.
-            ordered = [*others[:first], self._route_hook, *others[first:]]
+            ordered = [*others[:first], _route, *others[first:]]
             self._app.before_request_funcs[None] = ordered
             self._ordered = (ordered, len(ordered))
 

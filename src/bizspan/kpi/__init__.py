@@ -28,6 +28,7 @@ from bizspan.kpi._emit import Statement
 from bizspan.kpi._evaluate import evaluate, statements
 from bizspan.kpi._figure import Answer, Figure
 from bizspan.kpi._file import Declared, load
+from bizspan.kpi._filtered import Filter, filtered
 from bizspan.kpi._grafana import grafana_dashboard
 from bizspan.kpi._grafana_panels import DashboardOptions
 from bizspan.kpi._kpi import KPI
@@ -59,6 +60,7 @@ __all__ = [
     "Dialect",
     "Distinct",
     "Figure",
+    "Filter",
     "Line",
     "Period",
     "Quantile",
@@ -84,6 +86,7 @@ __all__ = [
     "evaluate",
     "events",
     "feedback",
+    "filtered",
     "grafana_dashboard",
     "kpi_data",
     "kpi_text",

@@ -5,7 +5,9 @@ What is said beside a KPI's value: how many records count, are hidden, lack an a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
+from bizspan.kpi import _folds
 from bizspan.kpi._definition import (
     AverageOrderValue,
     Conversion,
@@ -86,10 +88,12 @@ def _accounts(writer: Writer, told: Selected, subject: str, by_order: bool) -> S
     }
     among = f"({_either([f'({fit})' for fit in fits])})"
     cells: list[tuple[str, Cell]] = [(name, "int") for name in ("n", "hidden", *beside)]
-    weight = "shown"
+    weight, fold = "shown", None
     sums = ["sum(shown) AS n", "count(*) - sum(shown) AS hidden"]
     if by_order:
         tables, sold = writer.sold(columns, among)
+        start = partial(_folds.DatedAccounts, asked.period.since_ns, writer.until_ns, [*map(bool, beside.values())])
+        fold = writer.fold_of_dated(fits[0], [flag(among), *columns.values()], start, by=False)
         since, until = emit.bind(asked.period.since_ns), emit.bind(writer.until_ns)
         # Refunds of the period whose order was never sold, as far as is known.
         unsold = f"sold IS NULL AND time >= {since} AND time < {until}"
@@ -103,7 +107,7 @@ def _accounts(writer: Writer, told: Selected, subject: str, by_order: bool) -> S
     if by_order:
         sums.append("sum(shown * unsold) AS unmatched")
         cells.append(("unmatched", "int"))
-    return emit.statement("accounts", tables, f"SELECT {', '.join(sums)}\nFROM records", cells)
+    return emit.statement("accounts", tables, f"SELECT {', '.join(sums)}\nFROM records", cells, fold)
 
 
 def _either(conditions: Sequence[str]) -> str:

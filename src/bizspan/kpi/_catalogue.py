@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 
 from bizspan import names
 from bizspan.kpi._definition import Recurring, records_of, subjects_of
+from bizspan.kpi._described import Described, Descriptions
 from bizspan.kpi._grafana_sql import named_sql
 from bizspan.kpi._kpi import KPI
 from bizspan.kpi._promql import NotExpressible, Promql
@@ -29,11 +30,17 @@ class Declared:
         operations: By name, where they are: routes, functions, tasks.
         features: By name, where they are.
         metrics: Metrics of other libraries, by name, with the dimensions that they get.
+        described: What operations, features and events mean, and who answers for them.
     """
 
     operations: Where = field(default_factory=lambda: _NOWHERE)
     features: Where = field(default_factory=lambda: _NOWHERE)
     metrics: Where = field(default_factory=lambda: _NOWHERE)
+    described: Descriptions = field(default_factory=dict[str, Mapping[str, Described]])
+
+    def of(self, section: str) -> Mapping[str, Described]:
+        """What is said of those of a section, by name."""
+        return self.described.get(section, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +124,14 @@ def catalogue(
     uses = _uses(known)
     sections = (
         ("kpis", "KPIs", "Numbers that people steer by.", _kpis(known)),
-        ("operations", "Operations", "What the business does.", _named(uses, "operations", declared.operations)),
-        ("features", "Features", "What customers use.", _named(uses, "features", declared.features)),
-        ("events", "Events", "What happened.", _events(uses)),
+        (
+            "operations",
+            "Operations",
+            "What the business does.",
+            _named(uses, "operations", declared.operations, declared),
+        ),
+        ("features", "Features", "What customers use.", _named(uses, "features", declared.features, declared)),
+        ("events", "Events", "What happened.", _events(uses, declared.of("events"))),
         ("facts", "Facts", "What may be said about all of them.", _facts(uses, vocabularies)),
         ("metrics", "Metrics", "The fast view; figures are counted from events.", _metrics(uses, declared.metrics)),
     )
@@ -195,16 +207,19 @@ def _kpis(kpis: tuple[KPI, ...]) -> Iterable[Entry]:
         yield Entry(kpi.name, kpi.owner, kpi.meaning, told, kpi.playbook, tuple(code))
 
 
-def _named(uses: _Uses, section: str, declared: Where) -> Iterable[Entry]:
-    for name in {**declared, **uses[section]}:
-        yield Entry(name, rows=_told(("declared at", declared.get(name, ())), ("read by", uses[section].get(name, ()))))
+def _named(uses: _Uses, section: str, places: Where, declared: Declared) -> Iterable[Entry]:
+    described = declared.of(section)
+    for name in {**places, **uses[section], **described}:
+        said = described.get(name, Described())
+        rows = _told(("declared at", places.get(name, ())), ("read by", uses[section].get(name, ())))
+        yield Entry(name, said.owner, said.meaning, rows)
 
 
-def _events(uses: _Uses) -> Iterable[Entry]:
-    for name in {**_EVENTS, **uses["events"]}:
-        ours = "bizspan" if name in _EVENTS else ""
-        rows = _told(("read by", uses["events"].get(name, ())))
-        yield Entry(name, ours, _EVENTS.get(name, ""), rows)
+def _events(uses: _Uses, described: Mapping[str, Described]) -> Iterable[Entry]:
+    known = {**{name: Described("bizspan", meaning) for name, meaning in _EVENTS.items()}, **described}
+    for name in {**known, **uses["events"]}:
+        said = known.get(name, Described())
+        yield Entry(name, said.owner, said.meaning, _told(("read by", uses["events"].get(name, ()))))
 
 
 def _facts(uses: _Uses, vocabularies: Iterable[Vocabulary]) -> Iterable[Entry]:

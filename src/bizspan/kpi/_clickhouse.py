@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
@@ -27,6 +28,7 @@ _VARIABLES: Final = {
 }
 _MOST_BYTES: Final = 64 * 1024 * 1024
 _MOST_SAID: Final = 400
+_BLOCK: Final = 256 * 1024
 _ESCAPES: Final = str.maketrans(
     {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\b": "\\b", "\f": "\\f", "\0": "\\0"}
 )
@@ -87,11 +89,40 @@ class ClickHouseSource:
         """
         return [self._ask(each) for each in statements]
 
+    def stream(self, statement: Statement) -> Iterator[Row]:
+        """
+        The rows of one statement as they arrive, however many there are.
+
+        Raises:
+            SetupError: When it can't be reached, answers with an error, or fails half-way.
+        """
+        rest = b""
+        with self._answer(statement, "JSONCompactEachRow") as answer:
+            while block := answer.read(_BLOCK):
+                *lines, rest = (rest + block).split(b"\n")
+                for number, line in enumerate(lines):
+                    row = _row_of(line)
+                    if row is None:  # an error half-way stands where a row would
+                        raise _no_answer(self.url, _said(b"\n".join([*lines[number:], rest])))
+                    yield row
+                if len(rest) > _MOST_BYTES:
+                    raise SetupError(f"{self.url}: a row of the answer has over 64 MiB.")
+            if rest or answer.length:  # of a known length, a broken connection is an end like any other
+                raise SetupError(f"{self.url}: the answer ends half-way: {_one_line(_said(rest))}")
+
     def _ask(self, statement: Statement) -> list[Row]:
+        with self._answer(statement, "JSONCompact") as answer:
+            body = answer.read(_MOST_BYTES + 1)
+        if len(body) > _MOST_BYTES:
+            raise SetupError(f"{self.url}: the answer has over 64 MiB; break down by fewer facts.")
+        return rows_of(body, self.url)
+
+    @contextmanager
+    def _answer(self, statement: Statement, form: str) -> Generator[HTTPResponse]:
         query = {"database": self.database, **parameters_of(statement.parameters)}
         request = Request(
             f"{self.url.rstrip('/')}/?{urlencode(query)}",
-            data=f"{statement.sql}\nFORMAT JSONCompact".encode(),
+            data=f"{statement.sql}\nFORMAT {form}".encode(),
             headers={
                 "X-ClickHouse-User": self.user,
                 "X-ClickHouse-Key": self.password,
@@ -101,16 +132,13 @@ class ClickHouseSource:
         )
         try:
             with build_opener(_NoRedirect).open(request, timeout=self.timeout_s) as answer:
-                body: bytes = answer.read(_MOST_BYTES + 1)
+                yield answer
         except HTTPError as error:
             with error:
                 said = error.read(_MOST_SAID).decode("utf-8", "replace")
             raise SetupError(f"{self.url}: HTTP {error.code}: {_one_line(said)}") from None
         except (URLError, OSError, HTTPException) as error:
             raise SetupError(f"{self.url}: {getattr(error, 'reason', error)}.") from None
-        if len(body) > _MOST_BYTES:
-            raise SetupError(f"{self.url}: the answer has over 64 MiB; break down by fewer facts.")
-        return rows_of(body, self.url)
 
 
 class _NoRedirect(HTTPRedirectHandler):
@@ -139,8 +167,24 @@ def rows_of(body: bytes, where: str) -> list[Row]:
         document: Any = json.loads(body)
         return [tuple(row) for row in document["data"]]
     except (ValueError, KeyError, TypeError):
-        said = body[-_MOST_SAID:].decode("utf-8", "replace")
-        raise SetupError(f"{where}: this is no answer of ClickHouse: {_one_line(said)}") from None
+        raise _no_answer(where, _said(body[-_MOST_SAID:])) from None
+
+
+def _row_of(line: bytes) -> Row | None:
+    if not line.startswith(b"["):
+        return None
+    try:
+        return tuple(json.loads(line))
+    except ValueError:
+        return None
+
+
+def _no_answer(where: str, said: str) -> SetupError:
+    return SetupError(f"{where}: this is no answer of ClickHouse: {_one_line(said)}")
+
+
+def _said(body: bytes) -> str:
+    return body[:_MOST_SAID].decode("utf-8", "replace")
 
 
 def _one_line(text: str) -> str:

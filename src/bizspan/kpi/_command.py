@@ -13,11 +13,12 @@ from typing import Any, cast
 
 from bizspan.errors import SetupError
 from bizspan.kpi._calendar import Calendar
+from bizspan.kpi._clickhouse import ClickHouseSource
 from bizspan.kpi._dialect import CLICKHOUSE, SQLITE, ClickHouse, Dialect
 from bizspan.kpi._evaluate import evaluate, statements
 from bizspan.kpi._kpi import KPI
 from bizspan.kpi._render import answer_data, answer_text, kpi_data, kpi_text
-from bizspan.kpi._source import Source
+from bizspan.kpi._source import Source, SqliteSource
 from bizspan.kpi._support import TARGETS, reason
 
 Print = Callable[[str], None]
@@ -92,6 +93,13 @@ def named(kpis: Mapping[str, KPI], name: str) -> KPI:
     raise SetupError(f"there is no KPI {name!r}; {hint}")
 
 
+def place_of(source: Source) -> str:
+    """Where a source reads, for people: the file, or the address of ClickHouse."""
+    if isinstance(source, SqliteSource):
+        return str(source.path)
+    return source.url if isinstance(source, ClickHouseSource) else type(source).__name__
+
+
 def list_all(request: Request) -> int:
     """Print each KPI on a line."""
     if request.as_json:
@@ -123,7 +131,11 @@ def show_one(request: Request, name: str) -> int:
         by=request.by,
         compare="previous" if request.compare else None,
     )
-    request.show(json.dumps(answer_data(answer), indent=2) if request.as_json else answer_text(answer))
+    place = place_of(request.source)
+    if request.as_json:
+        request.show(json.dumps({**answer_data(answer), "source": place}, indent=2))
+    else:
+        request.show(f"{answer_text(answer)}\nfrom {place}")
     return _WELL
 
 
@@ -175,5 +187,6 @@ def check(request: Request) -> int:
         for each in found:
             n = f"  n={each['n']}" if "n" in each else ""
             request.show(f"{'ok    ' if each['ok'] else 'failed'} {each['kpi']}{n}  {each['said']}".rstrip())
-        request.show(f"{len(found)} KPIs, {sum(1 for each in found if not each['ok'])} failed")
+        place = f", from {place_of(request.source)}" if request.source is not None else ""
+        request.show(f"{len(found)} KPIs, {sum(1 for each in found if not each['ok'])} failed{place}")
     return _WELL if all(each["ok"] for each in found) else _NOT_ALL

@@ -12,6 +12,7 @@ from bizspan._currencies import EXPONENTS
 from bizspan._plain import clean_text
 from bizspan.kpi._calendar import Period
 from bizspan.kpi._compared import Comparison, Line, Slice, good_of
+from bizspan.kpi._design import Design
 from bizspan.kpi._render import moment
 
 FORMAT: Final = 1  # of the JSON; grows when a key goes or changes its meaning
@@ -137,6 +138,7 @@ def _notes(comparison: Comparison) -> Iterator[str]:
         return
     if not design.is_concurrent:
         yield _NOT_RANDOMISED
+        yield from _left_out(design)
     many = f" of all {comparison.tests} together" if comparison.tests > 1 else ""
     what = "hold" if design.is_concurrent else "cover chance, and how weeks differ by themselves,"
     yield f"the intervals{many} {what} with {(1 - comparison.alpha) * 100:g} %, however often one looks"
@@ -157,6 +159,19 @@ def _notes(comparison: Comparison) -> Iterator[str]:
         yield from (f"{n:,} {said}: {', '.join(names)}" for n, names in told.items())
 
 
+def _left_out(design: Design) -> Iterator[str]:
+    if not design.left_out:
+        return
+    n, left = len(design.windows) - 1, len(design.left_out)
+    yield (
+        f"marked, so left out of what came before: {left} {'time' if left == 1 else 'times'}; {n} without a"
+        f" mark {'is' if n == 1 else 'are'} compared with"
+    )
+    for each in design.left_out:
+        since, until = (moment(at, design.calendar) for at in (each.period.since_ns, each.period.until_ns))
+        yield f"left out: {since} to {until}, {', '.join(_clean(label) for label in each.labels)}"
+
+
 def verdict_of(comparison: Comparison) -> str:
     """The verdict over all: worse where anything is, better where something is and nothing is worse."""
     verdicts = {line.verdict for line in comparison.lines}
@@ -169,15 +184,16 @@ def _last(comparison: Comparison) -> str:
     return f"{verdict}: {', '.join(those)}" if verdict in ("worse", "better") else verdict
 
 
-def as_text(comparison: Comparison, encoding: str = "utf-8") -> str:
+def as_text(comparison: Comparison, encoding: str = "utf-8", source: str = "") -> str:
     """
     A line for each KPI, and the verdict in the last one.
 
     Args:
         comparison: What was found.
         encoding: Of the stream; what it can't write is replaced.
+        source: Where the events are.
     """
-    lines = [_title(comparison), ""]
+    lines = [_title(comparison), *([f"from {source}"] if source else []), ""]
     if comparison.lines:
         rows = list(_rows(comparison))
         widths = [max(len(row[column]) for row in rows) for column in range(7)]
@@ -193,9 +209,10 @@ def _aligned(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
         yield cell.rjust(width) if 1 <= column <= 5 else cell.ljust(width)
 
 
-def as_markdown(comparison: Comparison) -> str:
+def as_markdown(comparison: Comparison, source: str = "") -> str:
     """The same as a table, for a pull request or a job's summary."""
-    lines = [f"**{_escaped(_last(comparison))}**", "", _escaped(_title(comparison)), ""]
+    title = f"{_title(comparison)}{', from ' if source else ''}{source}"
+    lines = [f"**{_escaped(_last(comparison))}**", "", _escaped(title), ""]
     if comparison.lines:
         head, *rows = _rows(comparison)
         lines += [_row(head), "|---|---:|---:|---:|---:|---:|---|---|", *map(_row, rows), ""]
@@ -241,6 +258,14 @@ def as_data(comparison: Comparison, exit_code: int) -> dict[str, Any]:
                 "until": moment(_until_ns(period, comparison), design.calendar),
             }
             for arm, period in design.windows
+        ],
+        "left_out": [
+            {
+                "since": moment(each.period.since_ns, design.calendar),
+                "until": moment(each.period.until_ns, design.calendar),
+                "marks": list(each.labels),
+            }
+            for each in design.left_out
         ],
         "time_zone": design.calendar.time_zone,
         "as_of": moment(comparison.as_of_ns, design.calendar),

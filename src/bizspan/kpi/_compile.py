@@ -5,15 +5,19 @@ A KPI, compiled to statements of one engine.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from bizspan import names
+from bizspan._columns import COLUMNS
+from bizspan.kpi import _folds
 from bizspan.kpi._definition import AverageOrderValue, Count, Definition, Distinct, Quantile, Ratio, Recurring, Sum
 from bizspan.kpi._dialect import Dialect
 from bizspan.kpi._emit import Statement
 from bizspan.kpi._facts import Fact
+from bizspan.kpi._fold import Column
 from bizspan.kpi._subjects import conversion, retention
-from bizspan.kpi._writer import Asked, Writer
+from bizspan.kpi._writer import ORDER, Asked, Writer
 
 _MILLION: Final = 1_000_000
 
@@ -35,7 +39,11 @@ def distinct(writer: Writer, definition: Distinct, what: str) -> Statement:
     read = emit.read({**writer.grouped(), "subject": subject}, [*writer.within(), *conditions])
     number = "count(DISTINCT subject)"
     select = f"SELECT {writer.by()}{number} AS value, {number} AS n\nFROM records{writer.group_by()}"
-    return emit.statement(what, {"records": read}, select, writer.cells(("value", "int"), ("n", "int")))
+    fold = writer.fold(
+        [Column(subject, is_told=True)], conditions, partial(_folds.Distinct, has_groups=bool(writer.groups)),
+        facts=[definition.subject], knows_total=True,
+    )  # fmt: skip
+    return emit.statement(what, {"records": read}, select, writer.cells(("value", "int"), ("n", "int")), fold)
 
 
 def sum_of(writer: Writer, definition: Sum, what: str) -> Statement:
@@ -43,7 +51,8 @@ def sum_of(writer: Writer, definition: Sum, what: str) -> Statement:
     total = writer.dialect.total("minor")
     select = f"SELECT {writer.by('currency')}{total} AS value, count(*) AS n\nFROM records{writer.group_by('currency')}"
     cells = writer.cells(("value", "int"), ("n", "int"), currency=True)
-    return writer.emit.statement(what, tables, select, cells)
+    fold = writer.fold_of_sold(definition.money, definition.of) if definition.dated == "order" else None
+    return writer.emit.statement(what, tables, select, cells, fold)
 
 
 def average_order_value(writer: Writer, definition: AverageOrderValue, what: str) -> Statement:
@@ -55,7 +64,10 @@ def average_order_value(writer: Writer, definition: AverageOrderValue, what: str
         f"FROM records{writer.group_by('currency')}"
     )
     cells = writer.cells(("value", "int"), ("n", "int"), currency=True)
-    return writer.emit.statement(what, tables, select, cells)
+    minor = Column(writer.emit.minor(definition.money), "int", is_told=True)
+    columns = [minor, Column(writer.dialect.fact(ORDER)), Column(writer.emit.currency(definition.money))]
+    fold = writer.fold(columns, writer.of_amounts(definition.money, definition.of), _folds.Orders)
+    return writer.emit.statement(what, tables, select, cells, fold)
 
 
 def quantile(writer: Writer, definition: Quantile, what: str) -> Statement:
@@ -72,7 +84,12 @@ def quantile(writer: Writer, definition: Quantile, what: str) -> Statement:
     rank = writer.dialect.whole_part(f"n * {definition.per_million} + {_MILLION - 1}", str(_MILLION))
     select = f"SELECT {writer.by()}told AS value, n\nFROM ranked\nWHERE place = {rank}"
     cells = writer.cells(("value", "float"), ("n", "int"))
-    return emit.statement(what, {"records": read, "ranked": ranked}, select, cells)
+    fold = None
+    if any(column.name == value and column.kind == "REAL" for column in COLUMNS.values()):
+        billionths = f"CAST({value} * {_folds.PLACES} AS INTEGER)"
+        start = partial(_folds.Quantile, value, billionths, [*writer.grouped().values()], definition.per_million)
+        fold = writer.fold([Column(billionths, "int", is_told=True)], conditions, start)
+    return emit.statement(what, {"records": read, "ranked": ranked}, select, cells, fold)
 
 
 def recurring(writer: Writer, definition: Recurring, what: str) -> Statement:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from bizspan.errors import SetupError
 from bizspan.kpi._calendar import Calendar, Period, ns_of
@@ -16,8 +16,42 @@ from bizspan.kpi._sequential import LEAST_OF, NOT_APART, Apart, Measure, Stratum
 _WEEK: Final = timedelta(days=7)
 _SECOND_NS: Final = 1_000_000_000
 _MOST_WEEKS: Final = 52
+_MOST_LEFT_OUT: Final = 12
 # Minutes in which an arm has too few units are put together with those that follow, up to an hour.
 _MOST_MINUTES: Final = 60
+
+
+class Marked(Protocol):
+    """A time that is like no other, such as a `bizspan.lens.Mark`: from one moment, before another."""
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        ...
+
+    @property
+    def since_ns(self) -> int:
+        """Its start, in nanoseconds since the epoch."""
+        ...
+
+    @property
+    def until_ns(self) -> int:
+        """Its end."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """
+    A time that is not compared with, because it is marked.
+
+    Args:
+        period: Which one.
+        labels: What it is marked with.
+    """
+
+    period: Period
+    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +83,7 @@ class Design:
         windows: What is read: periods, each with its arm; empty where the fact tells it.
         by: The fact that tells the arm; empty for before and after.
         calendar: Whose weekdays and hours are matched.
+        left_out: Times before that are marked; those before them stand in.
     """
 
     baseline: str
@@ -56,6 +91,7 @@ class Design:
     windows: tuple[tuple[str, Period], ...]
     by: str
     calendar: Calendar
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def is_concurrent(self) -> bool:
@@ -121,7 +157,7 @@ def concurrent(by: str, baseline: str, candidate: str, period: Period, calendar:
     return Design(baseline, candidate, (("", period),), by, calendar)
 
 
-def before_after(at_ns: int, until_ns: int, weeks: int, calendar: Calendar) -> Design:
+def before_after(at_ns: int, until_ns: int, weeks: int, calendar: Calendar, marked: Iterable[Marked] = ()) -> Design:
     """
     The time after a moment, and the same weekdays and hours of the weeks before it.
 
@@ -130,21 +166,44 @@ def before_after(at_ns: int, until_ns: int, weeks: int, calendar: Calendar) -> D
         until_ns: The end of what comes after.
         weeks: How many times the time before is taken.
         calendar: Whose weekdays and hours.
+        marked: A time before with one of these in it is left out, and the one before it stands in: at most 12.
 
     Raises:
-        SetupError: The moment lies ahead, or the weeks are none.
+        SetupError: The moment lies ahead, the weeks are none, or all that are looked at are marked.
     """
     if not 0 < weeks <= _MOST_WEEKS:
         raise SetupError(f"weeks is a whole number from 1 to {_MOST_WEEKS}.")
     since, until = at_ns // _SECOND_NS, until_ns // _SECOND_NS
     if until - since < 60:
         raise SetupError("the moment is less than a minute ago, so that nothing came after it yet.")
-    first, last = (datetime.fromtimestamp(at, calendar.zone) for at in (since, until))
+    known = list(marked)
+    before: list[Period] = []
+    left_out: list[LeftOut] = []
+    for back in range(1, weeks + _MOST_LEFT_OUT + 1):
+        earlier = _earlier(since, until, back, calendar)
+        labels = [each.label for each in known if _overlap(each, earlier)]
+        if labels:
+            left_out.append(LeftOut(earlier, tuple(dict.fromkeys(labels))))
+        else:
+            before.append(earlier)
+        if len(before) == weeks or len(left_out) > _MOST_LEFT_OUT:
+            break
+    if not before:
+        raise SetupError(
+            f"each of the last {len(left_out)} times before has a mark in it, so there is none to compare."
+        )
+    after = Period(since * _SECOND_NS, until * _SECOND_NS)
+    windows = (("after", after), *(("before", each) for each in before))
+    return Design("before", "after", windows, "", calendar, tuple(left_out))
+
+
+def _earlier(since: int, until: int, back: int, calendar: Calendar) -> Period:
+    """On the clock of the wall: a week with a change of the clock has an hour more or less."""
     # Of more than a week, as many weeks further back as it takes not to meet itself.
     apart = -(-(until - since) // round(_WEEK.total_seconds())) * _WEEK
-    windows = [("after", Period(since * _SECOND_NS, until * _SECOND_NS))]
-    for back in range(1, weeks + 1):
-        # On the clock of the wall: a week with a change of the clock has an hour more or less.
-        since_ns, until_ns = ns_of(first - back * apart), ns_of(last - back * apart)
-        windows.append(("before", Period(max(0, since_ns), max(1, until_ns))))
-    return Design("before", "after", tuple(windows), "", calendar)
+    first, last = (datetime.fromtimestamp(at, calendar.zone) for at in (since, until))
+    return Period(max(0, ns_of(first - back * apart)), max(1, ns_of(last - back * apart)))
+
+
+def _overlap(marked: Marked, period: Period) -> bool:
+    return marked.since_ns < period.until_ns and marked.until_ns > period.since_ns

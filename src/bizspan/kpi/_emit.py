@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from bizspan import names
+from bizspan._columns import COLUMNS
 from bizspan._currencies import EXPONENTS
 from bizspan.kpi._definition import MONEY, MoneyKind
 from bizspan.kpi._dialect import Dialect, Parameter
 from bizspan.kpi._facts import RECORD_FACTS, Fact
+from bizspan.kpi._fold import Fold
 from bizspan.kpi._records import Condition, Records
 
 Cell = Literal["text", "int", "float"]
@@ -36,6 +38,7 @@ class Statement:
         parameters: By name.
         columns: What its columns are called, and what they hold.
         dialect: The engine's.
+        fold: How SQLite gives the same rows without a sort; None where it runs the statement.
     """
 
     what: str
@@ -43,17 +46,22 @@ class Statement:
     parameters: Mapping[str, Parameter]
     columns: tuple[tuple[str, Cell], ...]
     dialect: Dialect = field(repr=False)
+    fold: Fold | None = field(default=None, repr=False, compare=False)
 
     @property
     def text(self) -> str:
         """The statement with its values in it, escaped, for people who paste it."""
-        written = {self.dialect.placeholder(name, value): self.dialect.literal(value)
-                   for name, value in self.parameters.items()}  # fmt: skip
-        if not written:
-            return self.sql
-        # In one pass: a value may look like a placeholder. The longest first, because :p1 begins :p12.
-        pattern = "|".join(re.escape(each) for each in sorted(written, key=len, reverse=True))
-        return re.sub(pattern, lambda found: written[found[0]], self.sql)
+        return written_out(self.sql, self.parameters, self.dialect)
+
+
+def written_out(sql: str, parameters: Mapping[str, Parameter], dialect: Dialect) -> str:
+    """A text of SQL with its values in it, escaped."""
+    written = {dialect.placeholder(name, value): dialect.literal(value) for name, value in parameters.items()}
+    if not written:
+        return sql
+    # In one pass: a value may look like a placeholder. The longest first, because :p1 begins :p12.
+    pattern = "|".join(re.escape(each) for each in sorted(written, key=len, reverse=True))
+    return re.sub(pattern, lambda found: written[found[0]], sql)
 
 
 class Emitter:
@@ -84,6 +92,12 @@ class Emitter:
     def fact(self, name: str) -> str:
         """A fact of an event, by the name that the KPI uses."""
         return self.dialect.fact(self._facts[name])
+
+    def is_text(self, name: str) -> bool:
+        """Whether all values of a fact are texts, or missing."""
+        fact = self._facts[name]
+        column = COLUMNS.get(fact.key)
+        return fact.kind in ("text", "bool") and (column is None or column.kind == "TEXT")
 
     def gauge_fact(self, name: str) -> str:
         """A fact of a gauge's point."""
@@ -159,7 +173,9 @@ class Emitter:
     def _condition(self, condition: Condition) -> str:
         fact = self._facts[condition.fact]
         read = self.dialect.fact(fact)
-        values: list[Parameter] = [_written(value, fact) for value in condition.values]
+        values: list[Parameter] = [_told(value, fact) for value in condition.values]
+        if not values:
+            return f"{read} IS {'NOT ' if condition.is_not else ''}NULL"
         if not condition.is_not:
             return self.among(read, values)
         return f"({read} IS NULL OR {read} NOT IN ({', '.join(self.bind(value) for value in values)}))"
@@ -188,14 +204,15 @@ class Emitter:
         return "\n  ".join(parts)
 
     def statement(
-        self, what: str, tables: Mapping[str, str], select: str, columns: Iterable[tuple[str, Cell]]
-    ) -> Statement:
+        self, what: str, tables: Mapping[str, str], select: str, columns: Iterable[tuple[str, Cell]],
+        fold: Fold | None = None,
+    ) -> Statement:  # fmt: skip
         """A statement with these named tables before it."""
         named = ",\n".join(f"{name} AS (\n  {text}\n)" for name, text in tables.items())
-        return Statement(what, f"WITH {named}\n{select}", dict(self.parameters), tuple(columns), self.dialect)
+        return Statement(what, f"WITH {named}\n{select}", dict(self.parameters), tuple(columns), self.dialect, fold)
 
 
-def _written(value: str | int | float | bool, fact: Fact) -> Parameter:
+def _told(value: str | int | float | bool, fact: Fact) -> Parameter:
     if fact.kind == "bool":
         return "true" if value else "false"
     return float(value) if fact.kind == "float" else value

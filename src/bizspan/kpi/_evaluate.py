@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from itertools import islice
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 from bizspan.errors import SetupError
 from bizspan.kpi._accounts import accounts
@@ -20,7 +20,7 @@ from bizspan.kpi._emit import Statement
 from bizspan.kpi._facts import Fact, FactTable
 from bizspan.kpi._figure import Answer, Figure
 from bizspan.kpi._kpi import KPI, is_converted
-from bizspan.kpi._small import too_small
+from bizspan.kpi._small import too_small, totals
 from bizspan.kpi._source import Row, Source, kept_since_ns
 from bizspan.kpi._values import Rows, figures_of, is_additive, together
 from bizspan.kpi._writer import Asked
@@ -39,6 +39,7 @@ def evaluate(
     by: Iterable[str] | None = None,
     compare: Literal["previous"] | Period | None = None,
     as_of_ns: int | None = None,
+    beside: bool = True,
 ) -> Answer:
     """
     The KPI's values in a period.
@@ -52,6 +53,8 @@ def evaluate(
         compare: Also another period: the one before, or this one; as much of it as has gone by of `period`.
         as_of_ns: What was known at this moment; by default, what is known now. Where the engine does not keep when an
             event arrived, what had happened by then.
+        beside: Whether also what is said beside them: hidden, missing, late and so on. Without it half of the work is
+            saved, and these are None.
 
     Raises:
         SetupError: When `by` names a fact that is not known, or the source can't answer.
@@ -63,7 +66,7 @@ def evaluate(
     asked = Asked(kpi, period, now_ns, known_ns=as_of_ns)
     if isinstance(kpi.of, Retention):
         asked = _with_boundaries(asked, kpi.of, calendar)
-    answer = _answer(asked, names_of, source, calendar, facts)
+    answer = _answer(asked, names_of, source, calendar, facts, beside=beside)
     if compare is None:
         return answer
     other = calendar.before(period) if compare == "previous" else compare
@@ -72,7 +75,7 @@ def evaluate(
     earlier = Asked(kpi, other, earlier_as_of_ns(kpi, period, other, now_ns), known_ns=as_of_ns)
     if isinstance(kpi.of, Retention):
         earlier = _with_boundaries(earlier, kpi.of, calendar)
-    return replace(answer, previous=_answer(earlier, names_of, source, calendar, facts))
+    return replace(answer, previous=_answer(earlier, names_of, source, calendar, facts, beside=beside))
 
 
 def earlier_as_of_ns(kpi: KPI, period: Period, other: Period, now_ns: int) -> int:
@@ -184,11 +187,13 @@ def _with_boundaries(asked: Asked, definition: Retention, calendar: Calendar) ->
     return replace(asked, boundaries=tuple(borders), cohorts=cohorts)
 
 
-def _answer(asked: Asked, by: tuple[str, ...], source: Source, calendar: Calendar, facts: Mapping[str, Fact]) -> Answer:
+def _answer(
+    asked: Asked, by: tuple[str, ...], source: Source, calendar: Calendar, facts: Mapping[str, Fact], *, beside: bool
+) -> Answer:
     dialect = source.dialect
     total = compiled(asked, dialect, facts)
     grouped = compiled(replace(asked, by=by), dialect, facts) if by else ()
-    said = accounts(asked, dialect, facts)
+    said = accounts(asked, dialect, facts) if beside else ()
     # Where the groups make up the total, the events are not read a second time.
     adds_up = bool(by) and is_additive(asked.kpi.of)
     asked_for = (*grouped, *said) if adds_up else (*total, *grouped, *said)
@@ -201,9 +206,9 @@ def _answer(asked: Asked, by: tuple[str, ...], source: Source, calendar: Calenda
         rows_of_total = {each.what: together(each, rows_of_groups[each.what]) for each in grouped}
     of_total = figures_of(asked, (), rows_of_total)
     of_groups = figures_of(asked, by, rows_of_groups) if by else None
-    beside = {each.what: found for each, found in zip(said, rows, strict=True)}
+    said_of = {each.what: found for each, found in zip(said, rows, strict=True)}
     groups, suppressed = _shown(asked.kpi, of_groups.figures if of_groups else ())
-    told = _first(beside.get("accounts"))
+    told = _first(said_of.get("accounts"))
     definition: Definition = asked.kpi.of
     # After the rows: what is dropped between both is said too much, not too little.
     kept = kept_since_ns(source, "gauges" if isinstance(definition, Recurring) else "events")
@@ -276,14 +281,7 @@ def _shown(kpi: KPI, figures: Sequence[Figure]) -> tuple[list[Figure], int]:
     if isinstance(kpi.of, Recurring):  # of sets of facts, not of people
         return list(figures), 0
     sizes = {(each.currency, *(value for _, value in each.group)): each.n for each in figures}
-
-    def lines(cell: tuple[str | None, ...]) -> tuple[object, ...]:
-        currency, *values = cell
-        # The total of its currency; and, with several facts, the total over each of them.
-        over = [(index, *values[:index], *values[index + 1 :]) for index in range(len(values))] if values[1:] else []
-        return ((currency,), *((currency, *each) for each in over))
-
-    hidden = too_small(sizes, kpi.minimum_group, cast("Any", lines))
+    hidden = too_small(sizes, kpi.minimum_group, totals)
     kept = [each for each in figures if (each.currency, *(value for _, value in each.group)) not in hidden]
     return kept, len(figures) - len(kept)
 

@@ -67,6 +67,7 @@ class Answer:
         groups: Its values by group.
         cohorts: Of a retention, its values by cohort and age.
         suppressed: How many groups are not shown, because they are small or would give a small one away.
+        withheld: Of a KPI that is filtered: how many of the values over all are not shown, for the same reason.
         hidden: How many records do not count, because their traffic is no customer's; None where nothing is known.
         missing: How many records lack an amount that was refused.
         unnamed: How many records count for nothing, because they do not tell the subject.
@@ -90,6 +91,7 @@ class Answer:
     groups: tuple[Figure, ...] = ()
     cohorts: tuple[Figure, ...] = ()
     suppressed: int = 0
+    withheld: int = 0
     hidden: int | None = None
     missing: int | None = None
     unnamed: int | None = None

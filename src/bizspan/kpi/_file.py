@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, cast
@@ -28,6 +28,7 @@ from bizspan.kpi._definition import (
     Retention,
     Sum,
 )
+from bizspan.kpi._described import SECTIONS, Described, Descriptions
 from bizspan.kpi._kpi import KPI
 from bizspan.kpi._records import Records, conditions
 from bizspan.vocabulary import Vocabulary
@@ -48,6 +49,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "retention": ("first", "again", "subject", "every", "periods", "at"),
     "recurring": ("gauge", "across", "stale"),
 }
+_DESCRIBED: Final = ("owner", "meaning")
 _PARTS: Final = ("count", "sum", "distinct")
 
 
@@ -61,12 +63,14 @@ class Declared:
         calendar: The time zone and the start of the week.
         path: The file.
         modules: Names of Python objects that hold further KPIs, which are not imported here.
+        described: What operations, features and events mean.
     """
 
     kpis: Mapping[str, KPI]
     calendar: Calendar
     path: Path | None = None
     modules: tuple[str, ...] = ()
+    described: Descriptions = field(default_factory=dict[str, Mapping[str, Described]])
 
 
 class _Wrong(Exception):  # noqa: N818 - internal: turned into a SetupError with file and line
@@ -170,7 +174,31 @@ def _declared(
         modules = _texts(section.get("kpi_module", []), "kpi_module")
     except _Wrong as wrong:
         raise SetupError(f"{path}:{lines.of('kpi_module')}: kpi_module: {wrong.message}") from None
-    return Declared(kpis, calendar, path, modules)
+    try:
+        described = _descriptions(section.get("catalogue", {}))
+    except _Wrong as wrong:
+        where = ".".join(("catalogue", *wrong.keys))
+        raise SetupError(f"{path}:{lines.of('catalogue', *wrong.keys)}: {where}: {wrong.message}") from None
+    return Declared(kpis, calendar, path, modules, described)
+
+
+def _descriptions(told: object) -> Descriptions:
+    table = _table(told)
+    _check_keys(table, tuple(SECTIONS))
+    return {
+        section: {name: _described(each, key, name) for name, each in _table(table.get(key, {}), key).items()}
+        for key, section in SECTIONS.items()
+    }
+
+
+def _described(told: object, *around: str) -> Described:
+    table = _table(told, *around)
+    _check_keys(table, _DESCRIBED, *around)
+    for key in _DESCRIBED:
+        text = _required(table, key, *around)
+        if not isinstance(text, str) or not text.strip():
+            raise _Wrong(f"expected a text, got {text!r}.", *around, key)
+    return Described(table["owner"], table["meaning"])
 
 
 def _kpi(name: str, told: object, vocabulary: Vocabulary | Iterable[Vocabulary]) -> KPI:

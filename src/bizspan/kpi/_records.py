@@ -24,7 +24,7 @@ class Condition:
 
     Args:
         fact: Its keyword, or its attribute key.
-        values: One of these.
+        values: One of these; without any, it is not told at all.
         is_not: None of them instead; a record without the fact passes.
     """
 

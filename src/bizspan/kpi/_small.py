@@ -28,6 +28,18 @@ def wilson(hits: int, of: int) -> tuple[float, float] | None:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def totals(cell: tuple[str | None, ...]) -> tuple[Hashable, ...]:
+    """
+    The totals that a group of a breakdown is part of: over all, and, with several facts, over each of them.
+
+    Args:
+        cell: Its currency, and its values.
+    """
+    currency, *values = cell
+    over = [(index, *values[:index], *values[index + 1 :]) for index in range(len(values))] if values[1:] else []
+    return ((currency,), *((currency, *each) for each in over))
+
+
 def too_small(sizes: Mapping[Cell, int], minimum: int, lines: Callable[[Cell], tuple[Hashable, ...]]) -> set[Cell]:
     """
     The groups that are not shown: those below the minimum, and as many more as it takes so that none of them is what

@@ -10,15 +10,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
-from urllib.parse import quote
 
+from bizspan import _read_only
 from bizspan._minor import INT64_MAX, INT64_MIN
 from bizspan.errors import SetupError
 from bizspan.kpi._dialect import SQLITE, Dialect
 from bizspan.kpi._emit import Statement
+from bizspan.kpi._fold import CantFold, Folder
 
 Row = tuple[Any, ...]
 _T = TypeVar("_T")
+_BEYOND: Final = "integer overflow"  # what SQLite says of a sum beyond 64 bits
 # Reads of the file go past SQLite's own 2 MB cache, to that of the operating system.
 _FASTER: Final = f"PRAGMA mmap_size = {128 << 20}"
 
@@ -74,7 +76,7 @@ class SqliteSource:
         Raises:
             SetupError: When it is no store.
         """
-        return self._asked(lambda database: [_rows_of(database, each) for each in statements])
+        return self._asked(lambda database: _rows(database, statements))
 
     def kept_since_ns(self, what: str) -> int:
         """
@@ -90,11 +92,10 @@ class SqliteSource:
 
     def _asked(self, ask: Callable[[sqlite3.Connection], _T]) -> _T:
         path = Path(self.path)
-        if not path.is_file():
+        if not _read_only.is_there(path):
             raise SetupError(f"{path}: there is no such file; name the store of a lens.")
         try:
-            with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as database:
-                database.isolation_level = None
+            with closing(_read_only.connect(path, check_same_thread=False)) as database:
                 database.execute(_FASTER)
                 database.execute("BEGIN")
                 return ask(database)
@@ -102,11 +103,29 @@ class SqliteSource:
             raise SetupError(f"{path}: {error}.") from error
 
 
+def _rows(database: sqlite3.Connection, statements: Sequence[Statement]) -> list[list[Row]]:
+    folds = [each.fold for each in statements if each.fold is not None]
+    if folds:
+        folder = Folder(database)
+        try:
+            told = [(each.sql, each.parameters) for each in statements if each.fold is None]
+            found, beside = map(iter, folder.rows(folds, told))
+            return [next(beside if each.fold is None else found) for each in statements]
+        except CantFold:
+            pass
+        except sqlite3.OperationalError as error:
+            if _BEYOND not in str(error):
+                raise
+        finally:
+            folder.close()
+    return [_rows_of(database, each) for each in statements]
+
+
 def _rows_of(database: sqlite3.Connection, statement: Statement) -> list[Row]:
     try:
         return database.execute(statement.sql, dict(statement.parameters)).fetchall()
     except sqlite3.OperationalError as error:
-        if "integer overflow" not in str(error):
+        if _BEYOND not in str(error):
             raise
     # Beyond 64 bits SQLite gives up. Python's sum takes several times as long: from here on, in this connection alone.
     database.create_window_function("sum", 1, _ExactSum)

@@ -7,8 +7,12 @@ ClickHouse 26.9 gives another one for joins of such tables when its cache of con
 
 from __future__ import annotations
 
+from functools import partial
+
+from bizspan.kpi import _folds_of_subjects as folds
 from bizspan.kpi._definition import Conversion, Retention
 from bizspan.kpi._emit import Cell, Statement
+from bizspan.kpi._fold import Column, Fold
 from bizspan.kpi._writer import Writer, flag
 
 
@@ -18,22 +22,11 @@ def paths(writer: Writer, definition: Conversion) -> dict[str, str]:
     and so on (NULL where it was not reached, later than the window where it came too late), and the entry's groups,
     ``of_g0`` and so on.
     """
-    emit, dialect, asked = writer.emit, writer.dialect, writer.asked
-    fits = [
-        " AND ".join(each for each in (emit.records(step), emit.customers(step)) if each) for step in definition.steps
-    ]
-    subject = emit.fact(definition.subject)
-    columns = {
-        "subject": subject,
-        "time": dialect.time,
-        "row_id": dialect.row,
-        "step": "CASE " + " ".join(f"WHEN {fit} THEN {number}" for number, fit in enumerate(fits, 1)) + " END",
-        **writer.grouped(),
-    }
-    # Later steps may fall after the period's end.
-    until_ns = min(writer.until_ns + definition.window_ns + 1, max(asked.as_of_ns, writer.until_ns))
-    any_step = "(" + " OR ".join(f"({fit})" for fit in fits) + ")"
-    tables = {"records": emit.read(columns, [*writer.within(until_ns=until_ns), any_step, f"{subject} IS NOT NULL"])}
+    emit, dialect = writer.emit, writer.dialect
+    subject, step, conditions = _steps(writer, definition)
+    columns = {"subject": subject, "time": dialect.time, "row_id": dialect.row, "step": step, **writer.grouped()}
+    within = writer.within(until_ns=_until(writer, definition))
+    tables = {"records": emit.read(columns, [*within, *conditions])}
 
     # At one moment an entry comes first: what happens then belongs to it.
     order = "ORDER BY time, CASE WHEN step = 1 THEN 0 ELSE 1 END, row_id"
@@ -68,6 +61,35 @@ def paths(writer: Writer, definition: Conversion) -> dict[str, str]:
     return tables
 
 
+def _steps(writer: Writer, definition: Conversion) -> tuple[str, str, list[str]]:
+    """The subject, which step a record is, and the conditions of those that are one."""
+    emit = writer.emit
+    fits = [
+        " AND ".join(each for each in (emit.records(step), emit.customers(step)) if each) for step in definition.steps
+    ]
+    subject = emit.fact(definition.subject)
+    step = "CASE " + " ".join(f"WHEN {fit} THEN {number}" for number, fit in enumerate(fits, 1)) + " END"
+    return subject, step, ["(" + " OR ".join(f"({fit})" for fit in fits) + ")", f"{subject} IS NOT NULL"]
+
+
+def _until(writer: Writer, definition: Conversion) -> int:
+    """Later steps may fall after the period's end."""
+    return min(writer.until_ns + definition.window_ns + 1, max(writer.asked.as_of_ns, writer.until_ns))
+
+
+def _fold_of_paths(writer: Writer, definition: Conversion) -> Fold | None:
+    subject, step, conditions = _steps(writer, definition)
+    asked = folds.Steps(len(definition.steps), definition.window_ns, writer.until_ns, writer.asked.as_of_ns)
+    kind = folds.EachConversion if definition.reentry == "each" else folds.FirstConversion
+    time, row = writer.dialect.time, writer.dialect.row  # a row's number is seldom looked at, and stays text
+    return writer.fold(
+        [Column(subject, is_told=True), Column(time, "int", is_told=True), Column(step, "int", is_told=True),
+         Column(row, is_told=True)], conditions,
+        partial(kind, asked, has_groups=bool(writer.groups)),
+        until_ns=_until(writer, definition), facts=[definition.subject],
+    )  # fmt: skip
+
+
 def conversion(writer: Writer, definition: Conversion, what: str) -> Statement:
     """How many entered, and how many reached each step, by group of the entry."""
     emit, asked = writer.emit, writer.asked
@@ -84,7 +106,7 @@ def conversion(writer: Writer, definition: Conversion, what: str) -> Statement:
     if writer.groups:
         select += "\nGROUP BY " + ", ".join(f"of_{alias}" for alias in writer.groups)
     cells: list[tuple[str, Cell]] = [*((f"n{number}", "int") for number in range(1, last + 1)), ("pending", "int")]
-    return emit.statement(what, tables, select, writer.cells(*cells))
+    return emit.statement(what, tables, select, writer.cells(*cells), _fold_of_paths(writer, definition))
 
 
 def _at(step: int) -> str:
@@ -110,7 +132,8 @@ def retention(writer: Writer, definition: Retention, what: str) -> Statement:
     }
     until_ns = min(asked.boundaries[-1], asked.as_of_ns)
     either = " OR ".join(f"({fit})" for fit in dict.fromkeys(fits))
-    records = emit.read(columns, [*writer.within(0, until_ns), f"({either})", f"{subject} IS NOT NULL"])
+    conditions = [f"({either})", f"{subject} IS NOT NULL"]
+    records = emit.read(columns, [*writer.within(0, until_ns), *conditions])
     entered = "min(CASE WHEN is_first = 1 THEN time END) OVER (PARTITION BY subject) AS entered"
     tables = {
         "records": records,
@@ -125,7 +148,13 @@ def retention(writer: Writer, definition: Retention, what: str) -> Statement:
         f"WHERE cohort >= 0 AND cohort < {asked.cohorts} AND seen >= cohort AND seen - cohort <= {definition.periods}\n"
         "    AND (is_back = 1 OR seen = cohort)\nGROUP BY cohort, seen - cohort"
     )
-    return emit.statement(what, tables, select, [("cohort", "int"), ("age", "int"), ("n", "int")])
+    fold = writer.fold(
+        [Column(subject, is_told=True), *(Column(each, "int", is_told=True) for each in [*columns.values()][1:])],
+        conditions,
+        partial(folds.Retention, asked.boundaries, asked.cohorts, definition.periods),
+        since_ns=0, until_ns=until_ns, facts=[definition.subject],
+    )  # fmt: skip
+    return emit.statement(what, tables, select, [("cohort", "int"), ("age", "int"), ("n", "int")], fold)
 
 
 def _index(borders: tuple[int, ...], time: str) -> str:

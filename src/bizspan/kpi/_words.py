@@ -91,6 +91,8 @@ def _named(kind: str, called: Iterable[str]) -> list[str]:
 
 
 def _condition(condition: Condition) -> str:
+    if not condition.values:
+        return f"{condition.fact} is {'' if condition.is_not else 'not '}told"
     values = " or ".join(str(value).lower() if isinstance(value, bool) else str(value) for value in condition.values)
     return f"{condition.fact} is {'not ' if condition.is_not else ''}{values}"
 

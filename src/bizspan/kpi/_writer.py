@@ -4,15 +4,18 @@ What the statements of all kinds share: time, groups, amounts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 from bizspan import names
+from bizspan.kpi import _folds
 from bizspan.kpi._calendar import Period
 from bizspan.kpi._definition import MoneyKind
-from bizspan.kpi._dialect import Dialect
-from bizspan.kpi._emit import Cell, Emitter
+from bizspan.kpi._dialect import Dialect, Sqlite
+from bizspan.kpi._emit import Cell, Emitter, written_out
 from bizspan.kpi._facts import Fact
+from bizspan.kpi._fold import Column, Fold, Folding
 from bizspan.kpi._kpi import KPI
 from bizspan.kpi._records import Records
 
@@ -68,11 +71,13 @@ class Writer:
         bind = self.emit.bind
         since = self.asked.period.since_ns if since_ns is None else since_ns
         until = self.until_ns if until_ns is None else until_ns
-        conditions = [self.dialect.between(bind(since), bind(until))]
-        if self.asked.known_ns is not None and self.dialect.received:
-            received = self.dialect.received
-            conditions.append(f"({received} IS NULL OR {received} <= {bind(self.asked.known_ns)})")
-        return conditions
+        return [self.dialect.between(bind(since), bind(until)), *self._known()]
+
+    def _known(self) -> list[str]:
+        if self.asked.known_ns is None or not self.dialect.received:
+            return []
+        received = self.dialect.received
+        return [f"({received} IS NULL OR {received} <= {self.emit.bind(self.asked.known_ns)})"]
 
     def grouped(self) -> dict[str, str]:
         """The columns of the breakdown."""
@@ -92,6 +97,50 @@ class Writer:
         keys = ", ".join((*first, *self.groups))
         return f"\nGROUP BY {keys}" if keys else ""
 
+    def fold(
+        self,
+        columns: Sequence[Column],
+        conditions: Sequence[str],
+        start: Callable[[], Folding],
+        *,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+        facts: Sequence[str] = (),
+        by: bool = True,
+        knows_total: bool = False,
+    ) -> Fold | None:
+        """
+        How a statement's rows are put together without a sort; None where the engine, or a fact, does not allow it.
+
+        Args:
+            columns: What is read beside the groups.
+            conditions: Of which events, in that time.
+            start: What becomes of them.
+            since_ns: By default, as `within`.
+            until_ns: By default, as `within`.
+            facts: Those that are read as texts, beside the groups.
+            by: Whether there are groups.
+            knows_total: Whether what it becomes with groups knows the rows without them.
+        """
+        named = (*facts, *(self.groups.values() if by else ()))
+        if not isinstance(self.dialect, Sqlite) or not all(map(self.emit.is_text, named)):
+            return None
+        groups = [Column(expression) for expression in self.grouped().values()] if by else []
+        told = " AND ".join(each for each in (*self._known(), *conditions) if each) or "1 = 1"
+
+        def written(sql: str) -> str:
+            return written_out(sql, self.emit.parameters, self.dialect)
+
+        return Fold(
+            self.asked.period.since_ns if since_ns is None else since_ns,
+            self.until_ns if until_ns is None else until_ns,
+            written(told),
+            tuple(replace(column, sql=written(column.sql)) for column in (*columns, *groups)),
+            start,
+            len(groups),
+            knows_total,
+        )
+
     # --- amounts --------------------------------------------------------------------------------------------------
 
     def amounts(self, money: MoneyKind, of: Records, dated: str = "record") -> dict[str, str]:
@@ -105,11 +154,49 @@ class Writer:
             "row_id": self.dialect.row,
             "ord": self.dialect.fact(ORDER),
         }
-        fits = [emit.records(of, money), emit.customers(of), f"{minor} IS NOT NULL"]
+        fits = self.of_amounts(money, of)
         if dated != "order":
             return {"records": emit.read(columns, [*self.within(), *fits])}
         tables, sold = self.sold(columns, " AND ".join(each for each in fits if each))
         return {**tables, "records": f"SELECT * FROM dated WHERE fits = 1 AND {sold}"}
+
+    def of_amounts(self, money: MoneyKind, of: Records) -> list[str]:
+        """The conditions of records with an amount."""
+        return [self.emit.records(of, money), self.emit.customers(of), f"{self.emit.minor(money)} IS NOT NULL"]
+
+    def fold_of_sold(self, money: MoneyKind, of: Records) -> Fold | None:
+        """How amounts by the date of their order are put together."""
+        fits = " AND ".join(each for each in self.of_amounts(money, of) if each)
+        # A sale that is no such record may have no amount of this kind.
+        numbers = [flag(fits), f"coalesce({self.emit.minor(money)}, 0)"]
+        start = partial(_folds.DatedSums, self.asked.period.since_ns, self.until_ns)
+        among = self.emit.records(of, money)  # what is said beside the amounts reads these, too
+        return self.fold_of_dated(among, numbers, start, (Column(self.emit.currency(money)),))
+
+    def fold_of_dated(
+        self, among: str, numbers: Iterable[str], start: Callable[[], Folding], texts: Sequence[Column] = (),
+        *, by: bool = True,
+    ) -> Fold | None:  # fmt: skip
+        """
+        How records with the time at which their order was sold first are put together.
+
+        Args:
+            among: Which records, beside the sales themselves.
+            numbers: What is read of them: whether they fit, and more whole numbers, for each record one.
+            start: What becomes of them.
+            texts: What else is read.
+            by: Whether there are groups.
+        """
+        order, is_sale = self.dialect.fact(ORDER), self._is_sale()
+        read = [self.dialect.time, flag(is_sale), *numbers]
+        columns = [Column(order), *(Column(each, "int", is_told=True) for each in read), *texts]
+        either = f"(({among}) OR ({is_sale}))"
+        return self.fold(columns, [either], start, since_ns=0, until_ns=self.asked.as_of_ns, by=by)
+
+    def _is_sale(self) -> str:
+        emit = self.emit
+        order = self.dialect.fact(ORDER)
+        return f"{emit.records(_SALES, 'revenue')} AND {emit.minor('revenue')} IS NOT NULL AND {order} IS NOT NULL"
 
     def sold(self, columns: Mapping[str, str], fits: str) -> tuple[dict[str, str], str]:
         """
@@ -124,7 +211,7 @@ class Writer:
         """
         emit = self.emit
         order = self.dialect.fact(ORDER)
-        is_sale = f"{emit.records(_SALES, 'revenue')} AND {emit.minor('revenue')} IS NOT NULL AND {order} IS NOT NULL"
+        is_sale = self._is_sale()
         read = {
             **columns,
             "ord": order,

@@ -41,6 +41,7 @@ class Access:
         self._key = b""  # the digest of that of the link
         self._login = ""
         self._open: tuple[str, ...] = ()
+        self._acts = ""
 
     def check(self, headers: Message, method: str = "POST", path: str = "") -> None:
         """
@@ -49,6 +50,7 @@ class Access:
         Args:
             headers: Its headers.
             method: A session is good for GET and HEAD alone: what a browser sends by itself may not store anything.
+                And for what `add_actions` names, which looks itself at where it comes from.
             path: Where it goes.
 
         Raises:
@@ -63,7 +65,8 @@ class Access:
         scheme, _, told = (headers.get("Authorization") or "").partition(" ")
         if self._is_token(told) and scheme.lower() == "bearer":
             return
-        if method in ("GET", "HEAD") and self._has_session(headers):
+        is_act = method == "POST" and self._acts and path.startswith(self._acts)
+        if (method in ("GET", "HEAD") or is_act) and self._has_session(headers):
             return
         if self._login and method == "GET" and "text/html" in (headers.get("Accept") or ""):
             raise Refusal(303, "Log in first.", {"Location": self._login})
@@ -86,6 +89,15 @@ class Access:
         key = secrets.token_urlsafe(24)
         self._key = _digest(key)
         return f"{login}?key={key}"
+
+    def add_actions(self, path: str) -> None:
+        """
+        Have a session be good for POST as well.
+
+        Args:
+            path: The beginning of the paths; what answers there has to refuse what another site sent.
+        """
+        self._acts = path
 
     def redeem(self, key: str) -> str | None:
         """A new session for the key of the link, which does not work any more then; None for another key."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Final
 
+from bizspan.lens._interpreter import serving
 from bizspan.lens._lens import PORT, Lens
 from bizspan.lens._retention import Retention
 
@@ -90,9 +91,10 @@ def serve(
             furnish(lens)
         lens.start(options.port)
         _say_start(lens, options.as_json, show)
-        # In pieces: a wait without an end would not let Ctrl-C through on every system.
-        while not over.wait(1.0):
-            pass
+        with serving():
+            # In pieces: a wait without an end would not let Ctrl-C through on every system.
+            while not over.wait(1.0):
+                pass
     except KeyboardInterrupt:
         pass  # the usual end
     finally:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from bizspan import _read_only
 from bizspan.errors import SetupError
 from bizspan.lens import _schema
 
@@ -71,15 +72,12 @@ def reader(path: Path) -> sqlite3.Connection:
     Raises:
         SetupError: There is no store.
     """
-    if not path.is_file():
+    if not _read_only.is_there(path):
         raise SetupError(f"{path} does not exist; pass the store of a lens.")
     try:
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S, isolation_level=None,
-            check_same_thread=False,
-        )  # fmt: skip
+        connection = _read_only.connect(path, timeout_s=_BUSY_S, check_same_thread=False)
     except sqlite3.Error as error:
-        raise SetupError(f"{path} can't be opened ({error}).") from None
+        raise SetupError(f"{path} can't be read as a store ({error}).") from None
     try:
         connection.execute("PRAGMA query_only = ON")
         connection.execute(f"PRAGMA cache_size = -{_READER_CACHE_KIB}")

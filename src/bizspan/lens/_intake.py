@@ -5,8 +5,7 @@ A request's bytes into the store: which decoder, and what became of it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from bizspan._protobuf import fields
@@ -51,6 +50,7 @@ class Intake:
         self._time_ns = time_ns or store.time_ns
         self._logs = LogDecoder()
         self._large = threading.Lock()
+        self._small = threading.Lock()
         self._counting = threading.Lock()
         self.total = Stored()  # of all that was taken
 
@@ -94,14 +94,14 @@ class Intake:
             self.total += stored
         return stored
 
-    @contextmanager
-    def _one_by_one(self, size: int) -> Generator[None]:
-        """Large requests wait for each other: decoded, they may take a hundred times the room."""
-        if size <= _LARGE:
-            yield
-            return
-        with self._large:
-            yield
+    def _one_by_one(self, size: int) -> threading.Lock:
+        """
+        What requests wait for. One is decoded at a time: threads that only compute get in each other's way.
+
+        Large ones have a turn of their own, so that small ones need not wait for them, and one of them is in memory:
+        decoded, they may take a hundred times the room.
+        """
+        return self._large if size > _LARGE else self._small
 
     def _decoded(self, signal: Signal, encoding: Encoding, data: bytes) -> Batch:
         now = self._time_ns()

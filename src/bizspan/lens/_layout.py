@@ -11,6 +11,8 @@ from typing import Any, Final
 from bizspan._columns import COLUMNS
 
 Row = list[Any]
+# In the order of the columns too: a value for each of some rows, or none where no row has one.
+Columns = list[Sequence[Any]]
 
 # Of events and logs alike: name, SQL's type.
 RECORD_COLUMNS: Final[dict[str, str]] = {
@@ -98,6 +100,7 @@ class Batch:
 
     Args:
         rows: By table.
+        blocks: By table: rows by column, and how many.
         resources: By id: their attributes, as JSON.
         scopes: By id: name, version, and attributes as JSON.
         refused: Records that are not kept.
@@ -106,6 +109,7 @@ class Batch:
     """
 
     rows: dict[str, list[Row]] = field(default_factory=lambda: {"events": [], "logs": []})
+    blocks: dict[str, list[tuple[Columns, int]]] = field(default_factory=dict[str, list[tuple[Columns, int]]])
     resources: dict[int, str] = field(default_factory=dict[int, str])
     scopes: dict[int, tuple[str, str, str]] = field(default_factory=dict[int, tuple[str, str, str]])
     refused: int = 0
@@ -116,6 +120,10 @@ class Batch:
         """The rows of a table, to add to."""
         return self.rows.setdefault(table, [])
 
+    def add(self, table: str, columns: Columns, count: int) -> None:
+        """Add this many rows, by column."""
+        self.blocks.setdefault(table, []).append((columns, count))
+
     def refuse(self, why: str) -> None:
         """Count one record that is not kept."""
         self.refused += 1
@@ -124,10 +132,34 @@ class Batch:
     @property
     def size(self) -> int:
         """How many rows."""
-        return sum(map(len, self.rows.values()))
+        return sum(map(len, self.rows.values())) + sum(count for each in self.blocks.values() for _, count in each)
+
+    @property
+    def tables(self) -> set[str]:
+        """Where there is something to go."""
+        return {*self.blocks, *(table for table, rows in self.rows.items() if rows)}
+
+    def columns(self, table: str) -> tuple[Columns, int]:
+        """All that goes to a table, by column, and how many rows that is."""
+        blocks: list[tuple[Columns, int]] = [*self.blocks.get(table, ())]
+        if rows := self.rows.get(table):
+            blocks.append((columnar(rows), len(rows)))
+        if len(blocks) == 1:
+            return blocks[0]
+        total = sum(count for _, count in blocks)
+        return [_joined(parts, blocks) for parts in zip(*(columns for columns, _ in blocks), strict=True)], total
 
 
-def columnar(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
+def _joined(parts: Sequence[Sequence[Any]], blocks: Sequence[tuple[Columns, int]]) -> Sequence[Any]:
+    if not any(parts):
+        return ()
+    joined: list[Any] = []
+    for part, (_, count) in zip(parts, blocks, strict=True):
+        joined += part or [None] * count
+    return joined
+
+
+def columnar(rows: Sequence[Row]) -> Columns:
     """The same by column; a column that no row has is an empty tuple."""
     count = len(rows)
     return [

@@ -21,8 +21,8 @@ from bizspan.lens._layout import EMPTY, INDEX, Batch, Row
 RECORD_BYTES_MOST: Final = 1 << 20
 RECORDS_MOST: Final = 50_000  # of one request: each takes the room of a row, also an empty one
 _GROUPS_MOST: Final = 10_000
-_UID_LONGEST: Final = 256
-_OLD_EVENT_NAME: Final = "event.name"  # before OTLP had a field for it
+UID_LONGEST: Final = 256
+OLD_EVENT_NAME: Final = "event.name"  # before OTLP had a field for it
 
 UID, TIME, OBSERVED, RECEIVED, NAME, SEVERITY, SEVERITY_TEXT, FLAGS, TRACE, SPAN, BODY, ATTRIBUTES = (
     INDEX[name]
@@ -41,7 +41,7 @@ RECORD_KEYS: Final = {
 _RESOURCE_KEYS: Final = {key: INDEX[each.name] for key, each in COLUMNS.items() if each.of == "resource"}
 
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,30}")
-_NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16
+NO_TRACE, NO_SPAN = "0" * 32, "0" * 16
 
 
 class TooMany(Exception):  # noqa: N818 - named like what happened
@@ -187,25 +187,30 @@ def finish(batch: Batch, row: Row, rest: dict[str, str]) -> None:
     if not 0 < (row[TIME] or 0) <= INT64_MAX:
         row[TIME] = row[OBSERVED] or row[RECEIVED]
     name, uid = row[NAME], row[UID]
-    if not name and _OLD_EVENT_NAME in rest:
-        told = json.loads(f"{{{rest.pop(_OLD_EVENT_NAME)}}}")[_OLD_EVENT_NAME]
+    if not name and OLD_EVENT_NAME in rest:
+        told = json.loads(f"{{{rest.pop(OLD_EVENT_NAME)}}}")[OLD_EVENT_NAME]
         name = row[NAME] = told if isinstance(told, str) else None
-    if row[TRACE] == _NO_TRACE or row[SPAN] == _NO_SPAN:
+    if row[TRACE] == NO_TRACE or row[SPAN] == NO_SPAN:
         row[TRACE] = row[SPAN] = None
     row[ATTRIBUTES] = "{" + ",".join(rest.values()) + "}"
-    if not uid or len(uid) > _UID_LONGEST:
-        row[UID] = _content_uid(row, rest, batch.size)
+    if not uid or len(uid) > UID_LONGEST:
+        row[UID] = content_uid(row, rest.values(), batch.size)
     batch.rows["events" if name else "logs"].append(row)
 
 
-def _content_uid(row: Row, rest: dict[str, str], number: int) -> str:
+def content_uid(row: Row, rest: Iterable[str], number: int) -> str:
     """
     The same for the same record sent again, however it was encoded.
 
     A record without any time can't be told from a further one like it: each counts that comes.
+
+    Args:
+        row: With all but its uid.
+        rest: What stands in the JSON of its attributes.
+        number: Another one for each record of a request.
     """
     told: list[Any] = row.copy()
-    told[ATTRIBUTES] = sorted(rest.values())
+    told[ATTRIBUTES] = sorted(rest)
     for index in (SEVERITY, SEVERITY_TEXT, FLAGS):
         told[index] = told[index] or None  # the same in protobuf
     if told[TIME] == told[RECEIVED]:

@@ -8,7 +8,7 @@ dimension are exact, and the tables stay small where events are many. A filter b
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import compress, repeat
@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 from bizspan import names
 from bizspan._columns import COLUMNS
 from bizspan._minor import INT64_MAX, INT64_MIN
-from bizspan.lens._layout import INDEX
+from bizspan.lens._layout import INDEX, Columns
 
 DIMENSIONS: Final = ("reason", "segment", "country", "channel", "campaign", "feature", "version")
 VALUES_MOST: Final = 1_000  # of one dimension; what is beyond is counted under OTHER
@@ -89,13 +89,13 @@ class Deltas:
         for mine, theirs in ((self.counts, other.counts), (self.money, other.money)):
             _merge(mine, theirs)
 
-    def count_rows(self) -> list[Any]:
-        """Values for the columns of ``minute_counts``, one row after the other."""
-        return [each for cell, told in self.counts.items() for each in (*cell, *map(_stored, told))]
+    def count_rows(self) -> list[tuple[Any, ...]]:
+        """Rows of ``minute_counts``."""
+        return [(*cell, *map(_stored, told)) for cell, told in self.counts.items()]
 
-    def money_rows(self) -> list[Any]:
-        """Values for the columns of ``minute_money``, one row after the other."""
-        return [each for cell, told in self.money.items() for each in (*cell, *map(_stored, told))]
+    def money_rows(self) -> list[tuple[Any, ...]]:
+        """Rows of ``minute_money``."""
+        return [(*cell, *map(_stored, told)) for cell, told in self.money.items()]
 
 
 def _merge(mine: dict[Any, list[int]], theirs: dict[Any, list[int]]) -> None:
@@ -109,7 +109,7 @@ def _stored(number: int) -> int | float:
     return number if INT64_MIN <= number <= INT64_MAX else float(number)
 
 
-def deltas(columns: Sequence[tuple[Any, ...]], admitted: Admitted) -> Deltas:
+def deltas(columns: Columns, admitted: Admitted) -> Deltas:
     """
     What these events add.
 
@@ -137,7 +137,7 @@ class _Counting:
         admitted: See `deltas`.
     """
 
-    def __init__(self, columns: Sequence[tuple[Any, ...]], admitted: Admitted) -> None:
+    def __init__(self, columns: Columns, admitted: Admitted) -> None:
         self.found = Deltas()
         self._admitted = admitted
         self._bases, self._ids = _bases(columns, admitted)
@@ -153,7 +153,7 @@ class _Counting:
                 if value is not None:
                     _merge(self.found.counts, {(*self._bases[number], *self._shown(name, value)): [count, 0, 0]})
 
-    def add_durations(self, durations: tuple[Any, ...]) -> None:
+    def add_durations(self, durations: Sequence[Any]) -> None:
         """Add durations to the cells that no dimension splits."""
         sums: dict[int, list[float]] = {}
         for number, seconds in zip(self._ids, durations, strict=False):  # there may be none
@@ -167,7 +167,7 @@ class _Counting:
             cell[1] += int(timed)
             cell[2] += round(seconds * 1e6)
 
-    def add_amounts(self, kind: str, minor: tuple[Any, ...], currency: tuple[Any, ...]) -> None:
+    def add_amounts(self, kind: str, minor: Sequence[Any], currency: Sequence[Any]) -> None:
         """Add amounts of one kind, each in its currency."""
         told = [units is not None and code is not None for units, code in zip(minor, currency, strict=True)]
         units = list(compress(minor, told))
@@ -186,7 +186,7 @@ class _Counting:
                     base, code = pairs[cell]
                     _merge(self.found.money, {(*base, *self._shown(name, value), kind, code): [count, total]})
 
-    def add_missing(self, kind: str, reasons: tuple[Any, ...]) -> None:
+    def add_missing(self, kind: str, reasons: Sequence[Any]) -> None:
         """Count events whose amount was told and refused: they have no currency."""
         missing = [reason is not None for reason in reasons]
         of = list(compress(self._ids, missing))
@@ -204,19 +204,14 @@ class _Counting:
 
 def _summed(cells: Sequence[_T], units: list[int]) -> Iterator[tuple[_T, int, int]]:
     """Each cell, how often it is there, and the sum of its units."""
-    found: dict[_T, list[int]] = {}
-    get = found.get
+    found: defaultdict[_T, list[int]] = defaultdict(list)
     for cell, amount in zip(cells, units, strict=True):
-        told = get(cell)
-        if told is None:
-            found[cell] = [amount]
-        else:
-            told.append(amount)
+        found[cell].append(amount)
     for cell, amounts in found.items():
         yield cell, len(amounts), sum(amounts)
 
 
-def _bases(columns: Sequence[tuple[Any, ...]], admitted: Admitted) -> tuple[list[Base], list[int]]:
+def _bases(columns: Columns, admitted: Admitted) -> tuple[list[Base], list[int]]:
     """The distinct beginnings of cells, and of each event the number of its own."""
     times, event_names = columns[INDEX["time_ns"]], columns[INDEX["name"]]
     plain = (columns[INDEX[name]] or repeat("", len(times)) for name in ("operation", "outcome", "traffic"))

@@ -101,6 +101,8 @@ class Store:
         self._queue: deque[_Waiting] = deque()
         self._waiting_rows = 0
         self._changed = threading.Condition()
+        # One after the other: threads that only compute get in each other's way.
+        self._preparing = threading.Lock()
         self._is_closed = False
         self._prune_at = time.monotonic() + _RETENTION_EVERY_S
         self._prune_asked: list[threading.Event] = []
@@ -129,7 +131,8 @@ class Store:
         refused = Stored(refused=batch.refused, why=batch.why)
         if not batch.size:
             return refused
-        waiting = _Waiting(Prepared(batch, self.admitted))
+        with self._preparing:
+            waiting = _Waiting(Prepared(batch, self.admitted))
         with self._changed:
             if self._is_closed:
                 raise StoreError("the store is closed")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bizspan._cli_declared import found_in
+from bizspan.page._actions import Action
 from bizspan.page._logins import PATH as _LOGIN
 from bizspan.page._site import Site
 
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
     from bizspan.kpi import KPI, Calendar
     from bizspan.lens import Lens
 
-__all__ = ["add_page", "add_page_from"]
+__all__ = ["Action", "add_page", "add_page_from"]
 
 
-def add_page(lens: Lens, kpis: Iterable[KPI] = (), calendar: Calendar | None = None) -> None:
+def add_page(
+    lens: Lens, kpis: Iterable[KPI] = (), calendar: Calendar | None = None, *, actions: Iterable[Action] = ()
+) -> None:
     """
     Have a lens show a page at ``/``.
 
@@ -27,10 +30,11 @@ def add_page(lens: Lens, kpis: Iterable[KPI] = (), calendar: Calendar | None = N
         lens: Before or after its start.
         kpis: What the page shows against their targets.
         calendar: Whose days; by default UTC's.
+        actions: Buttons on the overview, for whoever may see the page; by default none.
     """
     from bizspan.kpi import Calendar
 
-    Site(lens, kpis, calendar or Calendar()).add_to_routes()
+    Site(lens, kpis, calendar or Calendar(), actions).add_to_routes()
     lens.page_path = lens.access.add_pages(_LOGIN, "/assets/")
 
 

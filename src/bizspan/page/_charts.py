@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from bizspan import names
 from bizspan.page import _show
+from bizspan.page._counted import Counted
 from bizspan.page._filter import Asked
 from bizspan.page._html import Html, tag
-from bizspan.page._reading import Counted
 from bizspan.page._sections import CURRENCIES_SHOWN, about, currencies
 from bizspan.page._tables import Column, Table
 from bizspan.page._tables import about as about_html

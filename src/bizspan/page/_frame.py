@@ -5,7 +5,6 @@ What all pages share: the head, the way around, and the filters.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -13,7 +12,6 @@ from bizspan.page import _show
 from bizspan.page._filter import EVERYBODY, FILTERS, NOT_TOLD, PERIODS, Asked
 from bizspan.page._html import Html, joined, tag
 
-KPIS: Final = "/kpis"
 PAGES: Final[Mapping[str, str]] = {
     "/": "Overview",
     "/features": "Features",
@@ -84,7 +82,7 @@ def message(status: int, text: str, then: Html | None = None) -> bytes:
 
 def _header(asked: Asked) -> Html:
     links = (
-        tag("a", name, href=_kept(asked, path), aria_current="page" if path == asked.path else None)
+        tag("a", name, href=asked.to(path), aria_current="page" if path == asked.path else None)
         for path, name in PAGES.items()
     )
     live = tag(
@@ -103,17 +101,12 @@ def _header(asked: Asked) -> Html:
     )
 
 
-def _kept(asked: Asked, path: str) -> str:
-    """A link to another page, about the same; KPIs have their own conditions."""
-    return (replace(asked, where=(), traffic="") if path == KPIS else asked).to(path)
-
-
 def _filters(asked: Asked, values: Mapping[str, Sequence[str]]) -> Html:
     filters = asked.filters
     periods = dict(PERIODS)
     periods.setdefault(asked.period_text, asked.period_text.replace("..", " to "))
     fields = [_select("period", "Period", periods, asked.period_text)]
-    for column in SELECTS if asked.path != KPIS else ():
+    for column in SELECTS:
         offered = {"": "Any", **{value: _show.cut(value, 40) for value in values.get(column, ())}}
         chosen = filters.get(column, "")
         if chosen:
@@ -122,15 +115,14 @@ def _filters(asked: Asked, values: Mapping[str, Sequence[str]]) -> Html:
             fields.append(_select(column, column.capitalize(), offered, chosen))
     traffic = dict(_TRAFFIC)
     traffic.setdefault(asked.traffic, asked.traffic)
-    if asked.path != KPIS:
-        fields.append(_select("traffic", "Traffic", traffic, asked.traffic))
+    fields.append(_select("traffic", "Traffic", traffic, asked.traffic))
     shown = [column for column in SELECTS if values.get(column) or filters.get(column)]
     kept = [
         tag("input", type="hidden", name=name, value=value)
         for name, value in (*asked.where, *asked.beside)
         if name not in shown and name != "at"
     ]
-    facts = () if asked.path == KPIS else (
+    facts = (
         _select("dim", "Fact", {"": "Choose", **{name: name for name in FILTERS}}, ""),
         _field("Value", tag("input", type="text", name="value", id="f-value", maxlength="300")),
     )  # fmt: skip

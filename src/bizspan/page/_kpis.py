@@ -17,29 +17,48 @@ from bizspan.page._filter import EVERYBODY, NOT_TOLD, Asked, Wrong
 from bizspan.page._html import Html, tag
 
 if TYPE_CHECKING:
-    from bizspan.kpi import KPI, Answer, Figure, Records
+    from bizspan.kpi import KPI, Answer, Figure, Filter, Records
 
 _GROUPS_SHOWN: Final = 8
 _KEYS: Final = {column.name: key for key, column in COLUMNS.items()}
 _STEPS_MOST: Final = 6
 SUBJECTS: Final = ("customer", "session", "order")
+_WITHHELD: Final = (
+    "Not shown: this filter leaves fewer than {least}, or so few without it that they could be worked out. "
+    "Remove a filter to see more."
+)
 WINDOWS: Final = {"30min": "30 minutes", "1d": "1 day", "7d": "7 days"}
 
 
 def cards(kpis: Iterable[KPI], store: Path, asked: Asked) -> list[Html]:
     """Each KPI with its value, its target, and the period before."""
-    from bizspan.kpi import SqliteSource, evaluate
+    from bizspan.kpi import SqliteSource, filtered
+    from bizspan.kpi._filtered import MOST_FACTS
 
+    if len(asked.where) > MOST_FACTS:
+        raise Wrong(f"KPIs take at most {MOST_FACTS} filters; remove one.")
+    by = _filter_of(asked)
+    source = SqliteSource(store)
     found: list[Html] = []
     for kpi in kpis:
         try:
-            answer = evaluate(kpi, SqliteSource(store), asked.period, calendar=asked.calendar, compare="previous")
+            answer = filtered(kpi, source, asked.period, by, calendar=asked.calendar, compare="previous")
         except SetupError as why:
             text = f"It can't be evaluated: {why}"
             found.append(tag("section", tag("h2", kpi.name), tag("p", text, class_="quiet"), class_="card"))
             continue
         found.append(_card(kpi, answer, asked))
     return found or [_no_kpis()]
+
+
+def _filter_of(asked: Asked) -> Filter:
+    """What the URL says, in the words of KPIs."""
+    from bizspan.kpi import Filter
+    from bizspan.kpi._facts import FactTable
+
+    table = FactTable()
+    told = ((table[_KEYS[column]].name, None if value == NOT_TOLD else value) for column, value in asked.where)
+    return Filter(tuple(told), asked.traffic)
 
 
 def _card(kpi: KPI, answer: Answer, asked: Asked) -> Html:
@@ -66,7 +85,9 @@ def _card(kpi: KPI, answer: Answer, asked: Asked) -> Html:
         "section",
         tag("h2", kpi.name, id=f"kpi-{kpi.name}"),
         tag("p", kpi.meaning, class_="lead"),
-        [_total(kpi, answer, each) for each in answer.total] or tag("p", "Nothing in this period.", class_="quiet"),
+        [_total(answer.kpi, answer, each) for each in answer.total],
+        tag("p", _WITHHELD.format(least=kpi.minimum_group), class_="quiet") if answer.withheld else None,
+        None if answer.total or answer.withheld else tag("p", "Nothing in this period.", class_="quiet"),
         tag("p", small, class_="quiet") if small else None,
         tag("p", lost, class_="quiet") if lost else None,
         table,
@@ -115,9 +136,10 @@ def about(answer: Answer, asked: Asked) -> Html:
     ]
     rows: list[tuple[str, Any]] = [
         ("Definition", tag("pre", kpi_text(kpi))),
+        *((("Filter", _said(asked)),) if asked.where or asked.traffic else ()),
         ("Owner", kpi.owner),
         *((("Playbook", tag("a", kpi.playbook, href=kpi.playbook, rel="noreferrer")),) if kpi.playbook else ()),
-        ("n", ", ".join(f"{each.n:,}" for each in answer.total) or "0"),
+        ("n", "not shown" if answer.withheld else ", ".join(f"{each.n:,}" for each in answer.total) or "0"),
         ("Period", f"{moments[0]} to {moments[1]}"),
         ("Time zone", answer.calendar.time_zone),
         ("As of", moments[2]),
@@ -142,6 +164,13 @@ def about(answer: Answer, asked: Asked) -> Html:
         sql,
         class_="about",
     )
+
+
+def _said(asked: Asked) -> str:
+    told = [f"{name} is {'not told' if value == NOT_TOLD else _show.cut(value)}" for name, value in asked.where]
+    if asked.traffic:
+        told.append("everybody's traffic" if asked.traffic == EVERYBODY else f"traffic is {_show.cut(asked.traffic)}")
+    return "; ".join(told)
 
 
 def _no_kpis() -> Html:
@@ -270,10 +299,10 @@ def _records(asked: Asked, name: str, is_operation: bool) -> Records:
     from bizspan.kpi import Records
     from bizspan.kpi._records import Condition
 
-    if NOT_TOLD in asked.filters.values():
-        raise Wrong("A funnel can't be filtered by what is not told; remove that filter.")
     conditions = [
-        Condition(_KEYS[column], (value,)) for column, value in asked.where if column not in ("operation", "outcome")
+        Condition(_KEYS[column], () if value == NOT_TOLD else (value,))
+        for column, value in asked.where
+        if column not in ("operation", "outcome")
     ]
     if is_operation:
         conditions.append(Condition("outcome", (names.SUCCESS,)))

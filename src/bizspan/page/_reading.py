@@ -8,11 +8,13 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, Protocol
 
 from bizspan import names
 from bizspan._columns import COLUMNS
+from bizspan.page._blocks import Blocks
+from bizspan.page._counted import SOLD, Counted, Group
 from bizspan.page._filter import CUSTOMERS, EVERYBODY, NOT_TOLD, Asked
 
 DIMENSIONS: Final = ("reason", "segment", "country", "channel", "campaign", "feature", "version")
@@ -29,91 +31,8 @@ _MONEY: Final = tuple(
     )
     for kind in (names.REVENUE, names.REFUND, names.VALUE)
 )
-_SOLD: Final = ("", names.SUCCESS)
 
 Cell = tuple[str, str, str, str, str]  # value, name, operation, outcome, and the currency or ""
-
-
-@dataclass(slots=True)
-class Group:
-    """
-    What was counted for one value of one dimension.
-
-    Args:
-        events: All of them.
-        operations: By operation and outcome.
-        timed: By operation: events with a duration, and the microseconds of these.
-        money: By kind, currency, operation and outcome: events and minor units. Without currency: amounts missing.
-        first: The first minute, in seconds since 1970.
-        last: The last one.
-    """
-
-    events: int = 0
-    operations: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
-    timed: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
-    money: dict[tuple[str, str, str, str], tuple[int, int]] = field(
-        default_factory=dict[tuple[str, str, str, str], tuple[int, int]]
-    )
-    first: int = 0
-    last: int = 0
-
-    def count(self, *outcomes: str) -> int:
-        """Operations; with these outcomes, or all."""
-        return sum(n for (_, outcome), n in self.operations.items() if not outcomes or outcome in outcomes)
-
-    def sums(self, kind: str, *outcomes: str) -> dict[str, int]:
-        """Minor units by currency; those that count, or of these outcomes."""
-        found: Counter[str] = Counter()
-        for (which, currency, _, outcome), (_, minor) in self.money.items():
-            if which == kind and currency and outcome in (outcomes or _SOLD):
-                found[currency] += minor
-        return dict(found)
-
-    def missing(self, kind: str = "revenue") -> int:
-        """How many amounts were told and refused."""
-        return sum(n for (which, currency, *_), (n, _) in self.money.items() if which == kind and not currency)
-
-    def add_money(self, key: tuple[str, str, str, str], count: int, minor: int) -> None:
-        """Add to one sum."""
-        before = self.money.get(key, (0, 0))
-        self.money[key] = before[0] + count, before[1] + minor
-
-
-@dataclass(slots=True)
-class Counted:
-    """
-    What a period holds.
-
-    Args:
-        groups: By dimension and value; all together under ``("", "")``.
-        hidden: Events of other traffic, which are in nothing else.
-        step: Of the series, in seconds.
-        outcomes: By time and outcome: operations.
-        revenue: By time and currency: minor units.
-        basis: Where it was read from.
-        sql: How.
-    """
-
-    step: int
-    basis: str
-    groups: dict[str, dict[str, Group]] = field(default_factory=dict[str, dict[str, Group]])
-    hidden: int = 0
-    outcomes: Counter[tuple[int, str]] = field(default_factory=Counter[tuple[int, str]])
-    revenue: Counter[tuple[int, str]] = field(default_factory=Counter[tuple[int, str]])
-    sql: list[str] = field(default_factory=list[str])
-
-    @property
-    def all(self) -> Group:
-        """Everything together."""
-        return self.groups.get("", {}).get("") or Group()
-
-    def by(self, dimension: str) -> dict[str, Group]:
-        """By the values of a dimension; ``""`` is what does not tell it."""
-        return self.groups.get(dimension, {})
-
-    def group(self, dimension: str, value: str) -> Group:
-        """One of them, to add to."""
-        return self.groups.setdefault(dimension, {}).setdefault(value, Group())
 
 
 def step_of(asked: Asked) -> int:
@@ -122,24 +41,61 @@ def step_of(asked: Asked) -> int:
     return next((step for step in _STEPS if length / step <= _POINTS_MOST), 86_400)
 
 
-def count(connection: sqlite3.Connection, asked: Asked, dimensions: Sequence[str]) -> Counted:
+def count(
+    connection: sqlite3.Connection, asked: Asked, dimensions: Sequence[str], blocks: Blocks | None = None
+) -> Counted:
     """
     What the period holds, altogether and by these dimensions.
 
     Args:
-        connection: That reads.
+        connection: That reads, in a transaction.
         asked: The period and the filters.
         dimensions: Of `DIMENSIONS`, or any column where the events are read.
+        blocks: Where what was counted before is kept.
     """
-    if asked.filters.keys() <= _BASE and NOT_TOLD not in asked.filters.values() and set(dimensions) <= {*DIMENSIONS}:
-        return _from_minutes(connection, asked, dimensions)
-    return _from_events(connection, asked, dimensions)
+    is_known = asked.filters.keys() <= _BASE and NOT_TOLD not in asked.filters.values()
+    by_minutes = is_known and set(dimensions) <= {*DIMENSIONS}
+    read = _from_minutes if by_minutes else _from_events
+    step = step_of(asked)
+    found = read(Unasked(), asked, dimensions, step)
+    question = read.__name__, asked.where, asked.traffic, tuple(dimensions), step
+
+    def of_piece(since: int, until: int) -> Counted:
+        return read(connection, replace(asked, since=since, until=until), dimensions, step)
+
+    kept = blocks or Blocks()
+    for piece in kept.over(connection, question, (asked.since, asked.until), of_piece, lambda each: each.cells):
+        found.add(piece)
+    if by_minutes:
+        _add_untold(found, dimensions)
+    return found
 
 
-def ran(connection: sqlite3.Connection, into: list[str], sql: str, values: Sequence[object]) -> list[Any]:
+class Reader(Protocol):
+    """What runs a query."""
+
+    def execute(self, sql: str, values: Any = ..., /) -> Any:
+        """Its rows come from `fetchall` of this."""
+        ...
+
+
+class Unasked:
+    """In the place of a connection, where it is the SQL that is wanted, and nothing is to be run."""
+
+    def execute(self, sql: str, values: Any = (), /) -> Unasked:
+        """Nothing is run."""
+        return self
+
+    def fetchall(self) -> list[Any]:
+        """No rows."""
+        return []
+
+
+def ran(connection: Reader, into: list[str], sql: str, values: Sequence[object]) -> list[Any]:
     """The rows of a query, which is noted as one can run it."""
     into.append(written(sql, values))
-    return connection.execute(sql, values).fetchall()
+    rows: list[Any] = connection.execute(sql, values).fetchall()
+    return rows
 
 
 def written(sql: str, values: Sequence[object]) -> str:
@@ -173,8 +129,8 @@ def where_sql(asked: Asked) -> tuple[str, list[object]]:
 # --- from the counts per minute -------------------------------------------------------------------------------------
 
 
-def _from_minutes(connection: sqlite3.Connection, asked: Asked, dimensions: Sequence[str]) -> Counted:
-    found = Counted(step_of(asked), "events, each counted once when it came in (minute_counts, minute_money)")
+def _from_minutes(connection: Reader, asked: Asked, dimensions: Sequence[str], step: int) -> Counted:
+    found = Counted(step, "events, each counted once when it came in (minute_counts, minute_money)")
     base, base_values = where_sql(asked)
     within: list[object] = [asked.since, asked.until, *base_values]
     listed = ", ".join(f"'{each}'" for each in ("", *dimensions))
@@ -195,12 +151,11 @@ def _from_minutes(connection: sqlite3.Connection, asked: Asked, dimensions: Sequ
         dimension, value, operation, outcome, traffic, kind, currency, number, minor = cell(row)
         if _counts(asked, traffic):
             found.group(dimension, value).add_money((kind, currency, operation, outcome), number, round(minor))
-    _add_untold(found, dimensions)
     _add_series(connection, found, asked, "", "")
     return found
 
 
-def _add_series(connection: sqlite3.Connection, found: Counted, asked: Asked, dimension: str, value: str) -> None:
+def _add_series(connection: Reader, found: Counted, asked: Asked, dimension: str, value: str) -> None:
     """Operations and revenue over time, of one cell of the minutes."""
     traffic_is, traffic_values = traffic_sql(asked)
     base = [(name, told) for name, told in asked.where if name in _BASE]
@@ -270,14 +225,14 @@ def _add_untold(found: Counted, dimensions: Iterable[str]) -> None:
 # --- from the events ------------------------------------------------------------------------------------------------
 
 
-def _from_events(connection: sqlite3.Connection, asked: Asked, dimensions: Sequence[str]) -> Counted:
+def _from_events(connection: Reader, asked: Asked, dimensions: Sequence[str], step: int) -> Counted:
     """
     One pass over the events, grouped by all dimensions together: their cells are folded afterwards.
 
     Where the minutes know the one filter there is, the series comes from them; otherwise each cell has its time too.
     """
-    found = Counted(step_of(asked), "events, each once (the table events)")
-    step = min(found.step, 3600)
+    found = Counted(step, "events, each once (the table events)")
+    step = min(step, 3600)
     by_minutes = _one_dimension(asked)
     conditions, values = where_sql(asked)
     traffic_is, traffic_values = ("1", []) if asked.traffic == CUSTOMERS else traffic_sql(asked)
@@ -336,5 +291,5 @@ def _add_cell(
     if with_time:
         if name == names.EVENT_OPERATION:
             found.outcomes[at, outcome] += number
-        if sums[0] and currencies[0] and outcome in _SOLD:
+        if sums[0] and currencies[0] and outcome in SOLD:
             found.revenue[at, currencies[0]] += sums[1]

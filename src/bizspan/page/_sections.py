@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from bizspan import names
+from bizspan.page._counted import Counted, Group
 from bizspan.page._filter import Asked
-from bizspan.page._reading import Counted, Group
 from bizspan.page._tables import About, Column, Table
 
 CURRENCIES_SHOWN: Final = 3

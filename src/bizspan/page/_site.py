@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 from bizspan.errors import SetupError
 from bizspan.page import _charts, _frame, _kpis, _logins, _reading, _sections, _tables, _technical, _traces
+from bizspan.page._actions import REFERRER, Action, Actions
+from bizspan.page._blocks import Blocks
 from bizspan.page._charts import Mark
 from bizspan.page._filter import Asked, Wrong, read, tidied
 from bizspan.page._html import Html, tag
@@ -61,14 +63,17 @@ class Site:
         lens: Whose store is shown.
         kpis: What the page of KPIs shows.
         calendar: Whose days.
+        actions: What the overview offers to do.
     """
 
-    def __init__(self, lens: Lens, kpis: Iterable[KPI], calendar: Calendar) -> None:
+    def __init__(self, lens: Lens, kpis: Iterable[KPI], calendar: Calendar, actions: Iterable[Action] = ()) -> None:
         self._lens = lens
         self._store = lens.store
         self._kpis = tuple(kpis)
         self._calendar = calendar
+        self._actions = Actions(lens, actions, calendar, HEADERS)
         self._live = threading.BoundedSemaphore(_LIVE_MOST)
+        self._blocks = Blocks()
         self._seen: dict[str, dict[str, tuple[int, int]]] = {}
         self._seen_at = float("-inf")
 
@@ -101,6 +106,9 @@ class Site:
                 is_there = newest is not None or request.path == "/technical"
                 body = made(connection, asked) if is_there else [self._nothing(connection, asked)]
                 values = self._values(connection)
+            if self._actions and request.path == "/":
+                body = [self._actions.section(request), *body]
+                return _response(_frame.page(asked, body, values), more=REFERRER)
             return _response(_frame.page(asked, body, values))
         except Wrong as why:
             return _wrong(why)
@@ -186,7 +194,7 @@ class Site:
     # --- pages --------------------------------------------------------------------------------------------------------
 
     def _overview(self, connection: sqlite3.Connection, asked: Asked) -> Sequence[Html]:
-        counted = _reading.count(connection, asked, _OVERVIEW)
+        counted = _reading.count(connection, asked, _OVERVIEW, self._blocks)
         if not counted.all.events:
             return [self._nothing(connection, asked)]
         marks = self._marks(connection, asked)
@@ -202,27 +210,25 @@ class Site:
         ]
 
     def _features(self, connection: sqlite3.Connection, asked: Asked) -> Sequence[Html]:
-        counted = _reading.count(connection, asked, ("feature",))
+        counted = _reading.count(connection, asked, ("feature",), self._blocks)
         seen = self._first_and_last(connection).get("feature", {})
         if not counted.all.events and not seen:
             return [self._nothing(connection, asked)]
         return [_tables.as_html(_sections.features(counted, seen, asked), asked, class_="wide")]
 
     def _technical(self, connection: sqlite3.Connection, asked: Asked) -> Sequence[Html]:
-        counted = _reading.count(connection, asked, ())
+        counted = _reading.count(connection, asked, (), self._blocks)
         sql, sql_of_cost = list[str](), list[str]()
         found = _technical.latencies(connection, asked, counted.step, sql)
         if not counted.all.events and not found:
             return [self._nothing(connection, asked)]
-        bands = _technical.bands(connection, asked, sql_of_cost)
+        bands = _technical.bands(connection, asked, sql_of_cost, self._blocks)
         return [
             _technical.beside(asked, counted, found, sql, self._marks(connection, asked)),
             _tables.as_html(_technical.cost(bands, asked, counted, sql_of_cost), asked, class_="wide"),
         ]
 
     def _kpi_cards(self, connection: sqlite3.Connection, asked: Asked) -> Sequence[Html]:
-        if asked.where or asked.traffic:
-            raise Wrong("KPIs are shown as they are declared; remove the filters, or declare one with where.")
         return _kpis.cards(self._kpis, self._store.path, asked)
 
     def _funnel(self, connection: sqlite3.Connection, asked: Asked) -> Sequence[Html]:
@@ -240,18 +246,18 @@ class Site:
             return _traces.latest(connection, asked, 10_000)
         if name == "cost":
             sql: list[str] = []
-            counted = _reading.count(connection, asked, ())
-            return _technical.cost(_technical.bands(connection, asked, sql), asked, counted, sql)
+            counted = _reading.count(connection, asked, (), self._blocks)
+            return _technical.cost(_technical.bands(connection, asked, sql, self._blocks), asked, counted, sql)
         if name == "features":
-            counted = _reading.count(connection, asked, ("feature",))
+            counted = _reading.count(connection, asked, ("feature",), self._blocks)
             return _sections.features(counted, self._first_and_last(connection).get("feature", {}), asked)
         made = {"outcomes": _sections.outcomes, "conversion": _sections.conversion}
         if name in made:
-            return made[name](_reading.count(connection, asked, ("reason",)))
+            return made[name](_reading.count(connection, asked, ("reason",), self._blocks))
         if name == "series":
-            return _charts.series_table(asked, _reading.count(connection, asked, ()))
+            return _charts.series_table(asked, _reading.count(connection, asked, (), self._blocks))
         if name in _sections.TITLES:
-            return _sections.breakdown(_reading.count(connection, asked, (name,)), name)
+            return _sections.breakdown(_reading.count(connection, asked, (name,), self._blocks), name)
         return None
 
     # --- what is around them ------------------------------------------------------------------------------------------
@@ -331,10 +337,10 @@ def _newest(connection: sqlite3.Connection) -> int | None:
     return found
 
 
-def _response(body: bytes, status: int = 200) -> Response:
+def _response(body: bytes, status: int = 200, more: Mapping[str, str] | None = None) -> Response:
     from bizspan.lens import Response
 
-    return Response(body, _HTML, status, HEADERS)
+    return Response(body, _HTML, status, {**HEADERS, **(more or {})})
 
 
 def _wrong(why: Wrong) -> Response:

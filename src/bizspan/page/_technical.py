@@ -6,16 +6,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Final
 
 from bizspan import names
 from bizspan.page import _show
+from bizspan.page._blocks import Blocks
 from bizspan.page._charts import Mark, chart, place, summed, times
+from bizspan.page._counted import Counted
 from bizspan.page._filter import Asked
 from bizspan.page._html import Html, tag
-from bizspan.page._reading import Counted, cell, ran, traffic_sql, where_sql
+from bizspan.page._reading import Reader, Unasked, cell, ran, traffic_sql, where_sql
 from bizspan.page._tables import About, Column, Table
 from bizspan.page._tables import about as about_html
 
@@ -166,6 +168,14 @@ class Band:
     good: int = 0
     revenue: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
 
+    def add(self, other: Band) -> None:
+        """Add another's."""
+        self.tried += other.tried
+        self.good += other.good
+        for currency, (number, minor) in other.revenue.items():
+            before = self.revenue.get(currency, (0, 0))
+            self.revenue[currency] = before[0] + number, before[1] + minor
+
     @property
     def rate(self) -> float:
         """The part that succeeded."""
@@ -175,8 +185,35 @@ class Band:
 Bands = dict[str, list[Band]]
 
 
-def bands(connection: sqlite3.Connection, asked: Asked, sql: list[str]) -> Bands:
-    """Of each operation, its runs by how long they took."""
+def bands(connection: sqlite3.Connection, asked: Asked, sql: list[str], blocks: Blocks | None = None) -> Bands:
+    """
+    Of each operation, its runs by how long they took.
+
+    Args:
+        connection: That reads, in a transaction.
+        asked: The period and the filters.
+        sql: Where the statement is noted.
+        blocks: Where what was counted before is kept.
+    """
+    found = _bands(Unasked(), asked, sql)
+
+    def of_piece(since: int, until: int) -> Bands:
+        return _bands(connection, replace(asked, since=since, until=until), [])
+
+    question = "bands", asked.where, asked.traffic
+    kept = blocks or Blocks()
+    for piece in kept.over(connection, question, (asked.since, asked.until), of_piece, lambda each: 25 * len(each)):
+        for operation, of_operation in piece.items():
+            for mine, theirs in zip(found.setdefault(operation, _no_bands()), of_operation, strict=True):
+                mine.add(theirs)
+    return found
+
+
+def _no_bands() -> list[Band]:
+    return [Band() for _ in _LABELS]
+
+
+def _bands(connection: Reader, asked: Asked, sql: list[str]) -> Bands:
     cases = " ".join(f"WHEN duration_s <= {bound} THEN {number}" for number, bound in enumerate(_BANDS))
     conditions, values = where_sql(asked)
     traffic_is, traffic_values = traffic_sql(asked)
@@ -189,7 +226,7 @@ def bands(connection: sqlite3.Connection, asked: Asked, sql: list[str]) -> Bands
         [asked.since * 10**9, asked.until * 10**9, names.EVENT_OPERATION, *values, *traffic_values],
     ):  # fmt: skip
         operation, number, outcome, currency, count, told, minor = cell(row)
-        of_operation = found.setdefault(str(operation), [Band() for _ in _LABELS])
+        of_operation = found.setdefault(str(operation), _no_bands())
         band = of_operation[int(number)]
         band.tried += count
         if outcome == names.SUCCESS:

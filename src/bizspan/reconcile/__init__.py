@@ -18,6 +18,7 @@ from bizspan._pipeline import keyed_uid
 from bizspan._signals import library_version
 from bizspan.errors import SetupError
 from bizspan.reconcile._backfill import Backfilled, emit, sale_name, unambiguous
+from bizspan.reconcile._clickhouse import ClickHouseEvents
 from bizspan.reconcile._compare import Tally, UidOf, compare
 from bizspan.reconcile._events import Event, Reading, Selection, Source, ToldLine
 from bizspan.reconcile._ledger import Ledger
@@ -28,6 +29,7 @@ from bizspan.reconcile._stored import Stored, source_of
 from bizspan.reconcile._times import Clock, day_of, moment_ns, zone
 
 __all__ = [
+    "ClickHouseEvents",
     "Event",
     "Ledger",
     "OtlpJsonLines",

@@ -13,8 +13,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
+from bizspan import _read_only
 from bizspan.errors import AmountError, SetupError
 from bizspan.money import EXPONENTS, INT64_MAX, INT64_MIN, minor_units
 from bizspan.reconcile._times import EXPECTED as EXPECTED_TIME
@@ -124,9 +124,8 @@ class Ledger:
             raise SetupError(f"{self.path} cannot be read: {error.strerror or type(error).__name__}.") from None
 
     def _from_sqlite(self) -> Iterator[tuple[int, Row]]:
-        address = f"file:{quote(str(Path(self.path).resolve()))}?mode=ro"
         try:
-            with closing(sqlite3.connect(address, uri=True)) as database:
+            with closing(_read_only.connect(Path(self.path))) as database:
                 # Text that is not UTF-8 would be quoted in the error.
                 database.text_factory = _text
                 answer = database.execute(self.query)

@@ -1,5 +1,5 @@
 """
-Events from spool directories: what waits there, and no collector has yet.
+Events from spool directories: what waits there, and no collector has yet. And which source a path is.
 """
 
 from __future__ import annotations
@@ -8,11 +8,16 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bizspan import names
-from bizspan.reconcile._events import Event, Reading, Source, event_of
+from bizspan.reconcile._clickhouse import ClickHouseEvents
+from bizspan.reconcile._events import Event, Reading, Selection, Source, event_of
 from bizspan.reconcile._lens import LensStores, is_store
 from bizspan.reconcile._otlp_json import OtlpJsonLines
+
+if TYPE_CHECKING:
+    from bizspan.kpi import ClickHouseSource
 
 
 class Stored:
@@ -62,12 +67,16 @@ class _Several:
             yield from source.events(reading)
 
 
-def source_of(paths: Sequence[str | Path]) -> Source:
+def source_of(
+    paths: Sequence[str | Path], clickhouse: ClickHouseSource | None = None, selection: Selection | None = None
+) -> Source:
     """
-    What these paths hold: OTLP JSON lines, spools, stores of the lens, or some of each.
+    What these paths hold: OTLP JSON lines, spools, stores of the lens, or some of each; and what ClickHouse has.
 
     Args:
         paths: Files, directories of files, directories of spools, and stores.
+        clickhouse: Where the Collector's exporter writes to as well.
+        selection: Which events are sales, so that others need not leave ClickHouse.
 
     Raises:
         SetupError: A path does not exist, or a directory holds neither.
@@ -75,10 +84,13 @@ def source_of(paths: Sequence[str | Path]) -> Source:
     spools = [path for path in paths if _is_spool(os.fspath(path))]
     stores = [path for path in paths if is_store(os.fspath(path))]
     files = [path for path in paths if path not in spools and path not in stores]
-    if not spools and not stores:
-        return OtlpJsonLines(files)
     # Spools first: what is sent meanwhile is read twice, and has one uid. The other way round, it would be missed.
-    return _Several(Stored(spools), LensStores(stores), OtlpJsonLines(files))
+    several: list[Source] = [Stored(spools)] if spools else []
+    several += [LensStores(stores)] if stores else []
+    several += [OtlpJsonLines(files)] if files else []
+    if clickhouse is not None:
+        several.append(ClickHouseEvents(clickhouse, selection or Selection()))
+    return several[0] if len(several) == 1 else _Several(*several)
 
 
 def _is_spool(path: str) -> bool:

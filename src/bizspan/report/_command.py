@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -59,6 +59,7 @@ class Output:
         colour: With the terminal's colours.
         encoding: Of the stream.
         webhook: Also there.
+        width: Of the terminal; 0 where it is none.
     """
 
     show: Callable[[str], None]
@@ -67,6 +68,7 @@ class Output:
     colour: bool = False
     encoding: str = "utf-8"
     webhook: Webhook | None = None
+    width: int = 0
 
 
 def below_of(text: str) -> Below:
@@ -100,12 +102,17 @@ def report(request: Request, below: Sequence[Below], output: Output) -> int:
     Raises:
         SetupError: The source can't answer, or no KPI has such a name.
     """
+    from bizspan.kpi._command import place_of
+
     if request.kpis:
         _check_names(below, request.kpis)
-    built = build(request)
+    built = replace(build(request), source=place_of(request.source))
     _check_names(below, {row.kpi: row for row in built.rows})
     write = {"md": as_markdown, "html": as_html, "json": as_json, "csv": as_csv}.get(output.format)
-    shown = write(built) if write else as_text(built, colour=output.colour, encoding=output.encoding)
+    if write:
+        shown = write(built)
+    else:
+        shown = as_text(built, colour=output.colour, encoding=output.encoding, width=output.width)
     output.show(shown)
     failed = [f"{row.kpi} can't be evaluated: {row.error}" for row in built.rows if row.error]
     failed += (sentence for each in below for sentence in _failed(each, built.rows))

@@ -209,6 +209,7 @@ class Report:
         missing: Events whose amount was refused.
         late: Events that arrived after the time was over; None where the engine does not know.
         notes: What else must be said.
+        source: Where the events are.
         kept_since_ns: Where the time is incomplete: since when the store has all that happened.
     """
 
@@ -229,4 +230,5 @@ class Report:
     missing: int = 0
     late: int | None = None
     notes: tuple[str, ...] = field(default=())
+    source: str = ""
     kept_since_ns: int | None = None

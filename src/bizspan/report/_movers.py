@@ -60,8 +60,9 @@ def movers(kpis: Iterable[KPI], facts: Sequence[str], of: Comparison) -> tuple[l
         if kpi.kind in _NOT_BY_GROUP:
             continue
         answer = evaluate(
-            kpi, of.source, of.period, calendar=of.calendar, by=(), compare=of.baseline, as_of_ns=of.as_of_ns
-        )
+            kpi, of.source, of.period, calendar=of.calendar, by=(), compare=of.baseline, as_of_ns=of.as_of_ns,
+            beside=False,
+        )  # fmt: skip
         if answer.previous is None or not any(each.n for each in answer.previous.total):
             continue  # nothing to compare with
         if answer.kept_since_ns is not None or answer.previous.kept_since_ns is not None:

@@ -59,7 +59,8 @@ def rows_of(kpi: KPI, asked: Asked) -> list[Row]:
     unit = _unit(kpi, asked)
     parts = _parts(kpi, asked, unit)
     course = [
-        evaluate(kpi, asked.source, part, calendar=asked.calendar, by=(), as_of_ns=asked.as_of_ns) for part in parts
+        evaluate(kpi, asked.source, part, calendar=asked.calendar, by=(), as_of_ns=asked.as_of_ns, beside=False)
+        for part in parts
     ]
     return [_row(answer, currency, unit, course, asked) for currency in _currencies(answer)]
 

@@ -61,6 +61,8 @@ def page_of(report: Report) -> Page:
     if report.baseline is not None:
         head.append(f"compared with {_span(report.baseline, when)}")
     head += [clean(each) for each in report.skipped]
+    if report.source:
+        head.append(f"from {clean(report.source)}")
     notes = [*report.notes, _beside(report)]
     if report.kept_since_ns is not None:
         notes.append(f"The store has dropped what happened before {when(report.kept_since_ns)}: it is in none of this.")

@@ -8,19 +8,22 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from bizspan.report._fit import folded, laid_out, needed, shortened
 from bizspan.report._model import Report
 from bizspan.report._tables import Table, page_of
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _PLAIN_BARS: Final = "_.-=+*%#"
 _GAP: Final = " "
+_MOST_POINTS, _LEAST_POINTS = 30, 6  # of a course
+_COURSE: Final = "course"
 _GREEN, _RED, _BOLD, _OFF = "\x1b[32m", "\x1b[31m", "\x1b[1m", "\x1b[0m"
 _SPECIAL: Final = re.compile(r"([\\`*_\[\]<>|~$])")
 # What renderers make links and mentions of by themselves.
 _LINKING: Final = (("://", ":&#47;/"), ("www.", "www&#46;"), ("@", "&#64;"))
 
 
-def as_text(report: Report, *, colour: bool = False, encoding: str = "utf-8") -> str:
+def as_text(report: Report, *, colour: bool = False, encoding: str = "utf-8", width: int = 0) -> str:
     """
     For a terminal.
 
@@ -28,13 +31,14 @@ def as_text(report: Report, *, colour: bool = False, encoding: str = "utf-8") ->
         report: Which one.
         colour: With the terminal's colours.
         encoding: Of the stream; what it can't write is replaced.
+        width: Of the terminal, which no line exceeds; 0 is any width.
     """
     page = page_of(report)
     bars = _BARS if _can_write(_BARS, encoding) else _PLAIN_BARS
-    lines = [_bold(page.title, colour), *page.head]
+    lines = [_bold(page.title, colour), *(line for each in page.head for line in folded(each, width))]
     for table in page.tables:
-        lines += ["", _bold(table.title, colour), *_lines(table, bars, colour)]
-    text = "\n".join([*lines, "", *page.notes])
+        lines += ["", _bold(table.title, colour), *_lines(table, bars, colour, width)]
+    text = "\n".join([*lines, "", *(line for each in page.notes for line in folded(each, width))])
     return text if _can_write(text, encoding) else text.encode(encoding, "backslashreplace").decode(encoding)
 
 
@@ -68,32 +72,28 @@ def spark(series: Sequence[float | None], bars: str = _BARS) -> str:
 # --- the terminal ---------------------------------------------------------------------------------------------------
 
 
-def _lines(table: Table, bars: str, colour: bool) -> list[str]:
-    notes = [f"  {each}" for each in table.notes]
+def _lines(table: Table, bars: str, colour: bool, width: int) -> list[str]:
+    notes = [line for each in table.notes for line in folded(each, width, "  ")]
     if not table.rows:
-        return [f"  {table.empty}", *notes]
-    sparks = [spark(each, bars) for each in table.series]
-    has_sparks = any(sparks)
-    head = [each.removeprefix(">") for each in table.columns]
-    rows = [[*row, *([sparks[number]] if has_sparks else [])] for number, row in enumerate(table.rows)]
-    if has_sparks:
-        head.append("course")
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    to_right = [each.startswith(">") for each in table.columns] + [False]
-    good = table.good or (None,) * len(rows)
-    lines = [_line(head, widths, to_right)]
-    for row, is_good in zip(rows, good, strict=True):
-        line = _line(row, widths, to_right)
-        lines.append(f"{_GREEN if is_good else _RED}{line}{_OFF}" if colour and is_good is not None else line)
+        return [*folded(table.empty, width, "  "), *notes]
+    rows = [[each.removeprefix(">") for each in table.columns], *table.rows]
+    to_right = [each.startswith(">") for each in table.columns]
+    sparks = _sparks(table, bars, width - needed(rows) - len("  ") if width else _MOST_POINTS)
+    if any(sparks):
+        rows = [[*row, each] for row, each in zip(rows, [_COURSE, *sparks], strict=True)]
+        to_right.append(False)
+    head, *body = laid_out(rows, to_right, width)
+    lines = head
+    for row, is_good in zip(body, table.good or (None,) * len(body), strict=True):
+        on, off = (_GREEN if is_good else _RED, _OFF) if colour and is_good is not None else ("", "")
+        lines += [f"{on}{line}{off}" for line in row]
     return [*lines, *notes]
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], to_right: Sequence[bool]) -> str:
-    told = [
-        cell.rjust(width) if right else cell.ljust(width)
-        for cell, width, right in zip(cells, widths, to_right, strict=False)
-    ]
-    return ("  " + "  ".join(told)).rstrip()
+def _sparks(table: Table, bars: str, room: int) -> list[str]:
+    """A course by row, in the room that the cells leave; a short one where they leave too little."""
+    most = max(_LEAST_POINTS, min(_MOST_POINTS, room))
+    return [spark(shortened(each, most), bars) for each in table.series]
 
 
 def _bold(text: str, colour: bool) -> str:
@@ -115,9 +115,9 @@ def _markdown(table: Table) -> list[str]:
     notes = ["", *(f"{_escaped(each)}  " for each in table.notes)] if table.notes else []
     if not table.rows:
         return [_escaped(table.empty), *notes]
-    sparks = [spark(each) for each in table.series]
+    sparks = [spark(shortened(each, _MOST_POINTS)) for each in table.series]
     has_sparks = any(sparks)
-    head = [*(each.removeprefix(">") for each in table.columns), *(["course"] if has_sparks else [])]
+    head = [*(each.removeprefix(">") for each in table.columns), *([_COURSE] if has_sparks else [])]
     rule = ["---:" if each.startswith(">") else "---" for each in table.columns] + (["---"] if has_sparks else [])
     lines = [_row(map(_escaped, head)), f"|{'|'.join(rule)}|"]
     for number, row in enumerate(table.rows):

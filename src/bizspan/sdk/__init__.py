@@ -22,6 +22,7 @@ from bizspan.sdk._events import ReadyEventSink
 from bizspan.sdk._exit import AtEnd, Workers
 from bizspan.sdk._exporters import Exporters, from_environment
 from bizspan.sdk._named_metrics import WithBusinessContext, with_business_context
+from bizspan.sdk._replay import Replay
 from bizspan.sdk._resource import build_resource
 from bizspan.sdk._span_attributes import write
 
@@ -74,8 +75,9 @@ def set_up(
             raise
     settings.book = opens_book(lambda: collected.providers)
     providers = Providers(
-        *collected.providers, own_buckets=collected.own_buckets, event_sink=ReadyEventSink, write=write
-    )
+        *collected.providers, own_buckets=collected.own_buckets, event_sink=ReadyEventSink, write=write,
+        replay=Replay,
+    )  # fmt: skip
     at_end = AtEnd(collected.end, collected.workers)
 
     def recipe(generation: int) -> Pipeline:

@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.trace import Span, SpanProcessor
-from opentelemetry.trace import SpanKind
 
 from bizspan import _active, _guard, names
+from bizspan._entry import Entry
 from bizspan._log_context import TEXT_FIELD, Text, attributes_for
 from bizspan.context import Scope, frame
+from bizspan.sdk._events import Ready
 from bizspan.sdk._span_attributes import room_in
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from bizspan._types import Attributes
-
-
-_ENTRY_KINDS = (SpanKind.SERVER, SpanKind.CONSUMER)
 
 
 class StampSpans(SpanProcessor):
@@ -32,54 +30,55 @@ class StampSpans(SpanProcessor):
 
     active = True
 
+    _foreign: object = None  # whose spans started last, other than bizspan's
+
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Stamp, unless the span is bizspan's own, which carries its facts already."""
         innermost = frame.get()
-        scope = None if innermost is None else innermost.ambient
-        if scope is None or not self.active:
+        if innermost is None or not self.active:
             return
         try:
-            if span.kind in _ENTRY_KINDS and self._is_entry_span(scope, span):
+            scope = innermost if isinstance(innermost, Scope) else innermost.ambient
+            if scope is None:
+                return
+            entry = scope if type(scope) is Entry else scope.entry  # which would be a call more
+            # Where OpenTelemetry's middleware runs inside ours, the request's span begins after its scope, which puts
+            # its facts there itself. A task may run inside of a request: its span is of another kind.
+            if entry is not None and not entry.has_span and entry.kind is span.kind and entry.attach(span):
                 return
             made_by = span.instrumentation_scope
-            if made_by is not None and made_by.name == names.SCOPE:
-                return
+            if made_by is not self._foreign:
+                if made_by is not None and made_by.name == names.SCOPE:
+                    return
+                self._foreign = made_by
             pipeline = _active.current
-            if pipeline is not None:
-                _add(span, scope.resolve(pipeline).attributes)
+            if pipeline is None:
+                return
+            facts = scope.resolve(pipeline).attributes
+            # Straight into its attributes where the SDK's checks would change nothing: the values are clean, there is
+            # room, and nobody else has a span that is just starting. `set_attributes` makes 35 calls for four facts.
+            told = room_in(span, len(facts))
+            if told is None:
+                _set_missing(span, facts)
+            elif told:
+                for key, value in facts.items():
+                    if key not in told:
+                        told[key] = value
+            else:
+                told.update(facts)
         except Exception as error:
             _guard.swallowed("stamping a span", error)
-
-    def _is_entry_span(self, scope: Scope, span: Span) -> bool:
-        """
-        Where OpenTelemetry's middleware runs inside ours, the request's span begins after its scope, which puts its
-        facts there itself.
-        """
-        entry = scope.entry
-        if entry is None or entry.kind is not span.kind:  # a task may run inside of a request
-            return False
-        return entry.attach(span)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Nothing waits. Said here, because the base class of older SDKs says nothing, and that ends the flush."""
         return True
 
 
-def _add(span: Span, facts: Attributes) -> None:
-    """
-    Add what the span does not say itself.
-
-    Straight into its attributes where the SDK's checks would change nothing: the values are clean, there is room, and
-    nobody else has a span that is just starting. `set_attributes` makes 35 calls for four facts, on every span.
-    """
-    told = room_in(span, len(facts))
-    present: Mapping[str, Any] = dict(span.attributes or {}) if told is None else told
-    if present:
-        facts = {key: value for key, value in facts.items() if key not in present}
-    if told is not None:
-        told.update(facts)
-    elif facts:
-        span.set_attributes(facts)
+def _set_missing(span: Span, facts: Attributes) -> None:
+    present: Mapping[str, Any] = span.attributes or {}
+    missing = {key: value for key, value in facts.items() if key not in present}
+    if missing:
+        span.set_attributes(missing)
 
 
 class StampLogs(LogRecordProcessor):
@@ -92,7 +91,7 @@ class StampLogs(LogRecordProcessor):
 
     def on_emit(self, log_record: Any) -> None:
         """Stamp, unless the record is bizspan's own."""
-        if not self.active:
+        if type(log_record) is Ready or not self.active:
             return
         try:
             scope = log_record.instrumentation_scope

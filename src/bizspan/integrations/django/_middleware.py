@@ -18,7 +18,7 @@ from bizspan.integrations._exchange import Exchange, begin
 from bizspan.integrations._rules import Rules
 from bizspan.integrations.django._bodies import follow
 from bizspan.integrations.django._options import current_options, functions_of
-from bizspan.integrations.django._request import arrived, loads_session, names_of
+from bizspan.integrations.django._request import ArrivedAtDjango, loads_session, names_of
 from bizspan.integrations.django._who import Who, is_someone_else
 
 _VISIT: Final = "_bizspan_visit"
@@ -47,7 +47,7 @@ class Middleware:
 
     def __call__(self, request: Any) -> Any:
         """The answer, or a promise of it under ASGI."""
-        if visit_of(request) is not None:  # listed twice: the outer one does it all
+        if _VISIT in request.__dict__:  # listed twice: the outer one does it all
             return self._get_response(request)
         if self._is_async:
             return self._answer_async(request)
@@ -73,7 +73,7 @@ class Middleware:
         The facts are asked now, and not when something first needs them: that may be on an event loop, where Django
         allows no queries, or in a transaction of the view, which a query that fails would break.
         """
-        visit = visit_of(request)
+        visit: Visit | None = request.__dict__.get(_VISIT)
         if visit is not None:
             visit.routed()
             visit.ask()
@@ -137,7 +137,7 @@ class Visit:
 
     def __enter__(self) -> Visit:
         try:
-            self.exchange = begin(self._asking.rules, arrived(self.request))
+            self.exchange = begin(Exchange(self._asking.rules, ArrivedAtDjango(self.request)))
             if self.exchange is not None:
                 setattr(self.request, _VISIT, self)
         except Exception as error:
@@ -187,14 +187,14 @@ class Visit:
 
     def ask_again(self) -> None:
         """Somebody logged in meanwhile: ask who, once more."""
-        who = self._who_else()
-        if who is not None:
+        who = self._asking.who
+        if who is not None and self.exchange is not None and is_someone_else(self.request):
             self._told_again(who)
 
     async def ask_again_async(self) -> None:
         """As `ask_again`."""
-        who = self._who_else()
-        if who is None:
+        who = self._asking.who
+        if who is None or self.exchange is None or not is_someone_else(self.request):
             return
         try:
             if who.is_async:
@@ -204,10 +204,6 @@ class Visit:
                 await sync_to_async(self._told_again, thread_sensitive=True)(who)
         except Exception as error:
             _guard.swallowed("a request: facts", error)
-
-    def _who_else(self) -> Who | None:
-        who = self._asking.who
-        return who if who is not None and self.exchange is not None and is_someone_else(self.request) else None
 
     def _told_again(self, who: Who) -> None:
         exchange = self.exchange
@@ -230,7 +226,7 @@ class Visit:
         if exchange is not None and not self._is_routed:
             self._is_routed = True
             try:
-                exchange.routed(*names_of(self.request), late=late)
+                exchange.routed(names_of(self.request), late=late)
             except Exception as error:
                 _guard.swallowed("a request: its view", error)
 
@@ -255,11 +251,14 @@ class Visit:
         exchange = self.exchange
         if exchange is None:
             return
-        self.routed(late=True)  # another middleware may have answered before the view: a refused CSRF token
+        if not self._is_routed:
+            self.routed(late=True)  # another middleware may have answered before the view: a refused CSRF token
         status = getattr(response, "status_code", 200)
         if self.error is not None and status >= _SERVER_ERROR:
             exchange.raised(self.error)
-        undone = next((block.reason for block in self._blocks if block.reason is not None), None)
+        undone: str | None = None
+        if self._blocks:
+            undone = next((block.reason for block in self._blocks if block.reason is not None), None)
         exchange.responded(status, response, undone=undone)
         # A file's body is the server's to send, and runs none of the application's code.
         if getattr(response, "streaming", False) and getattr(response, "file_to_stream", None) is None:

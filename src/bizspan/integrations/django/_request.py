@@ -6,6 +6,7 @@ What bizspan reads of a Django request.
 # Django ships no types.
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final
 
@@ -15,27 +16,34 @@ _USER_KEY: Final = "_auth_user_id"  # django.contrib.auth.SESSION_KEY, whose imp
 _NOT_PREFIXED: Final = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH"})
 
 
-def arrived(request: Any) -> Arrived:
+class ArrivedAtDjango(Arrived):
     """
     This request, for the rules.
     """
-    meta = request.META
 
-    def header(name: str) -> str | None:
-        value: str | None = meta.get(_variable(name))
+    __slots__ = ("_meta",)
+
+    def __init__(self, request: Any) -> None:
+        self._meta = meta = request.META
+        query, client = meta.get("QUERY_STRING", ""), meta.get("REMOTE_ADDR")
+        super().__init__(request.method or "", request.path_info, query, client, request)
+
+    def header(self, name: str, /) -> str | None:
+        """See `Arrived`."""
+        value: str | None = self._meta.get(_variable(name))
         return value
 
-    return Arrived(
-        method=request.method or "",
-        path=request.path_info,
-        query=meta.get("QUERY_STRING", ""),
-        header=header,
-        client=meta.get("REMOTE_ADDR"),
-        request=request,
-        session=lambda: _session(request),
-        session_id=lambda: _session_id(request),
-        is_authenticated=lambda: _is_authenticated(request),
-    )
+    def session(self) -> Any:
+        """See `Arrived`."""
+        return self.request.__dict__.get("session")
+
+    def session_id(self) -> str | None:
+        """See `Arrived`."""
+        return _session_id(self.request)
+
+    def is_authenticated(self) -> bool:
+        """See `Arrived`."""
+        return _is_authenticated(self.request)
 
 
 @lru_cache(maxsize=256)
@@ -44,16 +52,18 @@ def _variable(header: str) -> str:
     return name if name in _NOT_PREFIXED else f"HTTP_{name}"
 
 
-def names_of(request: Any) -> tuple[str | None, ...]:
+def names_of(request: Any) -> Iterator[str | None]:
     """
     What Django calls the view of this request: ``shop:checkout``, ``/checkout/``, ``shop.views.checkout``; nothing
     before it is known.
     """
     match = getattr(request, "resolver_match", None)
-    if match is None:
-        return ()
-    names = (match.view_name, f"/{match.route}", view_path(match.func))
-    return (*names, ":".join((*match.app_names, match.url_name))) if match.url_name and match.app_names else names
+    if match is not None:
+        yield match.view_name
+        yield f"/{match.route}"
+        yield view_path(match.func)
+        if match.url_name and match.app_names:
+            yield ":".join((*match.app_names, match.url_name))
 
 
 def view_path(callback: Any) -> str:

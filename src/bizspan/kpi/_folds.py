@@ -1,0 +1,265 @@
+"""
+What becomes of the columns that a statement reads, by kind: the same as in its SQL, with dictionaries.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import compress, repeat
+from typing import Any, Final, cast
+
+from bizspan.kpi._fold import KEYS_MOST, CantFold, Read, Row
+
+Key = tuple[Any, ...]
+_MILLION: Final = 1_000_000
+_BITS_MOST: Final = 512
+PLACES: Final = 1_000_000_000  # quantiles are looked for by billionths first
+
+
+def in_order(keys: Iterable[Key]) -> list[Key]:
+    """As SQLite gives groups: what was not told comes first."""
+    return sorted(keys, key=lambda key: [(value is not None, value or "") for value in key])
+
+
+def keys_of(groups: Sequence[Sequence[Any]], count: int) -> Iterable[Key]:
+    """The groups of each event."""
+    return zip(*groups, strict=True) if groups else repeat((), count)
+
+
+def marks_of(groups: Sequence[Sequence[Any]]) -> Sequence[Any]:
+    """What tells groups apart: the value itself, where there is one fact, is hashed faster than a tuple."""
+    return groups[0] if len(groups) == 1 else list(zip(*groups, strict=True))
+
+
+def key_of(mark: Any) -> Key:
+    """The groups that a mark stands for."""
+    return cast("Key", mark) if isinstance(mark, tuple) else (mark,)  # type: ignore[redundant-cast]
+
+
+def bounded(number: int) -> None:
+    """
+    See that not too much is kept.
+
+    Raises:
+        CantFold: It is too much.
+    """
+    if number > KEYS_MOST:
+        raise CantFold
+
+
+class Distinct:
+    """
+    Different subjects: the subject, then the groups.
+
+    Args:
+        has_groups: Whether there are any.
+    """
+
+    def __init__(self, *, has_groups: bool) -> None:
+        self._has_groups = has_groups
+        self._all: set[str] = set()
+        # One bit for each group: a set for each would look every subject up twice.
+        self._bits: dict[Any, int] = {}
+        self._groups: dict[str, int] = {}
+
+    def add(self, subjects: Sequence[str], *groups: Sequence[Any]) -> None:
+        """Take in some events."""
+        if not self._has_groups:
+            self._all.update(subjects)
+            return bounded(len(self._all))
+        marks = marks_of(groups)
+        bits, seen = self._bits, self._groups
+        for mark in {*marks} - bits.keys():
+            bits[mark] = 1 << len(bits)
+        seen_before = seen.get
+        for subject, bit in zip(subjects, map(bits.__getitem__, marks), strict=True):
+            seen[subject] = seen_before(subject, 0) | bit
+        return bounded(len(seen) * (1 + len(bits) // _BITS_MOST))
+
+    def total(self) -> list[Row]:
+        """Of all groups together."""
+        return [(len(self._groups),) * 2]
+
+    def rows(self, read: Read) -> list[Row]:
+        """By group, twice."""
+        if not self._has_groups:
+            return [(len(self._all),) * 2]
+        counts = Counter(self._groups.values())
+        found: dict[Key, int] = {}
+        for mark, bit in self._bits.items():
+            found[key_of(mark)] = sum(number for told, number in counts.items() if told & bit)
+        return [(*key, found[key], found[key]) for key in in_order(found)]
+
+
+class Orders:
+    """Amounts, and of how many orders: the minor units, the order, the currency, then the groups."""
+
+    def __init__(self) -> None:
+        self._totals: defaultdict[Key, int] = defaultdict(int)
+        self._orders: defaultdict[Key, set[str]] = defaultdict(set)
+        self._without: defaultdict[Key, int] = defaultdict(int)
+
+    def add(self, minor: Sequence[int], orders: Sequence[str | None], *keys: Sequence[Any]) -> None:
+        """Take in some events."""
+        totals, by = self._totals, self._orders
+        for key, units, order in zip(keys_of(keys, len(minor)), minor, orders, strict=True):
+            totals[key] += units
+            if order is None:
+                self._without[key] += 1
+            else:
+                by[key].add(order)
+        bounded(sum(map(len, by.values())))
+
+    def rows(self, read: Read) -> list[Row]:
+        """By currency and group: the sum, and the orders; what tells none is one of its own."""
+        return [
+            (*key, self._totals[key], len(self._orders[key]) + self._without[key]) for key in in_order(self._totals)
+        ]
+
+
+class Quantile:
+    """
+    The value at a rank: the value in billionths, then the groups.
+
+    Args:
+        value: The exact one, in SQL.
+        billionths: What is read of it, in SQL.
+        groups: In SQL.
+        per_million: The part that lies below.
+    """
+
+    def __init__(self, value: str, billionths: str, groups: Sequence[str], per_million: int) -> None:
+        self._value = value
+        self._billionths = billionths
+        self._groups = groups
+        self._per_million = per_million
+        self._by: defaultdict[Key, list[int]] = defaultdict(list)
+
+    def add(self, billionths: Sequence[int], *groups: Sequence[Any]) -> None:
+        """Take in some events."""
+        if not groups:
+            self._by[()].extend(billionths)
+            return
+        by = self._by
+        for key, value in zip(keys_of(groups, len(billionths)), billionths, strict=True):
+            by[key].append(value)
+
+    def rows(self, read: Read) -> list[Row]:
+        """By group: the value, and of how many it is."""
+        wanted: dict[Key, tuple[int, int, int]] = {}
+        for key, values in self._by.items():
+            values.sort()
+            rank = (len(values) * self._per_million + _MILLION - 1) // _MILLION
+            value = values[rank - 1]
+            wanted[key] = value, rank - bisect_left(values, value), len(values)
+        if not wanted:
+            return []
+        # Of those that are equal in billionths, the exact ones.
+        near = ", ".join(str(each) for each in sorted({each for each, _, _ in wanted.values()}))
+        keys = ", ".join((*self._groups, self._value))
+        numbers = ", ".join(str(number) for number in range(1, len(self._groups) + 2))
+        close: defaultdict[Key, list[tuple[float, int]]] = defaultdict(list)
+        for row in read(
+            f"{keys}, count(*)", f"AND {self._billionths} IN ({near}) GROUP BY {numbers} ORDER BY {self._value}"
+        ):
+            close[row[:-2]].append(row[-2:])
+        return [(*key, self._exact(close[key], *wanted[key][:2]), wanted[key][2]) for key in in_order(wanted)]
+
+    @staticmethod
+    def _exact(values: Sequence[tuple[float, int]], near: int, rank: int) -> float:
+        for value, count in values:
+            if int(value * PLACES) == near:
+                rank -= count
+                if rank <= 0:
+                    return value
+        raise CantFold
+
+
+class _Dated:
+    """
+    Records with the time at which their order was sold first: the order, the time, whether it is a sale, whether it
+    is one of the records, then what is told of the record.
+    """
+
+    def __init__(self) -> None:
+        self._sold: dict[str, int] = {}
+        self._told: list[tuple[str | None, int, tuple[Any, ...]]] = []
+
+    def add(
+        self, orders: Sequence[str], times: Sequence[int], sales: Sequence[int], fits: Sequence[int],
+        *rest: Sequence[Any],
+    ) -> None:  # fmt: skip
+        """Take in some events."""
+        sold = self._sold
+        for order, time in compress(zip(orders, times, strict=True), sales):
+            if sold.setdefault(order, time) > time:
+                sold[order] = time
+        records = zip(*rest, strict=True) if rest else repeat((), len(times))
+        self._told += compress(zip(orders, times, records, strict=True), fits)
+        bounded(len(sold) + len(self._told))
+
+    def dated(self) -> Iterable[tuple[int | None, int, tuple[Any, ...]]]:
+        """When it was sold, when it happened, and what is told."""
+        sold = self._sold
+        return ((sold.get(order) if order is not None else None, time, record) for order, time, record in self._told)
+
+
+class DatedSums(_Dated):
+    """
+    Amounts by the date of their order; of each, the minor units, the currency, then the groups.
+
+    Args:
+        since_ns: From when on orders were sold.
+        until_ns: Before when.
+    """
+
+    def __init__(self, since_ns: int, until_ns: int) -> None:
+        super().__init__()
+        self._since_ns, self._until_ns = since_ns, until_ns
+
+    def rows(self, read: Read) -> list[Row]:
+        """By currency and group: the sum, and of how many."""
+        found: dict[Key, list[int]] = {}
+        for sold, _, (minor, *key) in self.dated():
+            if sold is not None and self._since_ns <= sold < self._until_ns:
+                total = found.setdefault(tuple(key), [0, 0])
+                total[0] += minor
+                total[1] += 1
+        return [(*key, *found[key]) for key in in_order(found)]
+
+
+class DatedAccounts(_Dated):
+    """
+    What is said beside such amounts; of each, whether it is shown, then what else may be true of it.
+
+    Args:
+        since_ns: From when on orders were sold.
+        until_ns: Before when.
+        told: Which of the further numbers are among what is read.
+    """
+
+    def __init__(self, since_ns: int, until_ns: int, told: Sequence[bool]) -> None:
+        super().__init__()
+        self._since_ns, self._until_ns = since_ns, until_ns
+        self._is_told = told
+
+    def rows(self, read: Read) -> list[Row]:
+        """How many are shown and hidden, each further number, and how many orders are unknown."""
+        if not self._told:
+            return [(None, None, *(None if told else 0 for told in self._is_told), None)]
+        shown_inside = inside = unknown = 0
+        further = [0] * sum(self._is_told)
+        for sold, time, (shown, *rest) in self.dated():
+            if sold is None:
+                unknown += shown and self._since_ns <= time < self._until_ns
+            elif self._since_ns <= sold < self._until_ns:
+                inside += 1
+                shown_inside += shown
+                if shown:
+                    further = [number + each for number, each in zip(further, rest, strict=True)]
+        numbers = iter(further)
+        return [
+            (shown_inside, inside - shown_inside, *(next(numbers) if told else 0 for told in self._is_told), unknown)
+        ]
