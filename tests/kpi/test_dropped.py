@@ -26,7 +26,7 @@ from bizspan.kpi import (
     operations,
 )
 from bizspan.lens import _retention
-from bizspan.report import Report, Request, as_json, as_text, build
+from bizspan.report import Report, Request, _command, as_json, as_text, build
 from tests.kpi.stores import Told
 from tests.report.shops import DAY, lens_store, operation
 
@@ -150,6 +150,21 @@ def test_days_that_are_dropped_are_no_days_without_revenue(source: SqliteSource)
     assert Decimal("1590.00") == revenue.value
     text = as_text(report)
     assert "The store has dropped what happened before 2026-05-21 12:00: it is in none of this." in text
+
+
+@pytest.mark.parametrize("below", ["revenue", "revenue=EUR:1", "back"])
+def test_a_gate_does_not_open_by_what_is_incomplete(source: SqliteSource, below: str) -> None:
+    """
+    A part of the time is gone: whether the target was met can't be told.
+    """
+    kpis = {each.name: each for each in (REVENUE, BACK)}
+    request = Request(source, UTC, UTC.read("2026-05-12..2026-07-01", 0), NOW, kpis)
+    said: list[str] = []
+
+    code = _command.report(request, [_command.below_of(below)], _command.Output(lambda _: None, said.append))
+
+    name = below.partition("=")[0]
+    assert (1, [f"{name} is incomplete: the store has dropped a part of what it needs."]) == (code, said)
 
 
 def test_a_store_that_dropped_nothing_says_nothing(tmp_path: Path) -> None:

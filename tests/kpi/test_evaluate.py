@@ -333,11 +333,13 @@ def test_money_by_money_is_no_money(tmp_path: Path) -> None:
         Told("r-1", DAY.since_ns, names.EVENT_REFUND, back, DAY.since_ns),
         Told("r-2", DAY.since_ns, names.EVENT_REFUND, {**back, names.CURRENCY_KEYS[names.REFUND]: "USD"}, DAY.since_ns),
     ]
-    measured = kpi(Ratio(Sum("refund"), Sum()))
+    measured = kpi(Ratio(Sum("refund"), Sum()), target=0.1, direction="down")
 
     answer = evaluate(measured, store(tmp_path, told), DAY, calendar=BERLIN)
 
     assert ["0.05 (EUR)", "nothing to divide by (USD)"] == [value_text(measured, each) for each in answer.total]
+    assert [True, None] == [each.met for each in answer.total]
+    assert "  0.05 (EUR)  n=1  target 0.1 (EUR) met" in answer_text(answer).splitlines()
     per_order = kpi(Ratio(Sum(), Count(CHECKOUT)))
     (figure,) = evaluate(per_order, store(tmp_path, told), DAY, calendar=BERLIN).total
     assert "10.00 EUR" == value_text(per_order, figure)

@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from bizspan import names
 from bizspan.kpi import KPI, Count, Ratio, operations
-from bizspan.lens import Lens, Mark
+from bizspan.lens import Lens, Mark, Retention
 from bizspan.page import add_page, add_page_from
 from bizspan.page._filter import NOT_TOLD
 from tests.lens.asking import Answer, ask, rows
@@ -313,6 +313,27 @@ def test_kpis_stand_against_their_targets(tmp_path: Path) -> None:
 
     for said in ("80.0 %", "target 90.0 %: missed", "How many <checkouts> succeed", "Europe/Berlin", "n=5", "ann"):
         assert said in text, said
+
+
+def test_a_kpi_of_time_that_was_dropped_says_so(tmp_path: Path) -> None:
+    """
+    On its card and behind it; and nothing incomplete stands there as the period before.
+    """
+    orders = KPI("orders", Count(operations("checkout")), owner="ann", meaning="m", target=1, per="day")
+    with Lens(tmp_path / "lens.db") as lens:
+        add_page(lens, [orders])
+        lens.start(0)
+        small_day(lens)
+        whole = shown(lens, f"/kpis?{DAY}").text
+        lens.store.retention = Retention(days=1e-9)
+        lens.store.prune()
+
+        text = shown(lens, f"/kpis?{DAY}").text
+
+    assert "exact" in whole and "Incomplete" not in whole
+    assert "Incomplete: the store has dropped what happened before" in text
+    assert "not judged for this period" in text
+    assert "before:" not in text
 
 
 def test_a_kpi_that_fails_leaves_the_others(tmp_path: Path) -> None:

@@ -289,7 +289,7 @@ def _shown(kpi: KPI, figures: Sequence[Figure]) -> tuple[list[Figure], int]:
 def _judged(asked: Asked, calendar: Calendar, figure: Figure) -> Figure:
     """With whether its target is met."""
     kpi, period = asked.kpi, asked.period
-    target = kpi.targets.get(figure.currency)
+    target = kpi.target_in(figure.currency)
     if target is None or figure.value is None:
         return figure
     if kpi.per:

@@ -161,6 +161,15 @@ class KPI:
         """Whether its value is money; of a gauge that shows only when it is read."""
         return is_money(self.of)
 
+    def target_in(self, currency: str) -> Decimal | None:
+        """
+        The target of a value in this currency; that of money by money is the same in each.
+
+        Args:
+            currency: Empty for what is no money.
+        """
+        return self.targets.get("" if isinstance(self.of, Ratio) and not self.is_money else currency)
+
     @property
     def shown_unit(self) -> str:
         """What its value is of, for people."""

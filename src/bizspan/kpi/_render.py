@@ -75,7 +75,7 @@ def _line(answer: Answer, figure: Figure) -> str:
         parts.append(f"95 %: {low * 100:.1f} to {high * 100:.1f} %")
     if figure.steps:
         parts.append("steps " + " > ".join(map(str, figure.steps)))
-    target = kpi.targets.get(figure.currency)
+    target = kpi.target_in(figure.currency)
     if target is not None and not figure.group:
         shown = value_text(kpi, Figure(target, figure.currency)) + (f" per {kpi.per}" if kpi.per else "")
         parts.append(f"target {shown}" + {True: " met", False: " missed", None: ""}[figure.met])

@@ -103,7 +103,7 @@ def _group(figure: Figure) -> str:
 def _total(kpi: KPI, answer: Answer, figure: Figure) -> Html:
     from bizspan.kpi import Figure, value_text
 
-    target = kpi.targets.get(figure.currency)
+    target = kpi.target_in(figure.currency)
     parts: list[Any] = [tag("span", value_text(kpi, figure), class_="figure")]
     if target is not None:
         said = {True: "met", False: "missed", None: "not judged for this period"}[figure.met]

@@ -139,6 +139,8 @@ def _failed(below: Below, rows: Sequence[Row]) -> list[str]:
         return []  # it is said anyhow
     if not mine:
         return [f"{below.kpi} has no value in {below.currency}."]
+    if any(row.kept_since_ns is not None for row in mine):
+        return [f"{below.kpi} is incomplete: the store has dropped a part of what it needs."]
     if below.target is None:
         if all(row.target is None for row in mine):
             raise SetupError(f"--fail-below {below.kpi}: it has no target; add one: {below.kpi}=0.9.")

@@ -96,7 +96,7 @@ def _row(answer: Answer, currency: str, unit: str, course: Sequence[Answer], ask
         before = answer.previous.figure(currency) or _nothing(kpi, currency)
         before_kept = answer.previous.kept_since_ns
     is_whole = answer.kept_since_ns is None and before_kept is None
-    target = kpi.targets.get(currency)
+    target = kpi.target_in(currency)
     mean, met, met_parts = _judged(kpi, figure, currency, unit, course, asked)
     if answer.kept_since_ns is not None and met_parts is None:
         met = None
@@ -173,7 +173,7 @@ def _judged(
     kpi: KPI, figure: Figure, currency: str, unit: str, course: Sequence[Answer], asked: Asked
 ) -> tuple[Decimal | None, bool | None, tuple[int, int] | None]:
     """The mean of whole periods, whether the target is met, and how many periods met it."""
-    target = kpi.targets.get(currency)
+    target = kpi.target_in(currency)
     if target is None:
         return None, None, None
     if not kpi.per:
