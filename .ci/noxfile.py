@@ -158,7 +158,7 @@ def clickhouse(session: nox.Session) -> None:
     session.chdir(ROOT)
     session.install(*PINNED, "-e", ".[otlp]", "--group", "test", "--group", "clickhouse")
     session.run("python", "-c", "import chdb")  # or its tests are skipped
-    paths = ("tests/kpi", "tests/report", "tests/test_reconcile_clickhouse.py")
+    paths = ("tests/kpi", "tests/report", "tests/test_reconcile_clickhouse.py", "tests/test_docs_commands.py")
     session.run("pytest", *paths, "-k", "clickhouse or older_table", *BOUNDED, *session.posargs)
 
 

@@ -8,6 +8,7 @@ and share one namespace, so a page reads as one story.
   line before it as `<!-- no-run: reason -->`.
 - A `text` fence with `<!-- output -->` on the line before it is what the block above printed, standard error
   included. What differs from run to run is normalised on both sides (`NORMALISED`): `31 ms` becomes `N ms`.
+- The commands of `shell` fences are run, or read, by test_docs_commands.py.
 - A fence that looks like Python but would not run is an error: `py`, `python3`, `pycon`,
   `{code-block} python`.
 

@@ -85,7 +85,7 @@ def import_into(store: str | Path | None, paths: Sequence[str], progress: TextIO
     from bizspan.lens import Intake, Retention, Store, default_path, needs_protobuf
     from bizspan.spool._inspect import is_spool
 
-    needs_protobuf()
+    needs_protobuf("bizspan import")
     spools = [path for path in paths if is_spool(path)]
     files = [file for path in paths if path not in spools for file in _lines.files_of(Path(path))]
     imported = Imported()

@@ -42,7 +42,9 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delitem(sys.modules, "own_kpis", raising=False)
-    monkeypatch.delenv("BIZSPAN_CONFIG", raising=False)
+    for name in ("BIZSPAN_CONFIG", "BIZSPAN_CLICKHOUSE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return tmp_path
 
 
@@ -116,6 +118,17 @@ def test_check_runs_each_kpi(shop: Path, capsys: pytest.CaptureFixture[str]) -> 
     (shop / "empty.db").touch()
     assert 1 == main(["kpi", "check", "--store", "empty.db"])
     assert "failed revenue  empty.db: no such table" in capsys.readouterr().out
+
+
+def test_a_check_of_nothing_is_not_passed(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Where no KPI is declared, the gate says so, and ends with 2.
+    """
+    (shop / "none.toml").write_text("week_start = 'monday'", encoding="utf-8")
+
+    assert 2 == main(["kpi", "check", "--config", "none.toml"])
+    printed = capsys.readouterr()
+    assert ("", True) == (printed.out, "error: no KPI is declared; add [tool.bizspan.kpi.NAME]" in printed.err)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bizspan import names
@@ -50,12 +50,14 @@ def shop(path: Path, sizes: Mapping[tuple[str, str, str], int]) -> SqliteSource:
 
 @pytest.mark.parametrize("name", FILTERABLE)
 @given(events=told(), country=st.sampled_from(["DE", "AT", None]))
-@settings(max_examples=8, deadline=None)
-def test_a_filtered_kpi_is_the_group_of_its_breakdown(name: str, events: list[Told], country: str | None) -> None:
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_filtered_kpi_is_the_group_of_its_breakdown(
+    tmp_path: Path, name: str, events: list[Told], country: str | None
+) -> None:
     """
     Of every kind, also of what does not tell the fact; of a conversion, by where it was entered.
     """
-    source = sqlite_store(Path("filtered.db"), events)
+    source = sqlite_store(tmp_path / "store.db", events)
     measured = kpi(name)
 
     answer = filtered(measured, source, DAY, Filter((("country", country),)), calendar=BERLIN, as_of_ns=NOW)
@@ -178,14 +180,14 @@ _HARD = {
 
 @example(sizes=_HARD, by=("country", "segment"))
 @given(sizes=_cells, by=st.sampled_from([(), ("country",), ("country", "segment"), ("segment", "country")]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_small_group_follows_from_all_pages_together(
-    sizes: dict[tuple[str, str, str], int], by: tuple[str, ...]
+    tmp_path: Path, sizes: dict[tuple[str, str, str], int], by: tuple[str, ...]
 ) -> None:
     """
     Whoever loads the page with every filter, and adds and subtracts whatever it shows, gets no group below the minimum.
     """
-    source = shop(Path("small.db"), sizes)
+    source = shop(tmp_path / "store.db", sizes)
     measured = KPI("orders", Count(operations("checkout")), owner="shop", meaning="x",
                    by=by)  # fmt: skip
     countries, segments = sorted({cell[0] for cell in sizes}), sorted({cell[1] for cell in sizes})

@@ -163,7 +163,10 @@ def test_the_token_comes_from_a_variable(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--host", "0.0.0.0"], "lets other machines in; pass a token"),
+        (["--host", "0.0.0.0"], "lets other machines in; pass a token, of 16 characters at least, as python -c '"),
+        (["--host", "0.0.0.0", "--token", "a" * 15], "lets other machines in; pass a longer token, of 16 characters"),
+        (["--host", "no-such-host.invalid"], "The host no-such-host.invalid is not known here ("),
+        (["--host", "no-such-host.invalid", "--token", "a" * 16], "is not known here ("),
         (["--port", "99999"], "must be a port"),
         (["--port", "-1"], "must be a port"),
         (["--retention-days", "0"], "must be a number of days above 0"),
@@ -181,6 +184,21 @@ def test_wrong_arguments_end_in_2(tmp_path: Path, words: list[str], said: str) -
     done = ran("lens", *words, XDG_STATE_HOME=str(tmp_path))
 
     assert (2, "", True) == (done.returncode, done.stdout, said in done.stderr), done.stderr
+    assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [["lens"], ["import", "events.jsonl"]], ids=lambda words: words[0])
+def test_a_missing_extra_names_the_command_that_was_typed(
+    tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    With the pip line, before anything is made.
+    """
+    monkeypatch.setitem(sys.modules, "opentelemetry.proto.collector.trace.v1", None)
+    done = ran(*words, "--store", tmp_path / "lens.db")
+
+    said = f'bizspan {words[0]} needs packages that are not installed; run: pip install "bizspan[lens]"'
+    assert (2, "", f"bizspan {words[0]}: error: {said}\n") == (done.returncode, done.stdout, done.stderr)
     assert [] == list(tmp_path.iterdir())
 
 

@@ -377,7 +377,7 @@ def test_a_handler_that_fails_is_an_answer(lens: Lens, capfd: pytest.CaptureFixt
 # --- who may ask ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
 def test_beyond_loopback_a_token_is_needed(tmp_path: Path, host: str) -> None:
     """
     It is refused before a socket or a file is there.
@@ -391,12 +391,12 @@ def test_beyond_loopback_a_token_is_needed(tmp_path: Path, host: str) -> None:
 @pytest.mark.parametrize(
     ("told", "status"),
     [
-        ("Bearer secret-1", 200),
-        ("bearer secret-1", 200),
-        ("Bearer secret-2", 401),
-        ("Bearer secret-1x", 401),
-        ("Basic secret-1", 401),
-        ("secret-1", 401),
+        ("Bearer secret-of-the-lens-1", 200),
+        ("bearer secret-of-the-lens-1", 200),
+        ("Bearer secret-of-the-lens-2", 401),
+        ("Bearer secret-of-the-lens-1x", 401),
+        ("Basic secret-of-the-lens-1", 401),
+        ("secret-of-the-lens-1", 401),
         ("Bearer caf\xe9", 401),
         (None, 401),
     ],
@@ -406,7 +406,7 @@ def test_with_a_token_every_request_needs_it(tmp_path: Path, told: str | None, s
     Under any host name; what came without it is not stored.
     """
     headers = {"Host": "shop.example", **({} if told is None else {"Authorization": told})}
-    with Lens(tmp_path / "lens.db", host="0.0.0.0", token="secret-1").start(0) as lens:
+    with Lens(tmp_path / "lens.db", host="0.0.0.0", token="secret-of-the-lens-1").start(0) as lens:
         answer = ask(lens, "/v1/logs", events("a", {}), headers=headers)
         stored = count(lens)
 

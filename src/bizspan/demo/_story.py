@@ -35,7 +35,7 @@ _PATIENCE_S: Final = 30.0
 _GOING_S: Final = 6.0
 _AGAIN_S: Final = 3.0
 _TOLERANCE_S: Final = 300.0  # a day may end between an order and its event
-_KEYS: Final = "r  roll back    k  kill -9 a shop process    q  quit    (or the buttons on the page)"
+_KEYS: Final = "r  roll back    k  kill -9 a shop process    q  quit    (or on the page)"
 
 
 class Story:

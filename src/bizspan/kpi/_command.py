@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from bizspan.errors import SetupError
 from bizspan.kpi._calendar import Calendar
@@ -23,6 +23,7 @@ from bizspan.kpi._support import TARGETS, reason
 
 Print = Callable[[str], None]
 _WELL, _NOT_ALL = 0, 1
+_NO_KPI: Final = "no KPI is declared; add [tool.bizspan.kpi.NAME] to pyproject.toml, or pass --module."
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ def list_all(request: Request) -> int:
     for kpi in request.kpis.values():
         request.show(f"{kpi.name:<{width}}  {kpi.kind:<{kinds}}  {kpi.owner}: {kpi.meaning}")
     if not request.kpis:
-        request.show("no KPI is declared; add [tool.bizspan.kpi.NAME] to pyproject.toml, or pass --module.")
+        request.show(_NO_KPI)
     return _WELL
 
 
@@ -167,7 +168,12 @@ def sql(request: Request, name: str, dialect: str, table: str) -> int:
 def check(request: Request) -> int:
     """
     Print whether each KPI holds together; with a source, whether it can be evaluated.
+
+    Raises:
+        SetupError: There is none: a gate that looks at nothing is not passed.
     """
+    if not request.kpis:
+        raise SetupError(_NO_KPI)
     found: list[dict[str, Any]] = []
     for kpi in request.kpis.values():
         told: dict[str, Any] = {"kpi": kpi.name, "ok": True, "said": ""}

@@ -208,7 +208,7 @@ class _Guard:
         of = narrowed(self._kpi.of, Filter(self._by.where, EVERYBODY).conditions)
         everybody = replace(self._kpi, of=of, minimum_group=1, target=None, per="")
         found: dict[Cell, dict[str, int]] = {}
-        for each in groups(everybody, self._source, self._period, ("traffic", *named), self._now_ns)[0]:
+        for each in groups(everybody, self._source, self._period, ("traffic", *named), self._now_ns, self._now_ns)[0]:
             (kind,) = _values(each, ("traffic",))
             if kind not in _CUSTOMERS and each.n:
                 cell = found.setdefault(_cell(each, named), {})
@@ -246,7 +246,7 @@ class _Breakdowns:
             if self._is_additive and facts != self._facts:
                 self._sizes[facts] = self._added_up(facts)
             else:
-                found, _ = groups(self._kpi, self._source, self._period, facts, self._now_ns)
+                found, _ = groups(self._kpi, self._source, self._period, facts, self._now_ns, self._now_ns)
                 self._sizes[facts] = {_cell(each, facts): each.n for each in found}
         return self._sizes[facts]
 

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress, pairwise
+from operator import ge
 from typing import Any
 
 from bizspan.kpi._fold import Read, Row
-from bizspan.kpi._folds import Key, bounded, in_order, key_of, keys_of, marks_of
+from bizspan.kpi._folds import Key, bounded, in_order, key_of, marks_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,56 +67,68 @@ class _Conversion:
         return [(*key, *self._counts[key]) for key in in_order(self._counts)]
 
 
+def _in_turn(
+    subjects: Sequence[str], times: Sequence[int], steps: Sequence[int], ids: Sequence[str],
+    groups: Sequence[Sequence[Any]],
+) -> tuple[Sequence[str], Sequence[int], Sequence[int], Sequence[Any]]:  # fmt: skip
+    """
+    Subjects, times, steps, and marks of groups, by time.
+
+    At one moment an entry comes first, and of several, that of the first row.
+    """
+    marks: Sequence[Any] = marks_of(groups) if groups else [()] * len(times)
+    if not any(map(ge, times, times[1:])):
+        return subjects, times, steps, marks
+    places = sorted(range(len(times)), key=lambda place: (times[place], steps[place], int(ids[place])))
+    return (
+        [subjects[place] for place in places],
+        [times[place] for place in places],
+        [steps[place] for place in places],
+        [marks[place] for place in places],
+    )
+
+
 class FirstConversion(_Conversion):
     """As `_Conversion`, of the first entry of each subject."""
 
     def __init__(self, steps: Steps, *, has_groups: bool) -> None:
         super().__init__(steps, has_groups=has_groups)
-        self._entered: dict[str, tuple[int, Any]] = {}  # and the mark of its groups
+        # When, and the mark of its groups: apart, so that the collector of garbage has nothing to look at.
+        self._entered: dict[str, int] = {}
+        self._marks: dict[str, Any] = {}
         self._later: list[dict[str, int]] = [{} for _ in range(1, steps.last)]
+        # Of each later step, who came to the one before it and not to this one, and when.
+        self._waiting: list[dict[str, int]] = [{} for _ in range(1, steps.last)]
 
     def add(
         self, subjects: Sequence[str], times: Sequence[int], steps: Sequence[int], ids: Sequence[str],
         *groups: Sequence[Any],
     ) -> None:  # fmt: skip
         """Take in some events."""
+        subjects, times, steps, marks = _in_turn(subjects, times, steps, ids, groups)
         is_entry = [step == 1 for step in steps]
-        columns: list[Sequence[Any]] = [subjects, times, marks_of(groups) if groups else [()] * len(times)]
-        entries: Iterable[Any] = zip(*(compress(column, is_entry) for column in columns), strict=True)
-        if groups and len(set(times)) < len(times):
-            # Of several entries at one moment, that of the first row: it tells the group.
-            numbers = map(int, compress(ids, is_entry))
-            told = sorted(zip(entries, numbers, strict=True), key=lambda each: (each[0][1], each[1]))
-            entries = (entry for entry, _ in told)
-        entered = self._entered
-        for subject, time, mark in entries:
+        entered, mark_of, waiting = self._entered, self._marks, self._waiting[0]
+        entries = (compress(column, is_entry) for column in (subjects, times, marks))
+        for subject, time, mark in zip(*entries, strict=True):
             if subject not in entered:
-                entered[subject] = time, mark
-        before: Mapping[str, int] | None = None
+                entered[subject] = waiting[subject] = time
+                mark_of[subject] = mark
         for step, reached in enumerate(self._later, 2):
-            self._add_later(reached, before, compress(zip(subjects, times, strict=True), map(step.__eq__, steps)))
-            before = reached
-        bounded(len(self._entered))
-
-    def _add_later(
-        self, reached: dict[str, int], before: Mapping[str, int] | None, rows: Iterable[tuple[str, int]]
-    ) -> None:  # fmt: skip
-        """Who reached a step when for the first time, not before the step before it; None: before the entry."""
-        if before is not None:
-            for subject, time in rows:
-                if subject in before and subject not in reached and before[subject] <= time:
+            waiting = self._waiting[step - 2]
+            since = waiting.get
+            for subject, time in compress(zip(subjects, times, strict=True), map(step.__eq__, steps)):
+                began = since(subject)
+                if began is not None and began <= time:
                     reached[subject] = time
-            return
-        entered = self._entered.get
-        for subject, time in rows:
-            entry = entered(subject)
-            if entry is not None and subject not in reached and entry[0] <= time:
-                reached[subject] = time
+                    del waiting[subject]
+                    if step < self._steps.last:
+                        self._waiting[step - 1][subject] = time
+        bounded(len(entered))
 
     def rows(self, read: Read) -> list[Row]:
         """By group of the entry: how many reached each step, and how many still have time."""
-        for subject, (time, mark) in self._entered.items():
-            self._end(key_of(mark), [time, *(reached.get(subject) for reached in self._later)])
+        for subject, time in self._entered.items():
+            self._end(key_of(self._marks[subject]), [time, *(reached.get(subject) for reached in self._later)])
         return self._rows()
 
 
@@ -131,20 +144,15 @@ class EachConversion(_Conversion):
         *groups: Sequence[Any],
     ) -> None:  # fmt: skip
         """Take in some events."""
-        rows: Iterable[Any] = zip(times, steps, subjects, keys_of(groups, len(times)), strict=False)
-        if len(set(times)) < len(times):
-            # At one moment an entry comes first; of several, that of the first row.
-            every = list(rows)
-            places = sorted(range(len(every)), key=lambda place: (times[place], steps[place], int(ids[place])))
-            rows = [every[place] for place in places]
+        subjects, times, steps, marks = _in_turn(subjects, times, steps, ids, groups)
         attempts, later = self._open, [None] * (self._steps.last - 1)
         known = attempts.get
-        for time, step, subject, key in rows:
+        for time, step, subject, mark in zip(times, steps, subjects, marks, strict=True):
             attempt = known(subject)
             if step == 1:
                 if attempt is not None:
                     self._end(*attempt)
-                attempts[subject] = key, [time, *later]
+                attempts[subject] = key_of(mark), [time, *later]
             elif attempt is not None and attempt[1][step - 1] is None and attempt[1][step - 2] is not None:
                 attempt[1][step - 1] = time
         bounded(len(attempts))

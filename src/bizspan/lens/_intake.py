@@ -23,9 +23,12 @@ _LARGE: Final = 1 << 20
 _KEYS: Final[dict[str, Signal]] = {"resourceLogs": "logs", "resourceSpans": "traces", "resourceMetrics": "metrics"}
 
 
-def needs_protobuf() -> None:
+def needs_protobuf(part: str = "bizspan lens") -> None:
     """
     Look whether the packages for spans and metrics are there.
+
+    Args:
+        part: What the user asked for.
 
     Raises:
         MissingExtra: They are not.
@@ -33,7 +36,7 @@ def needs_protobuf() -> None:
     try:
         _request_class("traces")
     except ImportError:
-        raise MissingExtra("bizspan lens", "lens") from None
+        raise MissingExtra(part, "lens") from None
 
 
 class Intake:

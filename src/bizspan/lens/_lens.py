@@ -5,6 +5,7 @@ The lens: a store, and the server that fills it.
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,8 @@ from bizspan.lens._server import Server
 from bizspan.lens._store import Store
 
 PORT: Final = 4318  # of OTLP over HTTP
+_SHORTEST_TOKEN: Final = 16
+_NEW_TOKEN: Final = "python -c 'import secrets; print(secrets.token_urlsafe())'"
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -30,14 +33,14 @@ class Lens:
 
     Args:
         store: The file; by default ``bizspan/lens.db`` in the user's directory for state.
-        host: Where to listen. Beyond loopback it needs a token.
+        host: Where to listen. Beyond loopback it needs a token, of 16 characters at least.
         token: What every request has to carry, as ``Authorization: Bearer``.
         allow_hosts: Further names under which requests may come, where there is no token.
         retention: What is kept, and for how long.
 
     Raises:
         MissingExtra: ``bizspan[lens]`` is not installed.
-        SetupError: The store can't be used, or the host is beyond loopback and there is no token.
+        SetupError: The store can't be used, or the host is unknown, or beyond loopback without a token.
     """
 
     def __init__(
@@ -50,9 +53,12 @@ class Lens:
         retention: Retention | None = None,
     ) -> None:
         needs_protobuf()
-        if not token and not _is_loopback(host):
+        _check_host(host)
+        if not _is_loopback(host) and len(token) < _SHORTEST_TOKEN:
+            what = "a longer token" if token else "a token"
             raise SetupError(
-                f"Listening on {host} lets other machines in; pass a token, or listen on 127.0.0.1 (the default)."
+                f"Listening on {host} lets other machines in; pass {what}, of {_SHORTEST_TOKEN} characters at least, as"
+                f" {_NEW_TOKEN} makes one, or listen on 127.0.0.1 (the default)."
             )
         if not token.isascii() or any(character.isspace() for character in token):
             raise SetupError("The token has to be ASCII without spaces: it travels in a header.")
@@ -106,6 +112,17 @@ class Lens:
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.stop()
+
+
+def _check_host(host: str) -> None:
+    try:
+        socket.getaddrinfo(host, None)
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no name"
+        raise SetupError(
+            f"The host {host} is not known here ({why}); name an address of this machine, such as 127.0.0.1 (the"
+            " default) or 0.0.0.0 (all of them)."
+        ) from None
 
 
 def _is_loopback(host: str) -> bool:

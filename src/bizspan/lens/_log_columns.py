@@ -43,7 +43,8 @@ _REMEMBERED_MOST: Final = 20_000
 _KEYS_MOST: Final = 2_000
 _ATTRIBUTES_MOST: Final = 256
 _TOGETHER: Final = 250  # so that what is made of them stays in the processor's cache
-_SPLITS_MOST: Final = 64  # of these: beyond, records are too different for this
+_ALIKE_LEAST: Final = 24  # for fewer, one by one is faster
+_STRANGERS_MOST: Final = 4  # one of so many: beyond, they are not alike
 
 _all_of: Final = itemgetter(slice(None))
 _name_and_attributes: Final = attrgetter("name", "attributes")
@@ -106,22 +107,19 @@ class ColumnDecoder:
         return left
 
     def _some(self, batch: Batch, records: Sequence[Any], origin: Origin) -> list[Any]:
+        if len(records) < _ALIKE_LEAST:
+            return [*records]
         left: list[Any] = []
-        groups, splits = deque(_grouped(records)), 0
+        groups = deque(_grouped(records))
         while groups:
             group = groups.popleft()
-            splits += 1
-            strangers = range(len(group.records)) if splits > _SPLITS_MOST else self._group(batch, group, origin)
+            count = len(group.records)
+            strangers = self._group(batch, group, origin) if count >= _ALIKE_LEAST else range(count)
             if not strangers:
                 continue
-            # The first record says which keys are looked for: where it is a stranger itself, so are all of these.
-            others = group.at(strangers)
-            if strangers[0] == 0:
-                left += others.records
-            else:
-                groups.append(others)
-            if len(strangers) < len(group.records):
-                groups.append(group.at({*range(len(group.records))}.difference(strangers)))
+            left += group.at(strangers).records
+            if len(strangers) < count:
+                groups.append(group.at({*range(count)}.difference(strangers)))
         return left
 
     def _group(self, batch: Batch, group: _Alike, origin: Origin) -> Sequence[int]:
@@ -139,6 +137,8 @@ class ColumnDecoder:
                 return range(count)
             values, others = key.values(entries)
             strangers.update(others)
+            if len(strangers) * _STRANGERS_MOST > count:
+                return range(count)
             seen.add(key.name)
             if key.index >= 0:
                 columns[key.index] = values

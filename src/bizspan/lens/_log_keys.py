@@ -124,6 +124,8 @@ class Key:
 
     def _one(self, entry: bytes) -> Any:
         """The value of one attribute; None where it is none of this key and its column."""
+        if not entry.startswith(self._head):
+            return None
         try:
             key, value = key_value(entry)
         except TooDeep:

@@ -12,28 +12,16 @@ from struct import error
 from typing import Any, Final
 
 from bizspan import _wire
-from bizspan._protobuf import TooDeep, any_value, key_value, typed, varint
+from bizspan._protobuf import TooDeep, key_value, typed, varint
 from bizspan.lens._layout import Batch, Row
 from bizspan.lens._log_columns import ColumnDecoder
 from bizspan.lens._log_keys import ReadInts
+from bizspan.lens._log_rows import RowDecoder
 from bizspan.lens._records import (
-    BODY,
-    FLAGS,
-    NAME,
-    OBSERVED,
     RECORD_BYTES_MOST,
     RECORDS_MOST,
-    SEVERITY,
-    SEVERITY_TEXT,
-    SPAN,
-    TIME,
-    TRACE,
-    Origin,
     TooMany,
-    as_json,
-    finish,
     origin_of,
-    place,
     resource_of,
 )
 
@@ -59,7 +47,7 @@ class LogDecoder:
 
     def __init__(self) -> None:
         self._parse_all, read_ints, self._malformed = _parsers()
-        self._columns = ColumnDecoder(read_ints)
+        self._columns, self._rows = ColumnDecoder(read_ints), RowDecoder()
 
     def decode(self, data: bytes, received_ns: int) -> Batch:
         """
@@ -116,7 +104,7 @@ class LogDecoder:
         for records in pieces:
             for record in self._columns.decode(batch, records, origin):
                 try:
-                    _add_record(batch, record, origin)
+                    self._rows.add(batch, record, origin)
                 except TooDeep:
                     batch.refuse("a log record with a value that is nested too deep")
 
@@ -135,30 +123,6 @@ class LogDecoder:
         if len(parsed.records) > most:
             raise TooMany
         return b"".join(parsed.scope), (parsed.records[:],) if parsed.records else (), 0  # twice is one, joined
-
-
-def _add_record(batch: Batch, record: Any, origin: Origin) -> None:
-    row = origin.template.copy()
-    rest: dict[str, str] = {}
-    row[TIME], row[OBSERVED] = record.time, record.observed
-    row[SEVERITY], row[FLAGS] = record.severity & 0xFF or None, record.flags or None
-    if len(trace := record.trace) == 16:
-        row[TRACE] = trace.hex()
-    if len(span := record.span) == 8:
-        row[SPAN] = span.hex()
-    if name := record.name:
-        row[NAME] = name.decode("utf-8", "replace")
-    if text := record.severity_text:
-        row[SEVERITY_TEXT] = text.decode("utf-8", "replace")
-    if body := record.body:
-        row[BODY] = as_json(any_value(body))
-    for encoded in record.attributes[:]:
-        index, value = place(*key_value(encoded))
-        if index >= 0:
-            row[index] = value
-        else:
-            rest[value[0]] = value[1]
-    finish(batch, row, rest)
 
 
 Parser = Callable[[bytes], Any]
