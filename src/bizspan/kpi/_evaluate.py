@@ -127,7 +127,7 @@ def statements(
 
 
 def groups(
-    kpi: KPI, source: Source, period: Period, by: Iterable[str], as_of_ns: int, known_ns: int | None = None
+    kpi: KPI, source: Source, period: Period, by: Iterable[str], as_of_ns: int, known_ns: int
 ) -> tuple[list[Figure], int]:
     """
     The KPI's values by group alone, without what `evaluate` says beside them: a third of its work.
@@ -138,7 +138,7 @@ def groups(
         period: Of which time.
         by: Facts to break down by.
         as_of_ns: What happened later is not looked at.
-        known_ns: What arrived later is not looked at either; by default, than `as_of_ns`.
+        known_ns: What arrived later is not looked at either.
 
     Returns:
         The groups that are large enough, and how many are not shown.
@@ -148,7 +148,7 @@ def groups(
     """
     names_of = tuple(by)
     facts = _facts(kpi, names_of)
-    asked = Asked(kpi, period, as_of_ns, names_of, as_of_ns if known_ns is None else known_ns)
+    asked = Asked(kpi, period, as_of_ns, names_of, known_ns)
     told = compiled(asked, source.dialect, facts)
     rows = [_cast(each, found) for each, found in zip(told, source.rows(told), strict=True)]
     return _shown(kpi, figures_of(asked, names_of, _named(told, rows)).figures)
