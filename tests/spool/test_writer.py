@@ -17,23 +17,10 @@ import pytest
 
 from bizspan._accounts import DISK_FULL, LOW_SPACE, SHUT_DOWN, SPOOL_ERROR, SPOOL_FULL, TOO_LARGE
 from bizspan.spool import _frame
-from bizspan.spool._directory import Directory, Unusable, name_of
+from bizspan.spool._directory import Directory, Unusable
 from bizspan.spool._files import Files
-from bizspan.spool._frame import Frame, scan
-from tests.spool.shelf import Shelf, text_of
-
-
-def stored(path: Path) -> list[tuple[int, str]]:
-    """Sequence and text of every event in the directory."""
-    found: list[tuple[int, str]] = []
-    for file in sorted(path.iterdir()):
-        name = name_of(file.name)
-        if name is not None and name.kind == ".seg":
-            for frame in scan(file.read_bytes(), name.salt):
-                assert isinstance(frame, Frame), frame
-                if frame.kind == _frame.EVENT:
-                    found.append((frame.sequence, text_of(frame.entry)))
-    return found
+from tests.spool.shelf import Shelf
+from tests.spool.writing import Failing, stored
 
 
 def test_an_acknowledged_event_is_in_the_file(tmp_path: Path) -> None:
@@ -169,23 +156,6 @@ def test_a_closed_writer_refuses(tmp_path: Path) -> None:
     assert [SHUT_DOWN] == shelf.tell(["x"])
 
 
-class Failing(Files):
-    """A disk that fails as told."""
-
-    def __init__(self) -> None:
-        self.error: int | None = None
-        self.cut = False
-        super().__init__()
-        self.pwrite = self._pwrite
-
-    def _pwrite(self, descriptor: int, data: bytes, offset: int) -> int:
-        if self.cut:
-            return os.pwrite(descriptor, data[:10], offset)
-        if self.error is not None:
-            raise OSError(self.error, "told to")
-        return os.pwrite(descriptor, data, offset)
-
-
 @pytest.mark.parametrize(
     ("error", "reason"), [(errno.ENOSPC, DISK_FULL), (errno.EDQUOT, DISK_FULL), (errno.EIO, SPOOL_ERROR)]
 )
@@ -227,46 +197,6 @@ def test_a_scan_that_clears_the_trial_file_away_does_not_stop_a_start(tmp_path: 
     scanner.end()
 
 
-def test_power_durability_takes_what_a_signal_handler_tells_while_it_synchronises(tmp_path: Path) -> None:
-    """
-    On the very thread that waits for the disk.
-    """
-
-    class Interrupted(Files):
-        def __init__(self) -> None:
-            super().__init__()
-            self.fdatasync = self._fdatasync
-
-        def _fdatasync(self, descriptor: int) -> None:
-            if not told:
-                told.append(None)
-                told[0] = shelf.writer.append(b"handler")
-            os.fsync(descriptor)
-
-    told: list[str | None] = [None]
-    shelf = Shelf(tmp_path, files=Interrupted(), is_synced=True)
-    shelf.tell(["first"])
-    told.clear()
-
-    assert [None] == shelf.tell(["main"])
-    assert [None] == told
-    shelf.end()
-
-
-def test_a_descriptor_that_somebody_closed_costs_no_event(tmp_path: Path) -> None:
-    """
-    Also where its number is nobody's now: the next segment is begun at once.
-    """
-    shelf = Shelf(tmp_path)
-    shelf.tell(["before"])
-    assert shelf.writer.segment is not None
-    os.close(shelf.writer.segment.descriptor)
-
-    assert [None] == shelf.tell(["after"])
-    assert [(1, "before #1"), (2, "after #2")] == stored(tmp_path)
-    shelf.end()
-
-
 def test_a_write_that_was_cut_short_leaves_nothing(tmp_path: Path) -> None:
     """
     The half frame is taken back.
@@ -298,90 +228,6 @@ def test_a_directory_that_was_deleted_is_made_again(tmp_path: Path, monkeypatch:
     assert [None] * 2 == shelf.tell(["first", "second"])
     assert [(2, "first #2"), (3, "second #3")] == stored(tmp_path / "spool")
     assert ["before #1", "first #2", "second #3"] == shelf.drain()
-    shelf.end()
-
-
-def test_a_descriptor_that_somebody_closed_and_reused_is_not_written_to(tmp_path: Path) -> None:
-    """
-    The application's file stays as it is, and the event goes into a new segment.
-    """
-    shelf = Shelf(tmp_path / "spool")
-    shelf.tell(["before"])
-    assert shelf.writer.segment is not None
-    number = shelf.writer.segment.descriptor
-    os.close(number)
-    other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)
-    assert number == other
-    os.write(other, b"the application's")
-
-    assert [None] == shelf.tell(["after"])
-    assert b"the application's" == (tmp_path / "other").read_bytes()
-    assert [(1, "before #1"), (2, "after #2")] == stored(tmp_path / "spool")
-    assert ["after #2"] == [text for text in shelf.drain() if "after" in text]
-    shelf.end()
-    os.close(other)
-
-
-@pytest.mark.parametrize("finds", ["the next event", "the sender", "the end"])
-def test_an_event_that_went_into_the_applications_file_is_written_again(tmp_path: Path, finds: str) -> None:
-    """
-    Another thread closed the descriptor, and opened a file that got its number, between the look and the write.
-    """
-
-    class Raced(Files):
-        """The other thread, at the worst moment."""
-
-        others = 0
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.pwrite = self._pwrite
-
-        def _pwrite(self, descriptor: int, data: bytes, offset: int) -> int:
-            if b"raced" in data and not self.others:
-                os.close(descriptor)
-                self.others = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)
-                assert descriptor == self.others
-            return os.pwrite(descriptor, data, offset)
-
-    files = Raced()
-    shelf = Shelf(tmp_path / "spool", files=files)
-    assert [None, None] == shelf.tell(["before", "raced"])
-    after: list[tuple[int, str]] = []
-    if finds == "the next event":
-        assert [None] == shelf.tell(["after"])
-        after = [(3, "after #3")]
-    elif finds == "the sender":
-        assert shelf.store.batch(1 << 16, 512) is not None
-    else:
-        shelf.end()
-
-    assert [(1, "before #1"), (2, "raced #2"), *after] == stored(tmp_path / "spool")
-    shelf.end()
-    os.close(files.others)
-
-
-@pytest.mark.parametrize("how", ["refused", "cut"])
-def test_an_event_that_is_owed_goes_first_and_a_full_disk_makes_the_next_one_wait(
-    tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """
-    There is never a gap: as long as it can't be written again, further events are refused.
-    """
-    monkeypatch.setattr("bizspan.spool._writer._RETRY_S", 0.0)
-    files = Failing()
-    shelf = Shelf(tmp_path / "spool", files=files)
-    shelf.tell(["before"])
-    segment = shelf.writer.segment
-    assert segment is not None
-    os.ftruncate(segment.descriptor, segment.size - 1)  # as if it had gone elsewhere
-    os.close(segment.descriptor)
-    files.error, files.cut = (errno.ENOSPC, False) if how == "refused" else (None, True)
-    assert [DISK_FULL] * 2 == shelf.tell("ab")
-    files.error, files.cut = None, False
-
-    assert [None] == shelf.tell(["after"])
-    assert ["before #1", "after #2"] == shelf.drain()
     shelf.end()
 
 
@@ -458,36 +304,4 @@ def test_threads_share_one_sequence(tmp_path: Path) -> None:
         thread.join()
 
     assert list(range(1, 2001)) == [n for n, _ in stored(tmp_path / "spool")]
-    shelf.end()
-
-
-def test_power_durability_synchronises_before_it_answers(tmp_path: Path) -> None:
-    """
-    Each answer comes after a call that covers its bytes; calls are shared by threads that wait together.
-    """
-
-    class Counting(Files):
-        synced = 0
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.fdatasync = self._fdatasync
-
-        def _fdatasync(self, descriptor: int) -> None:
-            self.synced += 1
-            os.fdatasync(descriptor)
-
-    files = Counting()
-    shelf = Shelf(tmp_path / "spool", files=files, is_synced=True)
-    shelf.tell(["first"])
-    alone = files.synced
-    threads = [threading.Thread(target=shelf.tell, args=([str(n) for n in range(50)],)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert alone >= 1
-    assert 0 < files.synced - alone <= 200
-    assert 201 == len(stored(tmp_path / "spool"))
     shelf.end()

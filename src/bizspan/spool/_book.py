@@ -17,7 +17,7 @@ from bizspan.spool._directory import Directory, Unusable
 from bizspan.spool._encode import Encoder
 from bizspan.spool._files import Files
 from bizspan.spool._post import Poster
-from bizspan.spool._segment import Segment
+from bizspan.spool._segment import Gone, Segment
 from bizspan.spool._sender import Sender
 from bizspan.spool._store import Store
 from bizspan.spool._target import Target, from_environment
@@ -210,6 +210,8 @@ class DiskBook:
         for segment in list(self._store.own):  # those that are full among them
             try:
                 segment.sync_new()
+            except Gone:
+                continue  # the next event begins another one
             except OSError as error:
                 _guard.say_once("spool:sync", f"bizspan: the spool could not be synchronised ({error.errno}).")
 

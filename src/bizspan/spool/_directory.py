@@ -210,9 +210,14 @@ class Directory:
 
         Other processes' files and the free space are looked at once a second at most.
         """
-        if self._monotonic() - self._looked > _STALE_S:
+        if self.is_stale:
             self._look()
         return self._short if self.room < size else None
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether what is known of other processes' files, and of the free space, is old."""
+        return self._monotonic() - self._looked > _STALE_S
 
     def used_bytes(self) -> int:
         """How much lies in it, of all processes, as far as this one knows."""

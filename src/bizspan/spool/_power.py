@@ -22,31 +22,19 @@ class Power:
         self.failures = 0  # events that are on disk, and may not survive a power cut
         # A signal handler may tell an event while this very thread synchronises.
         self._lock = threading.RLock()
-        self._done: tuple[Segment | None, int] = (None, 0)
 
-    def wait(self, segment: Segment | None) -> None:
-        """Return when everything that was written into it so far is safe."""
-        if segment is None:
-            return
+    def wait(self, segment: Segment) -> None:
+        """Return when everything that was written into it so far is safe, or could not be made so. Never raises."""
         wanted = segment.size
         with self._lock:
-            done, through = self._done
-            if done is segment and through >= wanted:
+            if segment.synced_size >= wanted:
                 return
-            through = segment.size
-            if self.sync(segment):
-                self._done = (segment, through)
-
-    def sync(self, segment: Segment) -> bool:
-        """The same, for one call; whether it is safe. Never raises."""
-        try:
-            segment.sync()
-        except OSError as error:
-            self.failures += 1
-            _guard.say_once(
-                "spool:power",
-                f"bizspan: the disk could not be synchronised ({error.errno}); events are on it, and may not survive a"
-                " power cut.",
-            )
-            return False
-        return True
+            try:
+                segment.sync()
+            except OSError as error:
+                self.failures += 1
+                _guard.say_once(
+                    "spool:power",
+                    f"bizspan: the disk could not be synchronised ({error.errno}); events are on it, and may not"
+                    " survive a power cut.",
+                )

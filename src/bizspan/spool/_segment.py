@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -40,8 +41,8 @@ class Segment:
     """
 
     __slots__ = (
-        "_counted", "_synced_size", "ack", "damaged", "descriptor", "directory", "is_own",
-        "is_sealed", "name", "path", "resource", "salt", "scopes", "signature", "size",
+        "_counted", "ack", "damaged", "descriptor", "directory", "is_own", "is_sealed",
+        "name", "path", "resource", "salt", "scopes", "signature", "size", "synced_size",
     )  # fmt: skip
 
     def __init__(
@@ -55,7 +56,7 @@ class Segment:
         self.size = size
         self.is_own = False
         self._counted = size  # how much of it the directory knows
-        self._synced_size = 0
+        self.synced_size = 0  # how much of it survives a power cut
         self.damaged = 0  # bytes that hold no frame, as far as it was read
         self.is_sealed = True  # nothing more comes
         self.resource = b""
@@ -153,10 +154,14 @@ class Segment:
         Have it survive a power cut.
 
         Raises:
+            Gone: When the descriptor is another file's.
             OSError: When that fails.
         """
-        if self.is_intact:
-            self.directory.files.fdatasync(self.descriptor)
+        size = self.size
+        if not self.is_intact:
+            raise Gone
+        self.directory.files.fdatasync(self.descriptor)
+        self.synced_size = size
 
     def sync_new(self) -> None:
         """
@@ -165,10 +170,8 @@ class Segment:
         Raises:
             OSError: When that fails.
         """
-        size = self.size
-        if self._synced_size < size:
+        if self.synced_size < self.size:
             self.sync()
-            self._synced_size = size
 
     def release(self) -> None:
         """Give up the lock; the file stays, for another process."""
@@ -203,6 +206,36 @@ class Segment:
             files.unlink(self.directory.file(self.name.other(ACK)))
         self.release()
         return True
+
+
+def begin(
+    directory: Directory, writer: str, resource: bytes, scopes: Mapping[int, bytes], after_ns: int, *, synced: bool
+) -> Segment:
+    """
+    A new segment with its resource and scopes; in a directory that is made again where somebody deleted it.
+
+    Args:
+        directory: See `create`.
+        writer: See `create`.
+        resource: Of this process, encoded.
+        scopes: By number, packed.
+        after_ns: See `create`.
+        synced: See `create`.
+
+    Raises:
+        OSError: When it can't be made.
+    """
+    salt = int.from_bytes(os.urandom(4), "little")
+    head = _frame.pack(salt, _frame.RESOURCE, resource)
+    head += b"".join(_frame.pack(salt, _frame.SCOPE, payload, scope=number) for number, payload in scopes.items())
+    try:
+        segment = create(directory, writer, head, after_ns, salt, synced)
+    except FileNotFoundError:
+        directory.check()
+        segment = create(directory, writer, head, after_ns, salt, synced)
+    segment.resource, segment.scopes = resource, dict(scopes)
+    segment.ack.offset = len(head)
+    return segment
 
 
 def create(directory: Directory, writer: str, head: bytes, after_ns: int, salt: int, synced: bool) -> Segment:

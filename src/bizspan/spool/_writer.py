@@ -19,11 +19,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
 from typing import Final
 from zlib import crc32
 
+from bizspan import _guard
 from bizspan._accounts import DISK_FULL, LOW_SPACE, SHUT_DOWN, SPOOL_ERROR, SPOOL_FULL, TOO_LARGE
 from bizspan._book import ASIDE
 from bizspan.spool import _frame, _segment
@@ -121,13 +120,13 @@ class Writer:
             self._is_writing = True
             try:
                 reason = self._write(prefix, scope)
+                segment = self.segment  # by the time that this thread waits, it may be another one
                 if self._aside:
                     self._write_aside()
             finally:
                 self._is_writing = False
-        if reason is None and self.power is not None:
-            self.settle()
-            self.power.wait(self.segment)
+        if reason is None and self.power is not None and segment is not None:
+            self.power.wait(segment)
         return reason
 
     def append_or_wait(self, prefix: bytes, scope: int = 0) -> str | None:
@@ -149,16 +148,15 @@ class Writer:
 
     def settle(self) -> None:
         """Write what was put aside in the moment between the last look and the end of a write, and look back."""
-        if self._aside or self._under_way or self._last or self._owed:
+        if self._aside or self._under_way or self._last or self._owed or self._directory.is_stale:
             with self._lock:
                 if not self._is_writing:
                     self._is_writing = True
                     try:
+                        self._limit = 0  # the next event looks at what is seldom
                         self._recover()
                         self._look_back()
-                        if self._owed is not None:
-                            with suppress(OSError):  # tried again with the next event, and the next time
-                                self._make_ready(0)
+                        self._pay()  # else with the next event, or the next time
                         self._write_aside()
                     finally:
                         self._is_writing = False
@@ -190,6 +188,8 @@ class Writer:
                 raise Gone
             if self._pwrite(descriptor, data, start) != size:
                 raise OSError(errno.ENOSPC, "cut short")
+            if self.power is not None and not segment.is_intact:  # who waits for the disk waits for this look too
+                raise Gone
             segment.size = start + size
             self.sequence = sequence
             self._last, self._under_way = self._under_way, None
@@ -207,19 +207,16 @@ class Writer:
         self._look_back()
         if size > _MOST:
             return TOO_LARGE
-        directory, owed = self._directory, self._owed
-        if owed is not None:
-            size += owed[2]
+        reason = self._pay()
         if self.segment is not None:
             self.segment.count()
-        reason = directory.refusal(size)
+        directory = self._directory
+        reason = reason or directory.refusal(size)
         if reason is not None:
             return reason
         segment = self._segment_for(size)
         if segment is None:
             return self._retry_reason
-        if owed is not None:
-            self._pay(segment, owed)
         self._limit = min(self._segment_bytes, segment.size + min(directory.room, _AHEAD))
         if self.closed:  # by a signal handler, just now
             self._limit = 0
@@ -254,25 +251,42 @@ class Writer:
         if last is not None:
             segment, start, size, sequence, _, _ = last
             if not segment.is_intact:
-                if not segment.holds(start, size, sequence):
+                is_taken = segment.ack.offset >= start + size  # the sender has read it there
+                if not is_taken and not segment.holds(start, size, sequence):
                     self._owed = last
                 if self.segment is segment:
                     self.abandon()
             self._last = None
 
-    def _pay(self, segment: Segment, owed: _Written) -> None:
-        """Write an event again that went elsewhere, under its number."""
-        _, _, _, sequence, prefix, scope = owed
-        if not segment.is_intact:
-            raise Gone
-        try:
-            segment.write(pack(segment.salt, EVENT, prefix, scope=scope, sequence=sequence, seconds=int(_time())))
-        except OSError:
-            segment.take_back()
-            raise
-        if not segment.is_intact:
-            raise Gone
-        self._owed = None
+    def _pay(self) -> str | None:
+        """
+        Write an event again that went elsewhere, under its number; whatever the limits say, it was promised.
+
+        Returns:
+            Why it can't be written now; None where nothing is owed.
+        """
+        reason: str | None = None
+        for _ in range(_ATTEMPTS):
+            if self._owed is None:
+                return None
+            _, _, size, sequence, prefix, scope = self._owed
+            segment = None
+            try:
+                segment = self._segment_for(size)
+                if segment is None:
+                    return self._retry_reason
+                data = pack(segment.salt, EVENT, prefix, scope=scope, sequence=sequence, seconds=int(_time()))
+                if not segment.is_intact:
+                    raise Gone
+                segment.write(data)
+                if not segment.is_intact:
+                    raise Gone
+                self._owed = None
+            except OSError as error:
+                reason = reason_of(error)
+                if segment is not None and not segment.take_back():
+                    self.abandon()  # the application is at it with this one too
+        return reason if self._owed is not None else None
 
     # --- segments -------------------------------------------------------------------------------------------------
 
@@ -291,23 +305,13 @@ class Writer:
 
     def _begin(self) -> Segment:
         self.seal()
-        salt = int.from_bytes(os.urandom(4), "little")
         resource, scopes = self._head()
-        head = pack(salt, _frame.RESOURCE, resource)
-        head += b"".join(pack(salt, _frame.SCOPE, payload, scope=number) for number, payload in scopes.items())
-        create = partial(
-            _segment.create, self._directory, self.writer_id, head, self._last_ns, salt, self.power is not None
+        segment = _segment.begin(
+            self._directory, self.writer_id, resource, scopes, self._last_ns, synced=self.power is not None
         )
-        try:
-            segment = create()
-        except FileNotFoundError:
-            self._directory.check()  # somebody deleted it
-            segment = create()
-        segment.resource, segment.scopes = resource, dict(scopes)
-        segment.ack.offset = len(head)
         self._last_ns = segment.name.created_ns
+        self._opened(segment)  # who sends knows it before anything is in it
         self.segment = segment
-        self._opened(segment)
         return segment
 
     def seal(self) -> None:
@@ -318,7 +322,7 @@ class Writer:
         if segment is not None:
             segment.count()
             if self.power is not None:
-                self.power.sync(segment)
+                self.power.wait(segment)
             segment.is_sealed = True
 
     def seal_now(self) -> None:
@@ -329,9 +333,11 @@ class Writer:
 
     def abandon(self) -> None:
         """Forget a segment whose descriptor somebody closed: its lock went with it, so any process may adopt it."""
-        segment, self.segment = self.segment, None
-        if segment is not None:
-            segment.is_sealed = True
+        with self._lock:
+            segment, self.segment = self.segment, None
+            if segment is not None:
+                segment.count()
+                segment.is_sealed = True
 
     def seal_taken(self, segment: Segment) -> bool:
         """Seal this one if it is current and everything in it was taken; whether nothing more will come."""
@@ -344,7 +350,10 @@ class Writer:
 
     def close(self) -> None:
         """Refuse everything from now on."""
+        self._retry_at = float("-inf")
         self.settle()
+        if self._owed is not None:
+            _guard.say_once("spool:owed", "bizspan: an event that was on its way to the disk could not be kept there.")
         with self._lock:
             self.closed = True
             self._limit = 0
