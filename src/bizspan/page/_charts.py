@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, time, timedelta
 from typing import Any, Final
 
 from bizspan import names
@@ -14,32 +13,12 @@ from bizspan.page import _show
 from bizspan.page._counted import Counted
 from bizspan.page._filter import Asked
 from bizspan.page._html import Html, tag
+from bizspan.page._points import DAY, place, times
 from bizspan.page._sections import CURRENCIES_SHOWN, about, currencies
 from bizspan.page._tables import Column, Table
 from bizspan.page._tables import about as about_html
 
-_DAY: Final = 86_400
 Mark = tuple[int, str, int]  # from, what, and until; 0 where it has no end
-
-
-def times(asked: Asked, step: int) -> list[int]:
-    """The points of a series: every one of the period, also where nothing happened."""
-    if step < _DAY:
-        return list(range(asked.since // step * step, asked.until, step))
-    day = datetime.fromtimestamp(asked.since, asked.calendar.zone).date()
-    found: list[int] = []
-    while (at := int(datetime.combine(day, time(), asked.calendar.zone).timestamp())) < asked.until:
-        found.append(at)
-        day += timedelta(days=1)
-    return found
-
-
-def place(asked: Asked, step: int, second: int) -> int:
-    """The point that a moment belongs to."""
-    if step < _DAY:
-        return second // step * step
-    day = datetime.fromtimestamp(second, asked.calendar.zone).date()
-    return int(datetime.combine(day, time(), asked.calendar.zone).timestamp())
 
 
 def summed(asked: Asked, step: int, found: Mapping[tuple[int, str], int], wanted: Sequence[str]) -> list[int]:
@@ -156,7 +135,7 @@ def series_table(asked: Asked, counted: Counted) -> Table:
 
 
 def _length(step: int) -> str:
-    known = {60: "minute", 3600: "hour", _DAY: "day"}
+    known = {60: "minute", 3600: "hour", DAY: "day"}
     return known.get(step) or f"{step // 60} minutes"
 
 

@@ -16,11 +16,10 @@ from bizspan._columns import COLUMNS
 from bizspan.page._blocks import Blocks
 from bizspan.page._counted import SOLD, Counted, Group
 from bizspan.page._filter import CUSTOMERS, EVERYBODY, NOT_TOLD, Asked
+from bizspan.page._points import cell_of, step_of
 
 DIMENSIONS: Final = ("reason", "segment", "country", "channel", "campaign", "feature", "version")
 _BASE: Final = frozenset({"operation", "outcome"})  # the minutes know them beside any dimension
-_STEPS: Final = (60, 300, 600, 1800, 3600)
-_POINTS_MOST: Final = 240
 _CUSTOMER: Final = ("", "customer")
 _MONEY: Final = tuple(
     (
@@ -33,12 +32,6 @@ _MONEY: Final = tuple(
 )
 
 Cell = tuple[str, str, str, str, str]  # value, name, operation, outcome, and the currency or ""
-
-
-def step_of(asked: Asked) -> int:
-    """How long each point of a series is, in seconds."""
-    length = asked.until - asked.since
-    return next((step for step in _STEPS if length / step <= _POINTS_MOST), 86_400)
 
 
 def count(
@@ -57,11 +50,13 @@ def count(
     by_minutes = is_known and set(dimensions) <= {*DIMENSIONS}
     read = _from_minutes if by_minutes else _from_events
     step = step_of(asked)
-    found = read(Unasked(), asked, dimensions, step)
-    question = read.__name__, asked.where, asked.traffic, tuple(dimensions), step
+    cell_s = cell_of(asked, step)
+    found = read(Unasked(), asked, dimensions, cell_s)
+    found.step = step
+    question = read.__name__, asked.where, asked.traffic, tuple(dimensions), cell_s
 
     def of_piece(since: int, until: int) -> Counted:
-        return read(connection, replace(asked, since=since, until=until), dimensions, step)
+        return read(connection, replace(asked, since=since, until=until), dimensions, cell_s)
 
     kept = blocks or Blocks()
     for piece in kept.over(connection, question, (asked.since, asked.until), of_piece, lambda each: each.cells):
@@ -160,7 +155,7 @@ def _add_series(connection: Reader, found: Counted, asked: Asked, dimension: str
     traffic_is, traffic_values = traffic_sql(asked)
     base = [(name, told) for name, told in asked.where if name in _BASE]
     base_is = " AND ".join(["1", *(f"{name} = ?" for name, _ in base)])
-    step = min(found.step, 3600)
+    step = found.step
     within = [asked.since, asked.until, *(told for _, told in base), dimension, value]
     for at, outcome, number in ran(
         connection, found.sql,
@@ -232,7 +227,6 @@ def _from_events(connection: Reader, asked: Asked, dimensions: Sequence[str], st
     Where the minutes know the one filter there is, the series comes from them; otherwise each cell has its time too.
     """
     found = Counted(step, "events, each once (the table events)")
-    step = min(step, 3600)
     by_minutes = _one_dimension(asked)
     conditions, values = where_sql(asked)
     traffic_is, traffic_values = ("1", []) if asked.traffic == CUSTOMERS else traffic_sql(asked)

@@ -13,10 +13,11 @@ from typing import Any, Final
 from bizspan import names
 from bizspan.page import _show
 from bizspan.page._blocks import Blocks
-from bizspan.page._charts import Mark, chart, place, summed, times
+from bizspan.page._charts import Mark, chart, summed
 from bizspan.page._counted import Counted
 from bizspan.page._filter import Asked
 from bizspan.page._html import Html, tag
+from bizspan.page._points import cell_of, place, times
 from bizspan.page._reading import Reader, Unasked, cell, ran, traffic_sql, where_sql
 from bizspan.page._tables import About, Column, Table
 from bizspan.page._tables import about as about_html
@@ -81,7 +82,7 @@ class Latency:
 def latencies(connection: sqlite3.Connection, asked: Asked, step: int, sql: list[str]) -> dict[int, Latency]:
     """Entry spans by time: those of servers, and those without a parent."""
     bins = " ".join(f"WHEN end_ns - start_ns <= {round(bound * 1e9)} THEN {n}" for n, bound in enumerate(_BINS))
-    step = min(step, 3600)
+    step = cell_of(asked, step)
     parts, values = ["1"], list[object]()
     for column, value in asked.where:
         if column in _SPAN_COLUMNS and column != "operation":
