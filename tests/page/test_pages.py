@@ -16,7 +16,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from bizspan import names
-from bizspan.kpi import KPI, Count, Ratio, operations
+from bizspan.kpi import KPI, Count, Ratio, Sum, operations
 from bizspan.lens import Lens, Mark, Retention
 from bizspan.page import add_page, add_page_from
 from bizspan.page._filter import NOT_TOLD
@@ -160,6 +160,37 @@ def test_what_was_hidden_and_missing_is_said(lens: Lens) -> None:
         "1 records of traffic that is not customers'", "1 were told and refused", "SELECT json_array(dimension",
     ):  # fmt: skip
         assert said in text, said
+
+
+def test_what_is_no_currency_is_no_money(tmp_path: Path) -> None:
+    """
+    It is missing, in the number that KPIs say; read from the minutes, from the events, and over time.
+    """
+    revenue = KPI("revenue", Sum("revenue"), owner="ann", meaning="m")
+    with Lens(tmp_path / "lens.db") as lens:
+        add_page(lens, [revenue])
+        lens.start(0)
+        for number, code in enumerate(("XXQ", "nok", "NOK", "", "OTHER", "NOK", "NOK", "NOK", "NOK")):
+            told = sold(1250, code) if code else {names.AMOUNT_INVALID_KEYS[names.REVENUE]: "inexact"}
+            facts = {**checkout(segment="smb", country="NO"), names.OPERATION_DURATION: 0.2, **told}
+            event(lens.intake, f"u-{number}", AT + number * 10**9, facts)
+        event(lens.intake, "lost", AT, {**checkout(names.FAILED, segment="smb", country="NO"), **sold(1250, "XXQ")})
+        kpis = shown(lens, f"/kpis?{DAY}").text
+        pages = [
+            shown(lens, f"{path}?{DAY}{query}")
+            for path in ("/", "/technical", "/events", "/features")
+            for query in ("", "&segment=smb", "&segment=smb&country=NO")
+        ]
+        heads = [table(lens, name)[0] for name in ("country", "series", "outcomes", "cost")]
+
+    assert "Amounts missing4" in kpis and "62.50 NOK" in kpis
+    for read in pages[:3]:
+        assert "Amounts missing4 " in read.text
+        assert "62.50 NOK" in read.text
+        assert ["Country", "Revenue NOK", "Operations", "Success"] == read.tables["country"][0]
+    for read in pages:
+        assert not re.search(r"Revenue (XXQ|nok|OTHER)|[0-9] (XXQ|nok|OTHER)", read.text)
+    assert not {"XXQ", "nok", "OTHER"} & {title.split()[-1] for head in heads for title in head}
 
 
 def test_the_sql_that_is_shown_can_be_run(lens: Lens) -> None:

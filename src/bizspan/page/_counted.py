@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bizspan import names
+from bizspan._currencies import EXPONENTS
 
 SOLD: Final = ("", names.SUCCESS)
 
@@ -61,11 +62,17 @@ class Group:
         return dict(found)
 
     def missing(self, kind: str = "revenue") -> int:
-        """How many amounts were told and refused."""
-        return sum(n for (which, currency, *_), (n, _) in self.money.items() if which == kind and not currency)
+        """How many amounts that would count were told and refused, or are in no currency; of a value, all do."""
+        return sum(
+            n
+            for (which, currency, _, outcome), (n, _) in self.money.items()
+            if which == kind and not currency and (kind == "value" or outcome in SOLD)
+        )
 
     def add_money(self, key: tuple[str, str, str, str], count: int, minor: int) -> None:
-        """Add to one sum."""
+        """Add to one sum; what is in no currency is missing."""
+        if key[1] not in EXPONENTS:
+            key, minor = (key[0], "", *key[2:]), 0
         before = self.money.get(key, (0, 0))
         self.money[key] = before[0] + count, before[1] + minor
 

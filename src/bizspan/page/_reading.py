@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from bizspan import names
 from bizspan._columns import COLUMNS
+from bizspan._currencies import EXPONENTS
 from bizspan.page._blocks import Blocks
 from bizspan.page._counted import SOLD, Counted, Group
 from bizspan.page._filter import CUSTOMERS, EVERYBODY, NOT_TOLD, Asked
@@ -171,7 +172,8 @@ def _add_series(connection: Reader, found: Counted, asked: Asked, dimension: str
         f"AND outcome IN ('', 'success') AND {traffic_is} GROUP BY 1, 2",
         [*within, *traffic_values],
     ):  # fmt: skip
-        found.revenue[at, currency] += round(minor)
+        if currency in EXPONENTS:
+            found.revenue[at, currency] += round(minor)
 
 
 def cell(row: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -285,5 +287,5 @@ def _add_cell(
     if with_time:
         if name == names.EVENT_OPERATION:
             found.outcomes[at, outcome] += number
-        if sums[0] and currencies[0] and outcome in SOLD:
+        if sums[0] and currencies[0] in EXPONENTS and outcome in SOLD:
             found.revenue[at, currencies[0]] += sums[1]

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def amount(minor: int | float, currency: str) -> Decimal:
-    """Minor units in major ones; of a currency that nobody knows, as they are."""
-    return Decimal(minor).scaleb(-EXPONENTS.get(currency, 0))
+    """Minor units in major ones."""
+    return Decimal(minor).scaleb(-EXPONENTS[currency])
 
 
 def money(minor: int | float, currency: str, *, short: bool = False) -> str:
@@ -27,6 +27,13 @@ def money(minor: int | float, currency: str, *, short: bool = False) -> str:
     if short and abs(value) >= 100_000:
         return f"{value:,.0f}"
     return f"{value:,f}"
+
+
+def worth(minor: int | None, currency: str | None) -> str | None:
+    """``1,204.50 EUR``; what is in no currency is no money."""
+    if minor is None or currency is None:
+        return None
+    return f"{money(minor, currency)} {currency}" if currency in EXPONENTS else "no currency"
 
 
 def rate(hits: int, of: int) -> str:

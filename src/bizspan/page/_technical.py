@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from bizspan import names
+from bizspan._currencies import EXPONENTS
 from bizspan.page import _show
 from bizspan.page._blocks import Blocks
 from bizspan.page._charts import Mark, chart, summed
@@ -232,7 +233,7 @@ def _bands(connection: Reader, asked: Asked, sql: list[str]) -> Bands:
         band.tried += count
         if outcome == names.SUCCESS:
             band.good += count
-            if currency and told:
+            if told and currency in EXPONENTS:
                 before = band.revenue.get(currency, (0, 0))
                 band.revenue[currency] = before[0] + told, before[1] + minor
     return found

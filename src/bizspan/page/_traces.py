@@ -34,7 +34,7 @@ def latest(connection: sqlite3.Connection, asked: Asked, most: int) -> Table:
         f"ORDER BY time_ns DESC LIMIT {most}",
         [asked.since * 10**9, asked.until * 10**9, *values, *traffic_values],
     ):  # fmt: skip
-        worth = f"{_show.money(minor, currency)} {currency}" if currency and minor is not None else None
+        worth = _show.worth(minor, currency)
         rows.append([time_ns, operation or name, outcome, reason, segment, country, worth, (trace_id, time_ns)])
     columns = [
         Column("Time", "time"), Column("What", "text"), Column("Outcome", "text"), Column("Reason", "text"),
@@ -82,7 +82,7 @@ def _events(events: list[Any], sql: list[str]) -> Table:
     rows = [
         [
             time_ns, operation or name, outcome, reason,
-            f"{_show.money(minor, currency)} {currency}" if currency and minor is not None else None,
+            _show.worth(minor, currency),
             ", ".join(f"{key}={value}" for key, value in _facts(attributes).items()) or None,
         ]
         for time_ns, name, operation, outcome, reason, currency, minor, attributes, _ in events
