@@ -16,7 +16,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from bizspan import names
-from bizspan.kpi import KPI, Count, Ratio, Sum, operations
+from bizspan.kpi import KPI, Calendar, Count, Ratio, SqliteSource, Sum, evaluate, operations
+from bizspan.kpi._small import too_small, totals
 from bizspan.lens import Lens, Mark, Retention
 from bizspan.page import add_page, add_page_from
 from bizspan.page._filter import NOT_TOLD
@@ -40,8 +41,8 @@ def checkout(outcome: str = names.SUCCESS, **facts: Any) -> dict[str, Any]:
     }
 
 
-def small_day(lens: Lens) -> None:
-    """Five checkouts of customers in two currencies, one of staff, and a refund."""
+def small_day(lens: Lens, times: int = 1) -> None:
+    """Five checkouts of customers in two currencies, one of staff, and a refund; each so many times."""
     told = (
         (checkout(segment="smb", country="DE"), sold(1250, "EUR")),
         (checkout(segment="smb", country="FR"), sold(2000, "EUR")),
@@ -50,10 +51,11 @@ def small_day(lens: Lens) -> None:
         (checkout(names.REJECTED, segment="smb", country="DE", reason="card_declined"), sold(700, "EUR", names.VALUE)),
         (checkout(segment="smb", country="DE", traffic="staff"), sold(99_900, "EUR")),
     )
-    for number, (facts, money) in enumerate(told):
-        event(lens.intake, f"u-{number}", AT + number * 10**9, {**facts, **money})
-    event(lens.intake, "r-1", AT + 9 * 10**9, {names.COUNTRY: "DE", **sold(250, "EUR", names.REFUND)},
-          name=names.EVENT_REFUND)  # fmt: skip
+    for again in range(times):
+        for number, (facts, money) in enumerate(told):
+            event(lens.intake, f"u-{again}-{number}", AT + number * 10**9, {**facts, **money})
+        refund = {names.COUNTRY: "DE", **sold(250, "EUR", names.REFUND)}
+        event(lens.intake, f"r-{again}", AT + 9 * 10**9, refund, name=names.EVENT_REFUND)
 
 
 def table(lens: Lens, name: str, query: str = DAY) -> list[list[str]]:
@@ -69,18 +71,66 @@ def test_revenue_stands_by_segment_and_country_and_currency(lens: Lens) -> None:
     """
     Each currency has a column of its own, what does not tell the fact has a row, and staff is left out.
     """
-    small_day(lens)
+    small_day(lens, times=5)
 
     read = shown(lens, f"/?{DAY}")
 
     assert [
         ["Segment", "Revenue EUR", "Revenue JPY", "Revenue USD", "Operations", "Success"],
-        ["smb", "32.50", "–", "–", "3", "66.7 %"],
-        ["not told", "–", "5", "–", "1", "100.0 %"],
-        ["consumer", "–", "–", "9.99", "1", "100.0 %"],
+        ["smb", "162.50", "–", "–", "15", "66.7 %"],
+        ["not told", "–", "25", "–", "5", "100.0 %"],
+        ["consumer", "–", "–", "49.95", "5", "100.0 %"],
     ] == read.tables["segment"]
-    assert ["DE", "12.50", "5", "–", "3", "66.7 %"] == read.tables["country"][2]
-    assert "999" not in read.text.replace("9.99", "")
+    assert ["DE", "62.50", "25", "–", "15", "66.7 %"] == read.tables["country"][2]
+    assert "999" not in read.text
+    assert "10 of 15; 95 %: 41.7 to 84.8 % (Wilson)" in {told.get("title") for _, told in read.tags}
+    assert "too small" not in read.text
+
+
+def test_groups_are_as_small_as_those_of_kpis(tmp_path: Path) -> None:
+    """
+    One customer alone is not shown, nor a group that gives it away; how many are not is said, also in the CSV.
+    """
+    revenue = KPI("revenue", Sum("revenue"), owner="ann", meaning="m", by=("country",))
+    with Lens(tmp_path / "lens.db") as lens:
+        add_page(lens, [revenue])
+        lens.start(0)
+        sales = [("DE", "EUR")] * 9 + [("AT", "EUR")] * 6 + [("LI", "EUR")] + [("DE", "CHF")] * 2 + [("US", "USD")] * 5
+        for number, (country, code) in enumerate(sales):
+            facts = {**checkout(country=country), **sold(1000 + number, code)}
+            event(lens.intake, f"u-{number}", AT + number * 10**9, facts)
+        answer = evaluate(revenue, SqliteSource(lens.store.path), Calendar().read("2026-09-21..2026-09-23", AT * 2))
+        read = shown(lens, f"/?{DAY}")
+        filtered_by = shown(lens, f"/?{DAY}&outcome=success&channel={NOT_TOLD}")
+        found = table(lens, "country")
+
+    assert {("DE", "EUR"), ("US", "USD")} == {(str(each.group[0][1]), each.currency) for each in answer.groups}
+    assert [
+        ["Country", "Revenue EUR", "Revenue USD", "Revenue CHF", "Operations", "Success"],
+        ["DE", "90.36", "–", "few", "11", "100.0 %"],
+        ["AT", "few", "–", "–", "6", "100.0 %"],
+        ["US", "–", "51.00", "–", "few", "few"],
+    ] == read.tables["country"]
+    assert read.tables["country"] == filtered_by.tables["country"]
+    said = "1 group is too small to be shown, and 3 are shown in part: of fewer than 5 records"
+    assert said in read.text and found[-1][0].startswith(said)
+    assert ["DE", "90.36", "", "few", "11", "11", "11"] == found[1]
+    assert {len(found[0])} == {len(row) for row in found}
+    assert "LI" not in {cell for row in found for cell in row}
+
+
+def test_a_live_page_says_why_it_shows_no_group_yet(lens: Lens) -> None:
+    """
+    After the first sales the totals stand there, and each table says what it waits for.
+    """
+    for number in range(3):
+        event(lens.intake, f"u-{number}", AT, {**checkout(segment="smb", country="DE"), **sold(4200, "EUR")})
+
+    read = shown(lens, f"/?{DAY}")
+
+    assert "126.00 EUR" in read.text
+    assert "1 group is too small to be shown: of fewer than 5 records" in read.text
+    assert not {"segment", "country"} & read.tables.keys()
 
 
 def test_outcomes_have_their_reasons_and_what_was_at_stake(lens: Lens) -> None:
@@ -105,7 +155,8 @@ def test_outcomes_have_their_reasons_and_what_was_at_stake(lens: Lens) -> None:
 )  # fmt: skip
 def test_every_figure_equals_a_recount(lens: Lens, query: str) -> None:
     """
-    Under each kind of filter, from the counts per minute or from the events, by country and over time.
+    Under each kind of filter, from the counts per minute or from the events, by country and over time; of countries,
+    all that KPIs would show.
     """
     fill(lens.intake)
     kept: list[Any] = []
@@ -125,24 +176,32 @@ def test_every_figure_equals_a_recount(lens: Lens, query: str) -> None:
         ):
             kept.append(told)
     revenue, tried, good = Counter[tuple[str, str]](), Counter[str](), Counter[str]()
+    sizes = Counter[tuple[str | None, ...]]()
     for told in kept:
         if told["minor"] is not None and told["outcome"] in (None, names.SUCCESS):
             revenue[told["country"], told["currency"]] += told["minor"]
+            sizes[told["currency"], told["country"]] += 1
         if told["name"] == names.EVENT_OPERATION:
             tried[told["country"]] += 1
+            sizes["", told["country"]] += 1
             good[told["country"]] += told["outcome"] == names.SUCCESS
 
     head, *found = table(lens, "country", f"{DAY}&{query}")
     _, *series = table(lens, "series", f"{DAY}&{query}")
 
+    hidden = too_small(sizes, 5, totals)
     codes = [title.removeprefix("Revenue ") for title in head if title.startswith("Revenue ")]
+    found = [row for row in found if "too small" not in row[0] and "in part" not in row[0]]
     shown_revenue = {
         (row[0], code): round(float(row[1 + n]) * 100)
-        for row in found for n, code in enumerate(codes) if row[1 + n]
+        for row in found for n, code in enumerate(codes) if row[1 + n] not in ("", "few")
     }  # fmt: skip
-    assert dict(+revenue) == shown_revenue
-    assert dict(tried) == {row[0]: int(row[-3]) for row in found if row[-3] != "0"}
-    assert dict(+good) == {row[0]: int(row[-2]) for row in found if row[-2] not in ("", "0")}
+    assert {key: minor for key, minor in revenue.items() if key[::-1] not in hidden} == shown_revenue
+    of_all = [row for row in found if row[-3] not in ("0", "few")]
+    assert {each: n for each, n in tried.items() if ("", each) not in hidden} == {
+        row[0]: int(row[-3]) for row in of_all
+    }
+    assert {each: n for each, n in good.items() if ("", each) not in hidden} == {row[0]: int(row[-2]) for row in of_all}
     assert (tried.total(), good.total()) == (sum(int(row[-2]) for row in series), sum(int(row[-1]) for row in series))
 
 
@@ -598,9 +657,11 @@ def test_a_spreadsheet_runs_no_formula(lens: Lens, value: str) -> None:
     """
     A text that looks like one has a ' before it; numbers stay numbers.
     """
-    event(lens.intake, "f-1", AT, {**checkout(segment=value, country=value, reason=value), **sold(-100, "EUR")})
+    for number in range(5):
+        facts = {**checkout(segment=value, country=value, reason=value), **sold(-100, "EUR")}
+        event(lens.intake, f"f-{number}", AT, facts)
 
-    assert [f"'{value}", "-1.00", "1", "1", "1"] == table(lens, "segment")[1]
+    assert [f"'{value}", "-5.00", "5", "5", "5"] == table(lens, "segment")[1]
     assert f"'{value}" == table(lens, "events")[1][3]
 
 

@@ -61,6 +61,14 @@ class Group:
                 found[currency] += minor
         return dict(found)
 
+    def numbers(self, kind: str) -> dict[str, int]:
+        """How many amounts that count, by currency."""
+        found: Counter[str] = Counter()
+        for (which, currency, _, outcome), (number, _) in self.money.items():
+            if which == kind and currency and outcome in SOLD:
+                found[currency] += number
+        return dict(found)
+
     def missing(self, kind: str = "revenue") -> int:
         """How many amounts that would count were told and refused, or are in no currency; of a value, all do."""
         return sum(

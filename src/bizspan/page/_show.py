@@ -41,6 +41,15 @@ def rate(hits: int, of: int) -> str:
     return f"{100 * hits / of:.1f} %" if of else "–"
 
 
+def rate_said(hits: int, of: int) -> str:
+    """From how many a rate is, and its 95 % interval."""
+    from bizspan.kpi._small import wilson
+
+    found = wilson(hits, of)
+    beside = f"; 95 %: {100 * found[0]:.1f} to {100 * found[1]:.1f} % (Wilson)" if found else ""
+    return f"{hits:,} of {of:,}{beside}"
+
+
 def seconds(value: float | None) -> str:
     """``31 ms``, ``1.20 s``."""
     if value is None:
