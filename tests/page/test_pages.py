@@ -8,9 +8,10 @@ import json
 import re
 import sqlite3
 from collections import Counter
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -18,7 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from bizspan import names
 from bizspan.kpi import KPI, Calendar, Count, Ratio, SqliteSource, Sum, evaluate, operations
 from bizspan.kpi._small import too_small, totals
-from bizspan.lens import Lens, Mark, Retention
+from bizspan.lens import Intake, Lens, Mark, Retention, Store
 from bizspan.page import add_page, add_page_from
 from bizspan.page._filter import NOT_TOLD
 from tests.lens.asking import Answer, ask, rows
@@ -492,6 +493,44 @@ def test_a_filter_gives_no_small_group_away(tmp_path: Path) -> None:
         assert "Not shown: this filter leaves fewer than 5, or so few without it" in text
         assert not re.search(r"n=\d|100.0 %", text)
     assert "n=20" in all_of_them
+
+
+def test_a_page_is_live_for_what_others_write(lens: Lens) -> None:
+    """
+    Another program that marks something, or puts events into the store: each is told once, and then there is quiet.
+    """
+    from bizspan.lens import _marks
+
+    small_day(lens)
+    parts = urlsplit(lens.url)
+    client = HTTPConnection(str(parts.hostname), parts.port, timeout=10)
+    client.request("GET", "/live")
+    answer = client.getresponse()
+
+    def told() -> str:
+        while line := answer.readline().decode().strip():
+            if not line.startswith(("retry", "data")):
+                said = line
+        return said
+
+    try:
+        assert "retry: 2000" == answer.readline().decode().strip()
+        answer.readline()
+        quiet = told()
+        _marks.add(lens.store.path, [Mark("TV spot", AT, AT + 60 * 10**9)])
+        after_mark = told(), told()
+        with Store(lens.store.path) as other:
+            event(Intake(other), "theirs", AT, checkout())
+            after_event = told(), told()
+        event(lens.intake, "ours", AT, checkout())
+        after_own = told(), told()
+        event(lens.intake, "ours", AT, checkout())
+        assert told()  # sent again, and the stream goes on
+    finally:
+        client.close()
+
+    one = ("event: change", ": still here")
+    assert (": still here", one, one, one) == (quiet, after_mark, after_event, after_own)
 
 
 # --- states ---------------------------------------------------------------------------------------------------------
