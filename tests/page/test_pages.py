@@ -533,6 +533,57 @@ def test_a_page_is_live_for_what_others_write(lens: Lens) -> None:
     assert (": still here", one, one, one) == (quiet, after_mark, after_event, after_own)
 
 
+def test_the_table_of_a_kpi_is_there_as_csv(tmp_path: Path) -> None:
+    """
+    All of its groups, of which the page shows eight and says how many more there are; with the page's filters.
+    """
+    rate = KPI("rate", Ratio(Count(operations("checkout", outcome="success")), Count(operations("checkout"))),
+               owner="ann", meaning="m", by=("country",))  # fmt: skip
+    revenue = KPI("revenue", Sum("revenue"), owner="ann", meaning="m", by=("country",))
+    with Lens(tmp_path / "lens.db") as lens:
+        add_page(lens, [rate, revenue])
+        lens.start(0)
+        for number in range(11 * 6):
+            facts = {**checkout(country=f"{'=X'[number // 6 == 3]}{number // 6}", segment="smb"), **sold(1000, "EUR")}
+            event(lens.intake, f"u-{number}", AT + number * 10**9, facts)
+        event(lens.intake, "one", AT, {**checkout(country="LI", segment="smb"), **sold(1000, "EUR")})
+        read = shown(lens, f"/kpis?{DAY}&segment=smb")
+        links = [str(told["href"]) for _, told in read.tags if told.get("class") == "csv"]
+        rates, money = (
+            [*csv.reader(io.StringIO(ask(lens, link, method="GET").body.decode(), newline=""))] for link in links
+        )
+        too_many = shown(lens, f"/csv/kpi-rate?{DAY}&segment=a&country=b&plan=c&campaign=d&order_id=e", 400).text
+
+    assert [f"/csv/kpi-rate?{DAY}&segment=smb", f"/csv/kpi-revenue?{DAY}&segment=smb"] == links
+    assert (2, 2) == (read.text.count("more; see the CSV"), read.text.count("3 groups are too small to be shown."))
+    assert ["country", "Value", "n", "From (95 %)", "To (95 %)"] == rates[0]
+    assert ["country", "Currency", "Value", "n"] == money[0]
+    assert 1 + 9 + 1 == len(rates) == len(money)
+    assert "at most 4 filters" in too_many
+
+
+def test_a_funnel_is_there_as_csv(lens: Lens) -> None:
+    """
+    Of the steps, the subject and the window that the page has.
+    """
+    for number, names_of in enumerate((("view", "cart", "buy"), ("view", "cart"), ("view",))):
+        for at, name in enumerate(names_of):
+            facts = {**checkout(), names.OPERATION_NAME: name, names.CUSTOMER: f"c{number}"}
+            event(lens.intake, f"{number}-{name}", AT + at * 10**9, facts)
+
+    read = shown(lens, f"/funnel?{DAY}&steps=view,cart,buy&window=7d")
+    link = next(str(told["href"]) for _, told in read.tags if told.get("class") == "csv")
+
+    assert f"/csv/funnel?{DAY}&steps=view%2Ccart%2Cbuy&subject=customer&window=7d" == link
+    assert [
+        ["Step", "Reached", "Of the first count", "Of the first of", "Of the one before count", "Of the one before of"],
+        ["view", "3", "3", "3", "", ""],
+        ["cart", "2", "2", "3", "2", "3"],
+        ["buy", "1", "1", "3", "1", "2"],
+    ] == table(lens, "funnel", link.partition("?")[2])
+    assert "two steps or more" in shown(lens, f"/csv/funnel?{DAY}", 400).text
+
+
 # --- states ---------------------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from bizspan.page._filter import Asked
 from bizspan.page._html import Html, tag
 from bizspan.page._points import DAY, place, times
 from bizspan.page._sections import CURRENCIES_SHOWN, about, currencies
-from bizspan.page._tables import Column, Table
+from bizspan.page._tables import Column, Table, csv_link
 from bizspan.page._tables import about as about_html
 
 Mark = tuple[int, str, int]  # from, what, and until; 0 where it has no end
@@ -103,9 +103,7 @@ def series(asked: Asked, counted: Counted, marks: Sequence[Mark]) -> Html:
         "that service.version. A shaded stretch is what someone marked with bizspan mark.",
         counted.all.count(),
     )
-    link = tag(
-        "a", "CSV", href=asked.to("/csv/series"), class_="csv", download="series.csv", aria_label="Series as CSV"
-    )
+    link = csv_link(asked, "series", "Series")
     return tag(
         "section",
         tag("h2", "Over time", id="series-title"),

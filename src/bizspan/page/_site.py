@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from bizspan.errors import SetupError
-from bizspan.page import _charts, _frame, _kpis, _logins, _reading, _sections, _tables, _technical, _traces
+from bizspan.page import _charts, _frame, _funnel, _kpis, _logins, _reading, _sections, _tables, _technical, _traces
 from bizspan.page._actions import REFERRER, Action, Actions
 from bizspan.page._blocks import Blocks
 from bizspan.page._charts import Mark
@@ -240,7 +240,7 @@ class Site:
 
     def _funnel(self, connection: sqlite3.Connection, asked: Asked) -> Sequence[Html]:
         known = [list(self._known(connection, name)) for name in ("operation", "name")]
-        return _kpis.funnel(asked, self._store.path, known[0], known[1])
+        return _funnel.funnel(asked, self._store.path, known[0], known[1])
 
     def _events(self, connection: sqlite3.Connection, asked: Asked) -> Sequence[Html]:
         table = _traces.latest(connection, asked, _EVENTS)
@@ -263,6 +263,10 @@ class Site:
             return made[name](_reading.count(connection, asked, ("reason",), self._blocks))
         if name == "series":
             return _charts.series_table(asked, _reading.count(connection, asked, (), self._blocks))
+        if name == "funnel":
+            return _funnel.table(asked, self._store.path, self._known(connection, "operation"))
+        if (kpi := next((each for each in self._kpis if name == f"kpi-{each.name}"), None)) is not None:
+            return _kpis.group_table(kpi, self._store.path, asked)
         if name in _sections.TITLES:
             return _sections.breakdown(_reading.count(connection, asked, (name,), self._blocks), name)
         return None

@@ -114,14 +114,27 @@ def as_html(table: Table, asked: Asked, *, class_: str = "") -> Html:
     more = len(table.rows) - table.shown
     note = tag("p", f"and {more:,} more in the CSV", class_="quiet") if more > 0 else None
     withheld = tag("p", table.withheld, class_="quiet") if table.withheld else None
-    csv_link = tag(
-        "a", "CSV", href=asked.to(f"/csv/{table.name}", **table.extra), class_="csv", download=f"{table.name}.csv",
-        aria_label=f"{table.title} as CSV",
-    )  # fmt: skip
-    foot = tag("div", about(table.about, asked, table.title), csv_link, class_="foot")
+    link = csv_link(asked, table.name, table.title, **table.extra)
+    foot = tag("div", about(table.about, asked, table.title), link, class_="foot")
     return tag(
         "section", head, lead, body, note, withheld, foot,
         class_=f"card {class_}".strip(), aria_labelledby=f"{table.name}-title", id=table.name,
+    )  # fmt: skip
+
+
+def csv_link(asked: Asked, name: str, title: str, **more: str) -> Html:
+    """
+    The link to a table's CSV.
+
+    Args:
+        asked: What it is about.
+        name: Of the table.
+        title: For people.
+        more: What else stands in the address.
+    """
+    return tag(
+        "a", "CSV", href=asked.to(f"/csv/{name}", **more), class_="csv", download=f"{name}.csv",
+        aria_label=f"{title} as CSV",
     )  # fmt: skip
 
 
