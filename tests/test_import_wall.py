@@ -62,6 +62,7 @@ HOUSE: Final = (
     ("DOORS", "page._sections"),
     ("DOORS", "page._tables page._reading"),
     ("DOORS", "page._blocks page._counted page._points"),
+    ("DOORS", "page._statements"),
     ("DOORS", "page._show page._filter page._html"),
     ("DOORS", "_cli_declared"),
     ("DOORS", "_importing"),

@@ -102,6 +102,7 @@ def series(asked: Asked, counted: Counted, marks: Sequence[Mark]) -> Html:
         "operations of that time with the outcome success. A line with a name is a release: the first appearance of "
         "that service.version. A shaded stretch is what someone marked with bizspan mark.",
         counted.all.count(),
+        sql=counted.series_sql(codes),
     )
     link = csv_link(asked, "series", "Series")
     return tag(
@@ -129,7 +130,13 @@ def series_table(asked: Asked, counted: Counted) -> Table:
         Column("From", "time"), *(Column(f"Revenue {code}", "money", code) for code in codes),
         Column("Operations", "count"), Column("Successes", "count"),
     ]  # fmt: skip
-    return Table("series", "Over time", titles, rows, about(counted, "Series.", counted.all.count()))
+    return Table(
+        "series",
+        "Over time",
+        titles,
+        rows,
+        about(counted, "Series.", counted.all.count(), sql=counted.series_sql(codes)),
+    )
 
 
 def _length(step: int) -> str:
@@ -178,6 +185,7 @@ def tiles(asked: Asked, counted: Counted) -> Html:
         "which money went back. Operations are events named business.operation.",
         everything.events,
         *notes,
+        sql=counted.statements.totals(currencies([everything])),
     )
     return tag(
         "section",

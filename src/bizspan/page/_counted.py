@@ -5,11 +5,13 @@ What was counted in a time, by the values of dimensions.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from bizspan import names
 from bizspan._currencies import EXPONENTS
+from bizspan.page._statements import Statements
 
 SOLD: Final = ("", names.SUCCESS)
 
@@ -97,11 +99,13 @@ class Counted:
         outcomes: By time and outcome: operations.
         revenue: By time and currency: minor units.
         basis: Where it was read from.
-        sql: How.
+        statements: How people may read it.
+        sql: How the series was read, where that is from the minutes.
     """
 
     step: int
     basis: str
+    statements: Statements
     groups: dict[str, dict[str, Group]] = field(default_factory=dict[str, dict[str, Group]])
     hidden: int = 0
     outcomes: Counter[tuple[int, str]] = field(default_factory=Counter[tuple[int, str]])
@@ -129,6 +133,10 @@ class Counted:
         self.hidden += other.hidden
         self.outcomes.update(other.outcomes)
         self.revenue.update(other.revenue)
+
+    def series_sql(self, codes: Sequence[str]) -> list[str]:
+        """How the series is read, of revenue in these currencies."""
+        return self.sql or [self.statements.over_time(codes)]
 
     def by(self, dimension: str) -> dict[str, Group]:
         """By the values of a dimension; ``""`` is what does not tell it."""

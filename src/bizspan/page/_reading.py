@@ -18,6 +18,7 @@ from bizspan.page._blocks import Blocks
 from bizspan.page._counted import SOLD, Counted, Group
 from bizspan.page._filter import CUSTOMERS, EVERYBODY, NOT_TOLD, Asked
 from bizspan.page._points import cell_of, step_of
+from bizspan.page._statements import Statements, traffic_sql, where_sql, written
 
 DIMENSIONS: Final = ("reason", "segment", "country", "channel", "campaign", "feature", "version")
 _BASE: Final = frozenset({"operation", "outcome"})  # the minutes know them beside any dimension
@@ -94,54 +95,28 @@ def ran(connection: Reader, into: list[str], sql: str, values: Sequence[object])
     return rows
 
 
-def written(sql: str, values: Sequence[object]) -> str:
-    """A statement with its values in it, for people."""
-    parts = sql.split("?")
-    quoted = [str(v) if isinstance(v, int | float) else "'" + str(v).replace("'", "''") + "'" for v in values]
-    return "".join(part + value for part, value in zip(parts, [*quoted, ""], strict=True))
-
-
-def traffic_sql(asked: Asked, column: str = "traffic") -> tuple[str, list[object]]:
-    """Whose traffic counts, as a condition."""
-    if asked.traffic == EVERYBODY:
-        return "1", []
-    if asked.traffic == CUSTOMERS:
-        return f"coalesce({column}, '') IN ('', 'customer')", []
-    return f"{column} = ?", [asked.traffic]
-
-
-def where_sql(asked: Asked) -> tuple[str, list[object]]:
-    """The filters as a condition on columns."""
-    parts, values = ["1"], list[object]()
-    for column, value in asked.where:  # checked: a column's name
-        if value == NOT_TOLD:
-            parts.append(f"{column} IS NULL")
-        else:
-            parts.append(f"{column} = ?")
-            values.append(value)
-    return " AND ".join(parts), values
-
-
 # --- from the counts per minute -------------------------------------------------------------------------------------
 
 
 def _from_minutes(connection: Reader, asked: Asked, dimensions: Sequence[str], step: int) -> Counted:
-    found = Counted(step, "events, each counted once when it came in (minute_counts, minute_money)")
-    base, base_values = where_sql(asked)
+    found = Counted(
+        step, "events, each counted once when it came in (minute_counts, minute_money)", Statements(asked, True, step)
+    )
+    base, base_values = where_sql(asked.where)
     within: list[object] = [asked.since, asked.until, *base_values]
     listed = ", ".join(f"'{each}'" for each in ("", *dimensions))
     for row in ran(
-        connection, found.sql,
+        connection, [],
         "SELECT json_array(dimension, value, name, operation, outcome, traffic), sum(count), sum(timed), "
         "sum(duration_us), min(minute), max(minute) FROM minute_counts WHERE minute >= ? AND minute < ? "
-        f"AND {base} AND dimension IN ({listed}) GROUP BY 1",
+        f"{base} AND dimension IN ({listed}) GROUP BY 1",
         within,
     ):  # fmt: skip
         _add_counts(found, asked, cell(row))
     for row in ran(
-        connection, found.sql,
+        connection, [],
         "SELECT json_array(dimension, value, operation, outcome, traffic, kind, currency), sum(count), sum(minor) "
-        f"FROM minute_money WHERE minute >= ? AND minute < ? AND {base} AND dimension IN ({listed}) GROUP BY 1",
+        f"FROM minute_money WHERE minute >= ? AND minute < ?{base} AND dimension IN ({listed}) GROUP BY 1",
         within,
     ):  # fmt: skip
         dimension, value, operation, outcome, traffic, kind, currency, number, minor = cell(row)
@@ -154,22 +129,21 @@ def _from_minutes(connection: Reader, asked: Asked, dimensions: Sequence[str], s
 def _add_series(connection: Reader, found: Counted, asked: Asked, dimension: str, value: str) -> None:
     """Operations and revenue over time, of one cell of the minutes."""
     traffic_is, traffic_values = traffic_sql(asked)
-    base = [(name, told) for name, told in asked.where if name in _BASE]
-    base_is = " AND ".join(["1", *(f"{name} = ?" for name, _ in base)])
+    base_is, base_values = where_sql([(name, told) for name, told in asked.where if name in _BASE])
     step = found.step
-    within = [asked.since, asked.until, *(told for _, told in base), dimension, value]
+    within = [asked.since, asked.until, *base_values, dimension, value]
     for at, outcome, number in ran(
         connection, found.sql,
         f"SELECT minute / {step} * {step}, outcome, sum(count) FROM minute_counts WHERE minute >= ? AND minute < ? "
-        f"AND {base_is} AND dimension = ? AND value = ? AND name = ? AND {traffic_is} GROUP BY 1, 2",
+        f"{base_is} AND dimension = ? AND value = ? AND name = ?{traffic_is} GROUP BY 1, 2",
         [*within, names.EVENT_OPERATION, *traffic_values],
     ):  # fmt: skip
         found.outcomes[at, outcome] += number
     for at, currency, minor in ran(
         connection, found.sql,
         f"SELECT minute / {step} * {step}, currency, sum(minor) FROM minute_money WHERE minute >= ? AND minute < ? "
-        f"AND {base_is} AND dimension = ? AND value = ? AND kind = 'revenue' AND currency <> '' "
-        f"AND outcome IN ('', 'success') AND {traffic_is} GROUP BY 1, 2",
+        f"{base_is} AND dimension = ? AND value = ? AND kind = 'revenue' AND currency <> '' "
+        f"AND outcome IN ('', 'success'){traffic_is} GROUP BY 1, 2",
         [*within, *traffic_values],
     ):  # fmt: skip
         if currency in EXPONENTS:
@@ -228,19 +202,19 @@ def _from_events(connection: Reader, asked: Asked, dimensions: Sequence[str], st
 
     Where the minutes know the one filter there is, the series comes from them; otherwise each cell has its time too.
     """
-    found = Counted(step, "events, each once (the table events)")
+    found = Counted(step, "events, each once (the table events)", Statements(asked, False, step))
     by_minutes = _one_dimension(asked)
-    conditions, values = where_sql(asked)
-    traffic_is, traffic_values = ("1", []) if asked.traffic == CUSTOMERS else traffic_sql(asked)
+    conditions, values = where_sql(asked.where)
+    traffic_is, traffic_values = ("", []) if asked.traffic == CUSTOMERS else traffic_sql(asked)
     at = "0" if by_minutes else f"time_ns / {step * 10**9} * {step}"
     keys = [at, "name", "operation", "outcome", "traffic", *dimensions]
     keys += [currency for _, _, currency, _ in _MONEY]
     sums = ", ".join(f"count({minor}), sum({minor}), count({invalid})" for _, minor, _, invalid in _MONEY)
     for row in ran(
-        connection, found.sql,
+        connection, [],
         f"SELECT json_array({', '.join(keys)}), count(*), count(duration_s), sum(duration_s), min(time_ns), "
         f"max(time_ns), {sums} "
-        f"FROM events WHERE time_ns >= ? AND time_ns < ? AND {conditions} AND {traffic_is} "
+        f"FROM events WHERE time_ns >= ? AND time_ns < ?{conditions}{traffic_is} "
         "GROUP BY 1",
         [asked.since * 10**9, asked.until * 10**9, *values, *traffic_values],
     ):  # fmt: skip

@@ -23,11 +23,13 @@ TITLES: Final[Mapping[str, str]] = {
 }
 
 
-def about(counted: Counted, definition: str, n: int, *notes: str, missing: int | None = None) -> About:
+def about(
+    counted: Counted, definition: str, n: int, *notes: str, sql: Sequence[str], missing: int | None = None
+) -> About:
     """What stands beside figures that were counted here."""
     return About(
         definition, n, counted.basis, True, counted.hidden,
-        counted.all.missing() if missing is None else missing, counted.sql, notes,
+        counted.all.missing() if missing is None else missing, sql, notes,
     )  # fmt: skip
 
 
@@ -72,6 +74,7 @@ def breakdown(counted: Counted, dimension: str) -> Table:
         sum(group.events for group in groups.values()),
         "Currencies are never added up. Rows are in the order of the currency with the most records.",
         f"Groups of fewer than {_least()} are not shown, nor those that would give one away.",
+        sql=[counted.statements.breakdown(dimension, codes)],
     )
     title = TITLES.get(dimension, f"By {dimension}")
     return Table(
@@ -153,7 +156,7 @@ def outcomes(counted: Counted) -> Table:
             counted,
             "Operations by outcome and reason; the share is that of the operation. At stake is what value= said.",
             counted.all.count(),
-            missing=counted.all.missing("value"),
+            missing=counted.all.missing("value"), sql=[counted.statements.outcomes(codes)],
         ),
         empty="No operation in this period: record one with bizspan.operation().",
         shown=14,
@@ -185,7 +188,10 @@ def conversion(counted: Counted) -> Table:
     ]
     return Table(
         "conversion", "Conversion by operation", columns, rows,
-        about(counted, "Of each operation: runs, and the part with the outcome success.", counted.all.count()),
+        about(
+            counted, "Of each operation: runs, and the part with the outcome success.", counted.all.count(),
+            sql=[counted.statements.conversion()],
+        ),
         empty="No operation in this period.",
     )  # fmt: skip
 
@@ -225,6 +231,7 @@ def features(counted: Counted, seen: Mapping[str, tuple[int, int]], asked: Asked
             "has less than 1 % of all uses and brought no revenue.",
             total,
             "Revenue is told by the events with this feature; it does not prove that the feature caused it.",
+            sql=counted.statements.features(codes),
         ),
         empty="No event of this period tells a feature: pass feature=... to operation() or context().",
         shown=40,
