@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bizspan import names
+from bizspan.kpi import KPI, Count, operations
 from bizspan.lens import Lens, Response
 from bizspan.page import Action, add_page
 from tests.page.shop import DAY, event, fill, sold
@@ -135,6 +136,34 @@ def test_filters_stand_in_the_address(browser: Browser, lens: Lens) -> None:
         page.go_back()
         page.wait_for_url("**country=DE")
     assert [] == said
+
+
+# What a finger has to meet: with the padding, and what is not on the screen left out.
+SMALL = """() => [...document.querySelectorAll("a, button, input, select, summary")].filter(each => {
+  const box = each.getBoundingClientRect();
+  return each.type !== "hidden" && each.className !== "skip" && box.width && (box.height < 24 || box.width < 24);
+}).map(each => each.outerHTML.slice(0, 120))"""
+
+
+def test_a_finger_meets_each_control_on_a_phone(browser: Browser, tmp_path: Path) -> None:
+    """
+    None is lower or narrower than 24 pixels, on any page, also where all is opened.
+    """
+    rate = KPI("orders", Count(operations("checkout")), owner="ann", meaning="m", by=("country",))
+    with Lens(tmp_path / "lens.db") as lens:
+        add_page(lens, [rate])
+        lens.start(0)
+        fill(lens.intake, visits=120)
+        with opened(browser, viewport={"width": 390, "height": 844}) as (page, _):
+            for path in (*PAGES, "/funnel?steps=product.view,cart.add,checkout", "/?segment=smb&country=DE"):
+                page.goto(f"{lens.url}{path}{'&' if '?' in path else '?'}{DAY}")
+                for each in page.locator("details").all():
+                    each.evaluate("each => each.open = true")
+                assert [] == page.evaluate(SMALL), path
+            page.goto(f"{lens.url}/events?{DAY}")
+            page.locator("td a").first.click()
+            page.wait_for_url("**/trace/**")
+            assert [] == page.evaluate(SMALL)
 
 
 @pytest.mark.parametrize(

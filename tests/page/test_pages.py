@@ -115,7 +115,7 @@ def test_groups_are_as_small_as_those_of_kpis(tmp_path: Path) -> None:
         ["US", "–", "51.00", "–", "few", "few"],
     ] == read.tables["country"]
     assert read.tables["country"] == filtered_by.tables["country"]
-    said = "1 group is too small to be shown, and 3 are shown in part: of fewer than 5 records"
+    said = "1 group is too small to be shown, and 3 are shown in part: fewer than 5 records"
     assert said in read.text and found[-1][0].startswith(said)
     assert ["DE", "90.36", "", "few", "11", "11", "11"] == found[1]
     assert {len(found[0])} == {len(row) for row in found}
@@ -132,7 +132,7 @@ def test_a_live_page_says_why_it_shows_no_group_yet(lens: Lens) -> None:
     read = shown(lens, f"/?{DAY}")
 
     assert "126.00 EUR" in read.text
-    assert "1 group is too small to be shown: of fewer than 5 records" in read.text
+    assert "1 group is too small to be shown: fewer than 5 records" in read.text
     assert not {"segment", "country"} & read.tables.keys()
 
 

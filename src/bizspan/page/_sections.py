@@ -106,8 +106,9 @@ def _withheld(groups: int, others: int) -> str:
     """What is said of groups that are not shown, or not whole."""
     told = [f"{groups:,} {'group is' if groups == 1 else 'groups are'} too small to be shown"] if groups else []
     if others:
-        told.append(f"{others:,} {'is' if others == 1 else 'are'} shown in part")
-    least = f": of fewer than {_least()} records, or so that none of these can be worked out." if told else ""
+        what = "" if groups else "group " if others == 1 else "groups "
+        told.append(f"{others:,} {what}{'is' if others == 1 else 'are'} shown in part")
+    least = f": fewer than {_least()} records, or a figure that would give such a group away." if told else ""
     return ", and ".join(told) + least
 
 
