@@ -13,6 +13,7 @@ from bizspan.integrations._rules import Rules, rules_of
 from bizspan.testing import Capture
 
 Session = MutableMapping[str, Any]
+Header = Callable[[str], str | None]
 
 BROWSER = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0 Safari/537.36"
 
@@ -52,7 +53,7 @@ def rules(shared: Mapping[str, Any] | None = None, /, **options: Unpack[Options]
 
 
 def arrived(
-    headers: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | Header | None = None,
     *,
     query: str = "",
     client: str | None = "192.0.2.7",
@@ -62,9 +63,14 @@ def arrived(
     request: object = None,
 ) -> Arrived:
     """A request to the checkout."""
-    lower = {name.lower(): value for name, value in (headers or {}).items()}
     asked = session if callable(session) else lambda: session
-    return _Told(query, client, request, lower, asked, session_id, is_authenticated)
+    header = headers if callable(headers) else _header_of(headers or {})
+    return _Told(query, client, request, header, asked, session_id, is_authenticated)
+
+
+def _header_of(headers: Mapping[str, str]) -> Header:
+    lower = {name.lower(): value for name, value in headers.items()}
+    return lambda name: lower.get(name.lower())
 
 
 class _Told(Arrived):
@@ -75,16 +81,16 @@ class _Told(Arrived):
         query: str,
         client: str | None,
         request: object,
-        headers: Mapping[str, str],
+        header: Header,
         session: Callable[[], Session | None],
         session_id: Callable[[], str | None],
         is_authenticated: Callable[[], bool],
     ) -> None:
         super().__init__("POST", "/checkout", query, client, request)
-        self._headers, self._asked = headers, (session, session_id, is_authenticated)
+        self._header, self._asked = header, (session, session_id, is_authenticated)
 
     def header(self, name: str, /) -> str | None:
-        return self._headers.get(name.lower())
+        return self._header(name)
 
     def session(self) -> Session | None:
         return self._asked[0]()

@@ -140,8 +140,7 @@ def test_a_header_that_can_not_be_read_costs_nothing_else(told: Capture, product
             raise RuntimeError(CANARY)
         return "DE" if name == "CF-IPCountry" else None
 
-    request = arrived()
-    request.header = broken
+    request = arrived(broken)
 
     assert {names.COUNTRY: "DE"} == facts_of(told, rules(TRUSTING, country_header="CF-IPCountry"), request)
 

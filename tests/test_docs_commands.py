@@ -148,8 +148,8 @@ class Stage:
         """Start a lens on a free port, and end the one before."""
         self.end()
         self.lens = subprocess.Popen(
-            [sys.executable, *rest, "--port", "0", "--format", "json"], cwd=self.path, env=environment(None, **variables),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [sys.executable, *rest, "--port", "0", "--format", "json"], cwd=self.path,
+            env=environment(None, **variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert self.lens.stdout is not None
         said = self.lens.stdout.readline()

@@ -182,12 +182,11 @@ def test_headers_that_raise_leave_what_needs_none(capbiz: Capture) -> None:
     Without its headers a request has no place and no traffic, but its resolver's facts.
     """
     ruled = rules(BOTH, test_header="X-Test", resolver=lambda request: {"segment": "smb"})
-    request = arrived()
 
     def header(name: str) -> str | None:
         return None if name in TRACING else fails()
 
-    request.header = header
+    request = arrived(header)
 
     noted = missing("country", "region", "test_header", "bots")
     assert {names.SEGMENT: "smb", **noted} == facts_of(capbiz, ruled, request)
@@ -223,11 +222,11 @@ def test_nothing_is_looked_at_that_is_not_configured(capbiz: Capture) -> None:
         asked.append(name)
 
     request = arrived(
+        noted,
         session=lambda: noted("session"),
         session_id=lambda: noted("session id"),
         is_authenticated=lambda: noted("authenticated"),
     )
-    request.header = noted
 
     send(rules(), request)
 

@@ -31,7 +31,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--compare", choices=("previous", "none"), default="previous", help="with the period before (default: previous)"
     )
-    add("--skip-marked", action="store_true", help="a period with a mark in it is no baseline")
+    add(
+        "--skip-marked", action=argparse.BooleanOptionalAction, default=True,
+        help="a period with a mark in it is no baseline, the one before it is (default: yes)",
+    )  # fmt: skip
     add("--kpi", action="append", default=[], metavar="NAME", help="this one alone; may be repeated")
     add("--by", default="segment,country,campaign", metavar="FACT,...", help="movers by these (default: %(default)s)")
     add("--most", type=_count, default=10, metavar="N", help="how many movers (default: 10)")

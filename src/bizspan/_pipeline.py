@@ -55,8 +55,7 @@ on_foreign_process: list[Callable[[], None]] = []
 
 # Takes one event and its sequence number; what it took over is handed over.
 Sink = Callable[[Record, int], None]
-# Puts clean attributes onto a span while it records.
-Write = Callable[["Span", "Attributes"], None]
+Write = Callable[["Span", "Attributes"], None]  # puts clean attributes onto a span while it records
 
 
 def set_attributes(span: Span, attributes: Attributes) -> None:

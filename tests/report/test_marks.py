@@ -158,9 +158,9 @@ def test_wrong_words_are_said(capsys: pytest.CaptureFixture[str], words: list[st
     assert not Path("none.db").exists()
 
 
-def test_a_marked_period_is_no_baseline_when_asked(tmp_path: Path) -> None:
+def test_a_marked_period_is_no_baseline(tmp_path: Path) -> None:
     """
-    The week before has a spot: it is compared with the one before that, and says why.
+    The week before has a spot: it is compared with the one before that, and says why; unless it shall not.
     """
     shop = [
         operation(f"u-{week}-{number}", WEEK.since_ns - week * 7 * DAY + HOUR, minor=100 * (week + 1))
@@ -169,10 +169,9 @@ def test_a_marked_period_is_no_baseline_when_asked(tmp_path: Path) -> None:
     ]
     source = SqliteSource(lens_store(tmp_path / "lens.db", shop))
     spot = Mark("TV spot", WEEK.since_ns - 3 * DAY, WEEK.since_ns - 3 * DAY + HOUR, "DE", "campaign")
-    asked = Request(source, BERLIN, WEEK, WEEK.until_ns, {}, marks=[spot])
 
-    usual = build(asked)
-    skipping = build(Request(source, BERLIN, WEEK, WEEK.until_ns, {}, marks=[spot], skips_marked=True))
+    usual = build(Request(source, BERLIN, WEEK, WEEK.until_ns, {}, marks=[spot], skips_marked=False))
+    skipping = build(Request(source, BERLIN, WEEK, WEEK.until_ns, {}, marks=[spot]))
 
     def before(report: object) -> list[str]:
         return [row.before_shown for row in getattr(report, "rows") if row.kpi == "revenue"]  # noqa: B009
@@ -182,7 +181,7 @@ def test_a_marked_period_is_no_baseline_when_asked(tmp_path: Path) -> None:
     assert "2026-02-23..2026-03-02 is no baseline: TV spot" in as_text(skipping)
 
     ever = Mark("price change", 0, WEEK.since_ns)
-    none = build(Request(source, BERLIN, WEEK, WEEK.until_ns, {}, marks=[ever], skips_marked=True))
+    none = build(Request(source, BERLIN, WEEK, WEEK.until_ns, {}, marks=[ever]))
     assert none.baseline is None
     assert "There is no earlier period to compare with" in as_text(none)
 

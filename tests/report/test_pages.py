@@ -242,6 +242,52 @@ def test_what_is_many_is_bounded_and_said(tmp_path: Path) -> None:
     assert 100 == len(json.loads(as_json(report))["risks"])
 
 
+# --- marks on charts -------------------------------------------------------------------------------------------------
+
+
+class Charts(HTMLParser):
+    """By chart of a page: its marks as (tag, left, title), and what it is called."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.marks: list[list[tuple[str, float, str]]] = []
+        self.names: list[str] = []
+        self._at: tuple[str, float] | None = None
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        told = dict(attrs)
+        if tag == "svg" and "aria-label" in told:
+            self.marks.append([])
+            self.names.append(told["aria-label"] or "")
+        if told.get("class") == "mark":
+            self._at = tag, float(told.get("x") or told.get("x1") or 0.0)
+
+    def handle_data(self, data: str) -> None:
+        if self._at is not None:
+            self.marks[-1].append((*self._at, data))
+            self._at = None
+
+
+def test_marks_and_releases_are_drawn_on_every_chart(tmp_path: Path) -> None:
+    """
+    A stretch is shaded and a moment is a line, where it was: a value stands in the middle of its day.
+    """
+    factors = (
+        Mark("of the week before", WEEK.since_ns - 2 * DAY, WEEK.since_ns - DAY),
+        Mark("<b>TV</b> spot", WEEK.since_ns + 36 * HOUR, WEEK.since_ns + 60 * HOUR, "DE", "campaign"),
+    )
+    source = SqliteSource(lens_store(tmp_path / "lens.db", small_shop()))
+    charts = Charts(as_html(build(Request(source, BERLIN, WEEK, NOW, KPIS, marks=factors))))
+
+    day = 154 / 6
+    release = 3 + (3 + 10 / 24 - 0.5) * day
+    assert 2 == len(charts.marks)
+    for marks, name in zip(charts.marks, charts.names, strict=True):
+        assert [("rect", round(3 + day, 1), "<b>TV</b> spot"), ("line", round(release, 1), "shop 1.5")] == marks
+        assert name.endswith("; marked: <b>TV</b> spot, shop 1.5")
+
+
 # --- the width of a terminal ----------------------------------------------------------------------------------------
 
 

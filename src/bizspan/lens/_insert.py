@@ -149,7 +149,7 @@ class Prepared:
         dropped_until_ns = _retention.events_dropped_until_ns(connection)
         if count == total and dropped_until_ns is None:
             return
-        columns = self.batch.columns("events")[0] if count == total else self._new(connection, before)
+        columns: Columns = self.batch.columns("events")[0] if count == total else self._new(connection, before)
         if dropped_until_ns is not None:
             is_later = [time_ns > dropped_until_ns for time_ns in columns[_TIME]]
             earlier = is_later.count(False)

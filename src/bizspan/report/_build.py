@@ -47,7 +47,7 @@ class Request:
     as_of_ns: int
     kpis: Mapping[str, KPI]
     is_compared: bool = True
-    skips_marked: bool = False
+    skips_marked: bool = True
     facts: Sequence[str] = FACTS
     marks: Sequence[Mark] = ()
     most: int = 10

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from bisect import bisect_right
 from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from bizspan.report._model import Report
-from bizspan.report._tables import Table, page_of
+from bizspan.report._model import Factor, Report, Row
+from bizspan.report._tables import Table, clean, page_of
 
 _STYLE: Final = """
 :root{color-scheme:light dark;--ink:#1b1f24;--soft:#5b6570;--line:#d8dee4;--paper:#fff;--good:#1a7f37;--bad:#b42318;
@@ -34,12 +35,14 @@ th{color:var(--soft);font-weight:600}
 svg{display:block}
 polyline{fill:none;stroke:var(--chart);stroke-width:1.5}
 circle,rect{fill:var(--chart)}
+rect.mark{fill:var(--soft);opacity:.3}line.mark{stroke:var(--soft);stroke-dasharray:3 2}
 @media print{:root{color-scheme:light;--ink:#000;--soft:#444;--line:#bbb;--paper:#fff;--good:#1a7f37;--bad:#b42318;
 --chart:#000}body{max-width:none;padding:0;font-size:11pt}h2{break-after:avoid}tr{break-inside:avoid}
 .wide{overflow:visible}}
 """
 _WIDTH, _HEIGHT, _EDGE = 160, 36, 3
 _BAR: Final = 120
+_NARROWEST: Final = 1.5
 
 
 def as_html(report: Report) -> str:
@@ -87,8 +90,7 @@ def _to_right(column: str) -> str:
 
 def _charts(table: Table, report: Report) -> list[str]:
     if any(len([each for each in series if each is not None]) > 1 for series in table.series):
-        units = [row.unit for row in report.rows]
-        return [_course(series, unit) for series, unit in zip(table.series, units, strict=True)]
+        return [_course(row, report.factors) for row in report.rows]
     if table.title == "Revenue at risk":
         most = {
             each.currency: max(float(risk.amount or 0) for risk in report.risks if risk.currency == each.currency)
@@ -98,8 +100,9 @@ def _charts(table: Table, report: Report) -> list[str]:
     return []
 
 
-def _course(series: Sequence[float | None], unit: str) -> str:
-    """A line through the known values; it is broken where one is missing, and a value alone is a dot."""
+def _course(row: Row, factors: Sequence[Factor]) -> str:
+    """A line through the known values, over marks; it is broken where one is missing, and a value alone is a dot."""
+    series = row.series
     known = [each for each in series if each is not None]
     if len(known) < 2:
         return ""
@@ -123,8 +126,35 @@ def _course(series: Sequence[float | None], unit: str) -> str:
         for run in runs
         if run
     ]
-    label = escape(f"by {unit}: from {known[0]:g} to {known[-1]:g}, least {low:g}, most {high:g}", quote=True)
+    seen = [each for each in factors if _is_in(each, row.bounds)]
+    said = f"by {row.unit}: from {known[0]:g} to {known[-1]:g}, least {low:g}, most {high:g}"
+    marked = f"; marked: {', '.join(clean(each.label) for each in seen)}" if seen else ""
+    shapes = [_mark(each, row.bounds) for each in seen] + shapes
+    label = escape(said + marked, quote=True)
     return f'<svg role="img" aria-label="{label}" width="{_WIDTH}" height="{_HEIGHT}">{"".join(shapes)}</svg>'
+
+
+def _is_in(factor: Factor, bounds: Sequence[int]) -> bool:
+    return len(bounds) > 1 and factor.span.since_ns < bounds[-1] and factor.span.until_ns > bounds[0]
+
+
+def _mark(factor: Factor, bounds: Sequence[int]) -> str:
+    """A shaded stretch, and a line for a moment; whose it is shows where one points at it."""
+    left, right = (_place(at, bounds) for at in (factor.span.since_ns, factor.span.until_ns))
+    title = f"<title>{escape(clean(factor.label))}</title>"
+    if factor.span.until_ns - factor.span.since_ns <= 1:
+        return f'<line class="mark" x1="{left:.1f}" y1="0" x2="{left:.1f}" y2="{_HEIGHT}">{title}</line>'
+    width = max(_NARROWEST, right - left)
+    return f'<rect class="mark" x="{left:.1f}" y="0" width="{width:.1f}" height="{_HEIGHT}">{title}</rect>'
+
+
+def _place(at_ns: int, bounds: Sequence[int]) -> float:
+    """Where a moment is: a value stands at the middle of its part."""
+    count = len(bounds) - 1
+    number = min(max(bisect_right(bounds, at_ns) - 1, 0), count - 1)
+    part = (at_ns - bounds[number]) / (bounds[number + 1] - bounds[number])
+    middle = min(max(number + part - 0.5, 0.0), count - 1.0)
+    return _EDGE + middle * (_WIDTH - 2 * _EDGE) / (count - 1)
 
 
 def _bar(amount: float, most: float) -> str:

@@ -72,6 +72,7 @@ class Row:
         change: Of a rate the difference, else the relative one; None where there is nothing to compare with.
         series: By hour, day, week or month; None where there is no value.
         unit: What the series is by.
+        bounds: When each of its parts starts, and when the last one ends, in nanoseconds since the epoch.
         hidden: Records that do not count, as their traffic is no customer's.
         missing: Records whose amount was refused.
         late: Records that arrived after the period was over.
@@ -104,6 +105,7 @@ class Row:
     change: float | None = None
     series: tuple[float | None, ...] = ()
     unit: str = ""
+    bounds: tuple[int, ...] = ()
     hidden: int | None = None
     missing: int | None = None
     late: int | None = None

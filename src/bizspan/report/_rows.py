@@ -123,6 +123,7 @@ def _row(answer: Answer, currency: str, unit: str, course: Sequence[Answer], ask
         change=None if before is None or not is_whole else change(figure.value, before.value, is_rate=kpi.is_rate),
         series=tuple(_number(kpi, each, currency) for each in course),
         unit=unit if course else "",
+        bounds=tuple(each.period.since_ns for each in course) + tuple(each.period.until_ns for each in course[-1:]),
         hidden=answer.hidden,
         missing=answer.missing,
         late=answer.late,
