@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from html import unescape
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -19,52 +15,17 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from bizspan import names
-from bizspan.kpi import KPI, Calendar, Count, Ratio, SqliteSource, Sum, evaluate, operations
+from bizspan.kpi import KPI, Count, Ratio, operations
 from bizspan.kpi._small import too_small, totals
 from bizspan.lens import Intake, Lens, Mark, Retention, Store
-from bizspan.page import _sections, add_page, add_page_from
+from bizspan.page import add_page, add_page_from
 from bizspan.page._filter import NOT_TOLD
 from tests.lens.asking import Answer, ask, rows
 from tests.page.reading import shown
-from tests.page.shop import DAY, START_NS, add_trace, event, fill, sold
+from tests.page.shop import DAY, add_trace, event, fill, sold
+from tests.page.small_day import AT, checkout, small_day, table
 
 PAGES = ("/", "/features", "/funnel", "/technical", "/kpis", "/events")
-AT = START_NS
-
-
-def checkout(outcome: str = names.SUCCESS, **facts: Any) -> dict[str, Any]:
-    keys = {
-        "segment": names.SEGMENT, "country": names.COUNTRY, "campaign": names.CAMPAIGN, "feature": names.FEATURE,
-        "reason": names.OPERATION_REASON, "traffic": names.TRAFFIC,
-    }  # fmt: skip
-    return {
-        names.OPERATION_NAME: "checkout",
-        names.OPERATION_OUTCOME: outcome,
-        **{keys[name]: value for name, value in facts.items()},
-    }
-
-
-def small_day(lens: Lens, times: int = 1) -> None:
-    """Five checkouts of customers in two currencies, one of staff, and a refund; each so many times."""
-    told = (
-        (checkout(segment="smb", country="DE"), sold(1250, "EUR")),
-        (checkout(segment="smb", country="FR"), sold(2000, "EUR")),
-        (checkout(segment="consumer", country="US"), sold(999, "USD")),
-        (checkout(country="DE"), sold(5, "JPY")),
-        (checkout(names.REJECTED, segment="smb", country="DE", reason="card_declined"), sold(700, "EUR", names.VALUE)),
-        (checkout(segment="smb", country="DE", traffic="staff"), sold(99_900, "EUR")),
-    )
-    for again in range(times):
-        for number, (facts, money) in enumerate(told):
-            event(lens.intake, f"u-{again}-{number}", AT + number * 10**9, {**facts, **money})
-        refund = {names.COUNTRY: "DE", **sold(250, "EUR", names.REFUND)}
-        event(lens.intake, f"r-{again}", AT + 9 * 10**9, refund, name=names.EVENT_REFUND)
-
-
-def table(lens: Lens, name: str, query: str = DAY) -> list[list[str]]:
-    answer = ask(lens, f"/csv/{name}?{query}", method="GET")
-    assert 200 == answer.status, answer.body.decode()
-    return list(csv.reader(io.StringIO(answer.body.decode(), newline="")))
 
 
 # --- figures --------------------------------------------------------------------------------------------------------
@@ -88,52 +49,6 @@ def test_revenue_stands_by_segment_and_country_and_currency(lens: Lens) -> None:
     assert "999" not in read.text
     assert "10 of 15; 95 %: 41.7 to 84.8 % (Wilson)" in {told.get("title") for _, told in read.tags}
     assert "too small" not in read.text
-
-
-def test_groups_are_as_small_as_those_of_kpis(tmp_path: Path) -> None:
-    """
-    One customer alone is not shown, nor a group that gives it away; how many are not is said, also in the CSV.
-    """
-    revenue = KPI("revenue", Sum("revenue"), owner="ann", meaning="m", by=("country",))
-    with Lens(tmp_path / "lens.db") as lens:
-        add_page(lens, [revenue])
-        lens.start(0)
-        sales = [("DE", "EUR")] * 9 + [("AT", "EUR")] * 6 + [("LI", "EUR")] + [("DE", "CHF")] * 2 + [("US", "USD")] * 5
-        for number, (country, code) in enumerate(sales):
-            facts = {**checkout(country=country), **sold(1000 + number, code)}
-            event(lens.intake, f"u-{number}", AT + number * 10**9, facts)
-        answer = evaluate(revenue, SqliteSource(lens.store.path), Calendar().read("2026-09-21..2026-09-23", AT * 2))
-        read = shown(lens, f"/?{DAY}")
-        filtered_by = shown(lens, f"/?{DAY}&outcome=success&channel={NOT_TOLD}")
-        found = table(lens, "country")
-
-    assert {("DE", "EUR"), ("US", "USD")} == {(str(each.group[0][1]), each.currency) for each in answer.groups}
-    assert [
-        ["Country", "Revenue EUR", "Revenue USD", "Revenue CHF", "Operations", "Success"],
-        ["DE", "90.36", "–", "few", "11", "100.0 %"],
-        ["AT", "few", "–", "–", "6", "100.0 %"],
-        ["US", "–", "51.00", "–", "few", "few"],
-    ] == read.tables["country"]
-    assert read.tables["country"] == filtered_by.tables["country"]
-    said = "1 group is too small to be shown, and 3 are shown in part: fewer than 5 records"
-    assert said in read.text and found[-1][0].startswith(said)
-    assert ["DE", "90.36", "", "few", "11", "11", "11"] == found[1]
-    assert {len(found[0])} == {len(row) for row in found}
-    assert "LI" not in {cell for row in found for cell in row}
-
-
-def test_a_live_page_says_why_it_shows_no_group_yet(lens: Lens) -> None:
-    """
-    After the first sales the totals stand there, and each table says what it waits for.
-    """
-    for number in range(3):
-        event(lens.intake, f"u-{number}", AT, {**checkout(segment="smb", country="DE"), **sold(4200, "EUR")})
-
-    read = shown(lens, f"/?{DAY}")
-
-    assert "126.00 EUR" in read.text
-    assert "1 group is too small to be shown: fewer than 5 records" in read.text
-    assert not {"segment", "country"} & read.tables.keys()
 
 
 def test_outcomes_have_their_reasons_and_what_was_at_stake(lens: Lens) -> None:
@@ -222,102 +137,6 @@ def test_what_was_hidden_and_missing_is_said(lens: Lens) -> None:
         "1 records of traffic that is not customers'", "1 were told and refused", "WITH found AS (",
     ):  # fmt: skip
         assert said in text, said
-
-
-def test_what_is_no_currency_is_no_money(tmp_path: Path) -> None:
-    """
-    It is missing, in the number that KPIs say; read from the minutes, from the events, and over time.
-    """
-    revenue = KPI("revenue", Sum("revenue"), owner="ann", meaning="m")
-    with Lens(tmp_path / "lens.db") as lens:
-        add_page(lens, [revenue])
-        lens.start(0)
-        for number, code in enumerate(("XXQ", "nok", "NOK", "", "OTHER", "NOK", "NOK", "NOK", "NOK")):
-            told = sold(1250, code) if code else {names.AMOUNT_INVALID_KEYS[names.REVENUE]: "inexact"}
-            facts = {**checkout(segment="smb", country="NO"), names.OPERATION_DURATION: 0.2, **told}
-            event(lens.intake, f"u-{number}", AT + number * 10**9, facts)
-        event(lens.intake, "lost", AT, {**checkout(names.FAILED, segment="smb", country="NO"), **sold(1250, "XXQ")})
-        kpis = shown(lens, f"/kpis?{DAY}").text
-        pages = [
-            shown(lens, f"{path}?{DAY}{query}")
-            for path in ("/", "/technical", "/events", "/features")
-            for query in ("", "&segment=smb", "&segment=smb&country=NO")
-        ]
-        heads = [table(lens, name)[0] for name in ("country", "series", "outcomes", "cost")]
-
-    assert "Amounts missing4" in kpis and "62.50 NOK" in kpis
-    for read in pages[:3]:
-        assert "Amounts missing4 " in read.text
-        assert "62.50 NOK" in read.text
-        assert ["Country", "Revenue NOK", "Operations", "Success"] == read.tables["country"][0]
-    for read in pages:
-        assert not re.search(r"Revenue (XXQ|nok|OTHER)|[0-9] (XXQ|nok|OTHER)", read.text)
-    assert not {"XXQ", "nok", "OTHER"} & {title.split()[-1] for head in heads for title in head}
-
-
-def statements(lens: Lens, path: str) -> dict[str, list[str]]:
-    """The SQL of a page, by the id of its section."""
-    page = ask(lens, path, method="GET").body.decode()
-    return {
-        section[: section.index('"')]: [
-            unescape(code) for code in re.findall(r'aria-label="SQL"><code>(.*?)</code>', section, re.DOTALL)
-        ]
-        for section in re.split(r'<section [^>]*id="', page)[1:]
-    }
-
-
-def test_the_sql_that_is_shown_can_be_run(lens: Lens) -> None:
-    """
-    Each statement of each page, as it stands there.
-    """
-    fill(lens.intake, visits=60)
-    found = 0
-    for path in ("/", "/features", "/technical", "/events", "/?segment=smb&country=DE", "/features?segment=smb"):
-        for codes in statements(lens, f"{path}{'&' if '?' in path else '?'}{DAY}").values():
-            for sql in codes:
-                rows(lens.store, sql)
-                assert "AND 1" not in sql
-                found += 1
-
-    assert found > 25
-
-
-@pytest.mark.parametrize("query", ["", "&operation=checkout", "&segment=smb", "&traffic=all", "&campaign=__none__"])
-def test_the_sql_of_a_table_gives_its_figures(lens: Lens, query: str) -> None:
-    """
-    One statement for each table; read from the minutes, and from the events.
-    """
-    fill(lens.intake)
-    event(lens.intake, "bad", AT, {**checkout(segment="smb", country="DE"), **sold(1, "XXQ")})
-    told = statements(lens, f"/?{DAY}{query}")
-
-    for name in ("segment", "country", "campaign", "channel", "outcomes", "conversion"):
-        (sql,) = told[name]
-        head, *lines = table(lens, name, f"{DAY}{query}")
-        shown_rows = {tuple(_told(head, line)) for line in lines if "shown" not in line[0]}
-        run = {tuple(_run(head, row)) for row in rows(lens.store, sql)}
-        assert shown_rows, name
-        for row in shown_rows:
-            assert any(all(a in ("few", b) for a, b in zip(row, other, strict=True)) for other in run), (name, row, run)
-        assert len(lines) >= len(run) or name in _sections.TITLES
-
-
-def _told(head: list[str], line: list[str]) -> Iterator[str]:
-    """A line of a CSV in the words of its statement: a rate's lower number stands there already."""
-    for title, cell in zip(head, line, strict=True):
-        if title in ("Success of", "Succeeded of", "Share count"):
-            continue
-        if title.startswith(("Revenue", "At stake")):
-            yield cell if cell == "few" else str(round(float(cell or 0) * 100))
-        else:
-            yield f"{float(cell):.4f}" if title == "Mean time" else cell
-
-
-def _run(head: list[str], row: Sequence[Any]) -> Iterator[str]:
-    titles = [title for title in head if title not in ("Success of", "Succeeded of", "Share count")]
-    for title, cell in zip(titles, row, strict=True):
-        is_money = title.startswith(("Revenue", "At stake"))
-        yield f"{cell:.4f}" if title == "Mean time" else str(cell or 0) if is_money else str(cell)
 
 
 def test_features_say_what_could_be_removed(lens: Lens) -> None:
@@ -559,6 +378,7 @@ def test_a_page_is_live_for_what_others_write(lens: Lens) -> None:
     answer = client.getresponse()
 
     def told() -> str:
+        said = ""
         while line := answer.readline().decode().strip():
             if not line.startswith(("retry", "data")):
                 said = line
@@ -582,57 +402,6 @@ def test_a_page_is_live_for_what_others_write(lens: Lens) -> None:
 
     one = ("event: change", ": still here")
     assert (": still here", one, one, one) == (quiet, after_mark, after_event, after_own)
-
-
-def test_the_table_of_a_kpi_is_there_as_csv(tmp_path: Path) -> None:
-    """
-    All of its groups, of which the page shows eight and says how many more there are; with the page's filters.
-    """
-    rate = KPI("rate", Ratio(Count(operations("checkout", outcome="success")), Count(operations("checkout"))),
-               owner="ann", meaning="m", by=("country",))  # fmt: skip
-    revenue = KPI("revenue", Sum("revenue"), owner="ann", meaning="m", by=("country",))
-    with Lens(tmp_path / "lens.db") as lens:
-        add_page(lens, [rate, revenue])
-        lens.start(0)
-        for number in range(11 * 6):
-            facts = {**checkout(country=f"{'=X'[number // 6 == 3]}{number // 6}", segment="smb"), **sold(1000, "EUR")}
-            event(lens.intake, f"u-{number}", AT + number * 10**9, facts)
-        event(lens.intake, "one", AT, {**checkout(country="LI", segment="smb"), **sold(1000, "EUR")})
-        read = shown(lens, f"/kpis?{DAY}&segment=smb")
-        links = [str(told["href"]) for _, told in read.tags if told.get("class") == "csv"]
-        rates, money = (
-            [*csv.reader(io.StringIO(ask(lens, link, method="GET").body.decode(), newline=""))] for link in links
-        )
-        too_many = shown(lens, f"/csv/kpi-rate?{DAY}&segment=a&country=b&plan=c&campaign=d&order_id=e", 400).text
-
-    assert [f"/csv/kpi-rate?{DAY}&segment=smb", f"/csv/kpi-revenue?{DAY}&segment=smb"] == links
-    assert (2, 2) == (read.text.count("more; see the CSV"), read.text.count("3 groups are too small to be shown."))
-    assert ["country", "Value", "n", "From (95 %)", "To (95 %)"] == rates[0]
-    assert ["country", "Currency", "Value", "n"] == money[0]
-    assert 1 + 9 + 1 == len(rates) == len(money)
-    assert "at most 4 filters" in too_many
-
-
-def test_a_funnel_is_there_as_csv(lens: Lens) -> None:
-    """
-    Of the steps, the subject and the window that the page has.
-    """
-    for number, names_of in enumerate((("view", "cart", "buy"), ("view", "cart"), ("view",))):
-        for at, name in enumerate(names_of):
-            facts = {**checkout(), names.OPERATION_NAME: name, names.CUSTOMER: f"c{number}"}
-            event(lens.intake, f"{number}-{name}", AT + at * 10**9, facts)
-
-    read = shown(lens, f"/funnel?{DAY}&steps=view,cart,buy&window=7d")
-    link = next(str(told["href"]) for _, told in read.tags if told.get("class") == "csv")
-
-    assert f"/csv/funnel?{DAY}&steps=view%2Ccart%2Cbuy&subject=customer&window=7d" == link
-    assert [
-        ["Step", "Reached", "Of the first count", "Of the first of", "Of the one before count", "Of the one before of"],
-        ["view", "3", "3", "3", "", ""],
-        ["cart", "2", "2", "3", "2", "3"],
-        ["buy", "1", "1", "3", "1", "2"],
-    ] == table(lens, "funnel", link.partition("?")[2])
-    assert "two steps or more" in shown(lens, f"/csv/funnel?{DAY}", 400).text
 
 
 # --- states ---------------------------------------------------------------------------------------------------------
@@ -791,19 +560,6 @@ def test_hostile_values_are_shown_as_texts(lens: Lens, value: str) -> None:
             assert not any(key.startswith("on") or key == "style" for key in found), (path, name)
             assert (found.get("href") or "/").startswith(("/", "#")), (path, found)
         assert "\x00" not in answer.body.decode() and "\u202e" not in answer.body.decode(), path
-
-
-@pytest.mark.parametrize("value", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "＝1+1"])
-def test_a_spreadsheet_runs_no_formula(lens: Lens, value: str) -> None:
-    """
-    A text that looks like one has a ' before it; numbers stay numbers.
-    """
-    for number in range(5):
-        facts = {**checkout(segment=value, country=value, reason=value), **sold(-100, "EUR")}
-        event(lens.intake, f"f-{number}", AT, facts)
-
-    assert [f"'{value}", "-5.00", "5", "5", "5"] == table(lens, "segment")[1]
-    assert f"'{value}" == table(lens, "events")[1][3]
 
 
 # --- headers --------------------------------------------------------------------------------------------------------
