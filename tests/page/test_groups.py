@@ -90,3 +90,21 @@ def test_what_is_no_currency_is_no_money(tmp_path: Path) -> None:
     for read in pages:
         assert not re.search(r"Revenue (XXQ|nok|OTHER)|[0-9] (XXQ|nok|OTHER)", read.text)
     assert not {"XXQ", "nok", "OTHER"} & {title.split()[-1] for head in heads for title in head}
+
+
+def test_the_group_that_is_left_out_beside_a_small_one_is_that_of_kpis(tmp_path: Path) -> None:
+    """
+    Of two that are as large: otherwise the page would show what the KPI hides, and the small one be the difference.
+    """
+    revenue = KPI("revenue", Sum("revenue"), owner="ann", meaning="m", by=("country",))
+    with Lens(tmp_path / "lens.db") as lens:
+        add_page(lens, [revenue])
+        lens.start(0)
+        for number, country in enumerate((*["DE"] * 6, *[""] * 6, *["FR"] * 6, "LI")):
+            facts = {**checkout(**({"country": country} if country else {})), **sold(1000, "EUR")}
+            event(lens.intake, f"u-{number}", AT + number * 10**9, facts)
+        answer = evaluate(revenue, SqliteSource(lens.store.path), Calendar().read("2026-09-21..2026-09-23", AT * 2))
+        lines = table(lens, "country")[1:-1]
+
+    assert {each.group[0][1] or "" for each in answer.groups} == {line[0] for line in lines}
+    assert 2 == len(lines)

@@ -52,9 +52,10 @@ def breakdown(counted: Counted, dimension: str) -> Table:
     for value, group in groups.items():
         sums = group.sums("revenue")
         tried = group.count()
+        ended = [tried, (group.count(names.SUCCESS), tried) if tried else None]
         told: list[Any] = [
-            *(FEW if (code, value) in hidden else sums.get(code) for code in codes),
-            *((FEW, FEW) if ("", value) in hidden else (tried, (group.count(names.SUCCESS), tried) if tried else None)),
+            *(FEW if (code, value or None) in hidden else sums.get(code) for code in codes),
+            *([FEW, FEW] if ("", value or None) in hidden else ended),
         ]
         is_seen = any(cell is not FEW and cell not in (None, 0) for cell in told)
         if is_seen or (FEW not in told and group.events >= _least()):
@@ -85,14 +86,18 @@ def breakdown(counted: Counted, dimension: str) -> Table:
 
 
 def _hidden(groups: Mapping[str, Group]) -> set[tuple[str | None, ...]]:
-    """Of which currency and value, and of which value's operations, nothing is shown: as of groups of a KPI."""
+    """
+    Of which currency and value, and of which value's operations, nothing is shown.
+
+    In the words of KPIs, where None is not told: of groups of one size the same one is left out.
+    """
     from bizspan.kpi._small import MINIMUM, too_small, totals
 
     sizes: dict[tuple[str | None, ...], int] = {}
     for value, group in groups.items():
-        sizes.update({(code, value): number for code, number in group.numbers("revenue").items() if number})
+        sizes.update({(code, value or None): number for code, number in group.numbers("revenue").items() if number})
         if tried := group.count():
-            sizes["", value] = tried
+            sizes["", value or None] = tried
     return too_small(sizes, MINIMUM, totals)
 
 
