@@ -120,6 +120,15 @@ def test_values_beyond_the_bound_fold_into_other() -> None:
     assert "smb" == admitted.of("segment", "smb")
 
 
+def test_money_is_money_however_many_codes_are_none() -> None:
+    """
+    A currency keeps its own sum after a thousand invented ones.
+    """
+    admitted = Admitted([("currency", f"x{number}") for number in range(VALUES_MOST)])
+
+    assert ("EUR", names.OTHER) == (admitted.of("currency", "EUR"), admitted.of("currency", "eur"))
+
+
 def test_folded_values_are_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Names beyond the bound share one cell, which has all of their events, also after a new start.

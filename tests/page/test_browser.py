@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bizspan import names
+from bizspan.kpi import KPI, Count, operations
 from bizspan.lens import Lens, Response
 from bizspan.page import Action, add_page
 from tests.page.shop import DAY, event, fill, sold
@@ -80,13 +81,13 @@ def test_the_first_event_appears_by_itself(browser: Browser, lens: Lens) -> None
         page.evaluate("window.same = true")
 
         sell(lens, "a", 4_200)
-        page.locator("#segment").get_by_text("42.00").wait_for()
-        page.locator("#segment summary").click()
+        page.locator("#now").get_by_text("42.00").wait_for()
+        page.locator("#now summary").click()
         sell(lens, "b", 800)
-        page.locator("#segment").get_by_text("50.00").wait_for()
+        page.locator("#now").get_by_text("50.00").wait_for()
 
         assert page.evaluate("window.same")
-        assert page.locator("#segment details").evaluate("each => each.open")
+        assert page.locator("#now details").evaluate("each => each.open")
         assert page.locator("#series canvas").count() >= 3
     assert [] == said
 
@@ -105,10 +106,10 @@ def test_a_pause_holds_the_figures(browser: Browser, lens: Lens) -> None:
                 source.addEventListener("change", () => { console.log("heard"); source.close(); });
                 return new Promise(done => source.addEventListener("open", done)); }""")
             sell(lens, "b", 200)
-        assert 0 == page.locator("#segment").get_by_text("3.00", exact=True).count()
+        assert 0 == page.locator("#now").get_by_text("3.00 EUR", exact=True).count()
 
         page.get_by_role("button", name="Go on").click()
-        page.locator("#segment").get_by_text("3.00", exact=True).wait_for()
+        page.locator("#now").get_by_text("3.00 EUR", exact=True).wait_for()
     assert [] == said
 
 
@@ -135,6 +136,34 @@ def test_filters_stand_in_the_address(browser: Browser, lens: Lens) -> None:
         page.go_back()
         page.wait_for_url("**country=DE")
     assert [] == said
+
+
+# What a finger has to meet: with the padding, and what is not on the screen left out.
+SMALL = """() => [...document.querySelectorAll("a, button, input, select, summary")].filter(each => {
+  const box = each.getBoundingClientRect();
+  return each.type !== "hidden" && each.className !== "skip" && box.width && (box.height < 24 || box.width < 24);
+}).map(each => each.outerHTML.slice(0, 120))"""
+
+
+def test_a_finger_meets_each_control_on_a_phone(browser: Browser, tmp_path: Path) -> None:
+    """
+    None is lower or narrower than 24 pixels, on any page, also where all is opened.
+    """
+    rate = KPI("orders", Count(operations("checkout")), owner="ann", meaning="m", by=("country",))
+    with Lens(tmp_path / "lens.db") as lens:
+        add_page(lens, [rate])
+        lens.start(0)
+        fill(lens.intake, visits=120)
+        with opened(browser, viewport={"width": 390, "height": 844}) as (page, _):
+            for path in (*PAGES, "/funnel?steps=product.view,cart.add,checkout", "/?segment=smb&country=DE"):
+                page.goto(f"{lens.url}{path}{'&' if '?' in path else '?'}{DAY}")
+                for each in page.locator("details").all():
+                    each.evaluate("each => each.open = true")
+                assert [] == page.evaluate(SMALL), path
+            page.goto(f"{lens.url}/events?{DAY}")
+            page.locator("td a").first.click()
+            page.wait_for_url("**/trace/**")
+            assert [] == page.evaluate(SMALL)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +222,7 @@ def test_hostile_values_run_nothing(browser: Browser, lens: Lens) -> None:
         page.goto(lens.url)
         page.locator('.live[data-state="live"]').wait_for()
         sell(lens, "c", 100)
-        page.locator("#segment").get_by_text("1.00", exact=True).wait_for()
+        page.locator("#now").get_by_text("1.00 EUR", exact=True).wait_for()
 
         assert page.evaluate("window.hit") is None
         assert 0 == page.locator("main img, main script").count()
@@ -212,13 +241,13 @@ def test_one_logs_in_by_the_link(browser: Browser, tmp_path: Path) -> None:
             page.wait_for_url(f"{lens.url}/")
             page.locator('.live[data-state="live"]').wait_for()
             sell(lens, "a", 4_200)
-            page.locator("#segment").get_by_text("42.00").wait_for()
+            page.locator("#now").get_by_text("42.00").wait_for()
         assert [] == said
         with opened(browser) as (page, _):
             page.goto(lens.url)
             page.get_by_label("Token").fill("s3cret")
             page.get_by_role("button", name="Log in").click()
-            page.locator("#segment").get_by_text("42.00").wait_for()
+            page.locator("#now").get_by_text("42.00").wait_for()
 
 
 @pytest.mark.parametrize("token", ["", "s3cret"])
@@ -247,7 +276,7 @@ def test_buttons_are_pressed_by_keyboard(browser: Browser, tmp_path: Path, token
             )
             button.focus()
             sell(lens, "b", 800)
-            page.locator("#segment").get_by_text("50.00").wait_for()
+            page.locator("#now").get_by_text("50.00").wait_for()
             page.keyboard.press("Enter")
             page.get_by_role("status").filter(has_text="Roll back: rolled back to 1.4").wait_for()
 
@@ -298,4 +327,4 @@ def test_a_lens_that_has_gone_is_told(browser: Browser, tmp_path: Path) -> None:
             page.locator('.live[data-state="live"]').wait_for()
         page.get_by_text("waiting for the lens").wait_for()
 
-        assert page.locator("#segment").get_by_text("42.00").is_visible()
+        assert page.locator("#now").get_by_text("42.00").is_visible()

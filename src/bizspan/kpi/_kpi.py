@@ -30,6 +30,7 @@ from bizspan.kpi._definition import (
 )
 from bizspan.kpi._facts import Fact, FactTable
 from bizspan.kpi._records import Condition
+from bizspan.kpi._small import MINIMUM
 from bizspan.money import Money
 from bizspan.vocabulary import Vocabulary
 
@@ -73,7 +74,7 @@ class KPI:
     target: Target | None = field(default=None, kw_only=True, hash=False)
     per: Unit | Literal[""] = field(default="", kw_only=True)
     by: tuple[str, ...] = field(default=(), kw_only=True)
-    minimum_group: int = field(default=5, kw_only=True)
+    minimum_group: int = field(default=MINIMUM, kw_only=True)
     vocabulary: Vocabulary | Iterable[Vocabulary] = field(default=(), kw_only=True, hash=False, repr=False)
     facts: Mapping[str, Fact] = field(init=False, hash=False, compare=False, repr=False)
     targets: Mapping[str, Decimal] = field(init=False, hash=False, compare=False, repr=False)

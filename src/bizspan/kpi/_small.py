@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Mapping
 from math import sqrt
 from typing import Final, TypeVar
 
+MINIMUM: Final = 5  # of a group, where nobody says another
 _Z: Final = 1.959963984540054  # 95 %, two-sided
 Cell = TypeVar("Cell", bound=Hashable)
 

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 from bizspan import names
 from bizspan._columns import COLUMNS
+from bizspan._currencies import EXPONENTS
 from bizspan._minor import INT64_MAX, INT64_MIN
 from bizspan.lens._layout import INDEX, Columns
 
@@ -44,6 +45,7 @@ _MONEY: Final = tuple(
 class Admitted:
     """
     Which values are counted under their own name: of each dimension the first 1,000, for as long as the store lives.
+    Currencies are beside those: they are few, and what is no currency may be anything.
 
     Args:
         known: Dimension and value of those that the store has.
@@ -58,7 +60,7 @@ class Admitted:
     def of(self, dimension: str, value: str) -> str:
         """The value, or what it is counted under."""
         values = self._values.get(dimension)
-        if values is not None and value in values:
+        if (values is not None and value in values) or (dimension == "currency" and value in EXPONENTS):
             return value
         if len(value) > _LONGEST:
             return names.OTHER

@@ -6,40 +6,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, time, timedelta
-from typing import Any, Final
+from typing import Any
 
 from bizspan import names
 from bizspan.page import _show
 from bizspan.page._counted import Counted
 from bizspan.page._filter import Asked
 from bizspan.page._html import Html, tag
+from bizspan.page._points import DAY, place, times
 from bizspan.page._sections import CURRENCIES_SHOWN, about, currencies
-from bizspan.page._tables import Column, Table
+from bizspan.page._tables import Column, Table, csv_link
 from bizspan.page._tables import about as about_html
 
-_DAY: Final = 86_400
 Mark = tuple[int, str, int]  # from, what, and until; 0 where it has no end
-
-
-def times(asked: Asked, step: int) -> list[int]:
-    """The points of a series: every one of the period, also where nothing happened."""
-    if step < _DAY:
-        return list(range(asked.since // step * step, asked.until, step))
-    day = datetime.fromtimestamp(asked.since, asked.calendar.zone).date()
-    found: list[int] = []
-    while (at := int(datetime.combine(day, time(), asked.calendar.zone).timestamp())) < asked.until:
-        found.append(at)
-        day += timedelta(days=1)
-    return found
-
-
-def place(asked: Asked, step: int, second: int) -> int:
-    """The point that a moment belongs to."""
-    if step < _DAY:
-        return second // step * step
-    day = datetime.fromtimestamp(second, asked.calendar.zone).date()
-    return int(datetime.combine(day, time(), asked.calendar.zone).timestamp())
 
 
 def summed(asked: Asked, step: int, found: Mapping[tuple[int, str], int], wanted: Sequence[str]) -> list[int]:
@@ -123,10 +102,9 @@ def series(asked: Asked, counted: Counted, marks: Sequence[Mark]) -> Html:
         "operations of that time with the outcome success. A line with a name is a release: the first appearance of "
         "that service.version. A shaded stretch is what someone marked with bizspan mark.",
         counted.all.count(),
+        sql=counted.series_sql(codes),
     )
-    link = tag(
-        "a", "CSV", href=asked.to("/csv/series"), class_="csv", download="series.csv", aria_label="Series as CSV"
-    )
+    link = csv_link(asked, "series", "Series")
     return tag(
         "section",
         tag("h2", "Over time", id="series-title"),
@@ -152,11 +130,17 @@ def series_table(asked: Asked, counted: Counted) -> Table:
         Column("From", "time"), *(Column(f"Revenue {code}", "money", code) for code in codes),
         Column("Operations", "count"), Column("Successes", "count"),
     ]  # fmt: skip
-    return Table("series", "Over time", titles, rows, about(counted, "Series.", counted.all.count()))
+    return Table(
+        "series",
+        "Over time",
+        titles,
+        rows,
+        about(counted, "Series.", counted.all.count(), sql=counted.series_sql(codes)),
+    )
 
 
 def _length(step: int) -> str:
-    known = {60: "minute", 3600: "hour", _DAY: "day"}
+    known = {60: "minute", 3600: "hour", DAY: "day"}
     return known.get(step) or f"{step // 60} minutes"
 
 
@@ -201,6 +185,7 @@ def tiles(asked: Asked, counted: Counted) -> Html:
         "which money went back. Operations are events named business.operation.",
         everything.events,
         *notes,
+        sql=counted.statements.totals(currencies([everything])),
     )
     return tag(
         "section",

@@ -5,10 +5,13 @@ What was counted in a time, by the values of dimensions.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from bizspan import names
+from bizspan._currencies import EXPONENTS
+from bizspan.page._statements import Statements
 
 SOLD: Final = ("", names.SUCCESS)
 
@@ -60,12 +63,26 @@ class Group:
                 found[currency] += minor
         return dict(found)
 
+    def numbers(self, kind: str) -> dict[str, int]:
+        """How many amounts that count, by currency."""
+        found: Counter[str] = Counter()
+        for (which, currency, _, outcome), (number, _) in self.money.items():
+            if which == kind and currency and outcome in SOLD:
+                found[currency] += number
+        return dict(found)
+
     def missing(self, kind: str = "revenue") -> int:
-        """How many amounts were told and refused."""
-        return sum(n for (which, currency, *_), (n, _) in self.money.items() if which == kind and not currency)
+        """How many amounts that would count were told and refused, or are in no currency; of a value, all do."""
+        return sum(
+            n
+            for (which, currency, _, outcome), (n, _) in self.money.items()
+            if which == kind and not currency and (kind == "value" or outcome in SOLD)
+        )
 
     def add_money(self, key: tuple[str, str, str, str], count: int, minor: int) -> None:
-        """Add to one sum."""
+        """Add to one sum; what is in no currency is missing."""
+        if key[1] not in EXPONENTS:
+            key, minor = (key[0], "", *key[2:]), 0
         before = self.money.get(key, (0, 0))
         self.money[key] = before[0] + count, before[1] + minor
 
@@ -82,11 +99,13 @@ class Counted:
         outcomes: By time and outcome: operations.
         revenue: By time and currency: minor units.
         basis: Where it was read from.
-        sql: How.
+        statements: How people may read it.
+        sql: How the series was read, where that is from the minutes.
     """
 
     step: int
     basis: str
+    statements: Statements
     groups: dict[str, dict[str, Group]] = field(default_factory=dict[str, dict[str, Group]])
     hidden: int = 0
     outcomes: Counter[tuple[int, str]] = field(default_factory=Counter[tuple[int, str]])
@@ -114,6 +133,10 @@ class Counted:
         self.hidden += other.hidden
         self.outcomes.update(other.outcomes)
         self.revenue.update(other.revenue)
+
+    def series_sql(self, codes: Sequence[str]) -> list[str]:
+        """How the series is read, of revenue in these currencies."""
+        return self.sql or [self.statements.over_time(codes)]
 
     def by(self, dimension: str) -> dict[str, Group]:
         """By the values of a dimension; ``""`` is what does not tell it."""

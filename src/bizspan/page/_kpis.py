@@ -1,48 +1,39 @@
 """
-KPIs against their targets, and a funnel of steps that one chooses.
+KPIs against their targets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from bizspan import names
 from bizspan._columns import COLUMNS
 from bizspan.errors import SetupError
 from bizspan.page import _show
 from bizspan.page._filter import EVERYBODY, NOT_TOLD, Asked, Wrong
 from bizspan.page._html import Html, tag
+from bizspan.page._tables import About, Column, Table, csv_link
 
 if TYPE_CHECKING:
-    from bizspan.kpi import KPI, Answer, Figure, Filter, Records
+    from bizspan.kpi import KPI, Answer, Figure, Filter
 
 _GROUPS_SHOWN: Final = 8
-_KEYS: Final = {column.name: key for key, column in COLUMNS.items()}
-_STEPS_MOST: Final = 6
-SUBJECTS: Final = ("customer", "session", "order")
+KEYS: Final = {column.name: key for key, column in COLUMNS.items()}
 _WITHHELD: Final = (
     "Not shown: this filter leaves fewer than {least}, or so few without it that they could be worked out. "
     "Remove a filter to see more."
 )
-WINDOWS: Final = {"30min": "30 minutes", "1d": "1 day", "7d": "7 days"}
 
 
 def cards(kpis: Iterable[KPI], store: Path, asked: Asked) -> list[Html]:
     """Each KPI with its value, its target, and the period before."""
-    from bizspan.kpi import SqliteSource, filtered
-    from bizspan.kpi._filtered import MOST_FACTS
-
-    if len(asked.where) > MOST_FACTS:
-        raise Wrong(f"KPIs take at most {MOST_FACTS} filters; remove one.")
-    by = _filter_of(asked)
-    source = SqliteSource(store)
+    _filter_of(asked)  # also where there is no KPI
     found: list[Html] = []
     for kpi in kpis:
         try:
-            answer = filtered(kpi, source, asked.period, by, calendar=asked.calendar, compare="previous")
+            answer = _answer(kpi, store, asked, compare="previous")
         except SetupError as why:
             text = f"It can't be evaluated: {why}"
             found.append(tag("section", tag("h2", kpi.name), tag("p", text, class_="quiet"), class_="card"))
@@ -51,13 +42,59 @@ def cards(kpis: Iterable[KPI], store: Path, asked: Asked) -> list[Html]:
     return found or [_no_kpis()]
 
 
+def _answer(kpi: KPI, store: Path, asked: Asked, *, compare: Literal["previous"] | None = None) -> Answer:
+    from bizspan.kpi import SqliteSource, filtered
+
+    by = _filter_of(asked)
+    return filtered(kpi, SqliteSource(store), asked.period, by, calendar=asked.calendar, compare=compare)
+
+
+def group_table(kpi: KPI, store: Path, asked: Asked) -> Table:
+    """
+    A KPI's values by group, for their CSV.
+
+    Raises:
+        Wrong: It can't be evaluated with these filters.
+    """
+    try:
+        answer = _answer(kpi, store, asked)
+    except SetupError as why:
+        raise Wrong(f"{kpi.name} can't be evaluated: {why}") from None
+    has_currency = any(each.currency for each in answer.groups)
+    has_interval = any(each.interval for each in answer.groups)
+    rows: list[list[Any]] = []
+    for each in answer.groups:
+        low, high = each.interval or (None, None)
+        told = [value for _, value in each.group]
+        rows.append([*told, *([each.currency] if has_currency else ()), each.value, each.n,
+                     *((low, high) if has_interval else ())])  # fmt: skip
+    columns = [
+        *(Column(name, "text") for name in kpi.by),
+        *((Column("Currency", "text"),) if has_currency else ()),
+        Column("Value", "number"), Column("n", "count"),
+        *((Column("From (95 %)", "number"), Column("To (95 %)", "number")) if has_interval else ()),
+    ]  # fmt: skip
+    told_of = About(kpi.meaning, sum(each.n for each in answer.groups), answer.basis, owner=kpi.owner)
+    return Table(f"kpi-{kpi.name}", kpi.name, columns, rows, told_of, withheld=_suppressed(answer))
+
+
+def _suppressed(answer: Answer) -> str:
+    if not answer.suppressed:
+        return ""
+    told = "1 group is" if answer.suppressed == 1 else f"{answer.suppressed:,} groups are"
+    return f"{told} too small to be shown."
+
+
 def _filter_of(asked: Asked) -> Filter:
     """What the URL says, in the words of KPIs."""
     from bizspan.kpi import Filter
     from bizspan.kpi._facts import FactTable
+    from bizspan.kpi._filtered import MOST_FACTS
 
+    if len(asked.where) > MOST_FACTS:
+        raise Wrong(f"KPIs take at most {MOST_FACTS} filters; remove one.")
     table = FactTable()
-    told = ((table[_KEYS[column]].name, None if value == NOT_TOLD else value) for column, value in asked.where)
+    told = ((table[KEYS[column]].name, None if value == NOT_TOLD else value) for column, value in asked.where)
     return Filter(tuple(told), asked.traffic)
 
 
@@ -80,7 +117,9 @@ def _card(kpi: KPI, answer: Answer, asked: Asked) -> Html:
         class_="scroll", tabindex="0", role="region", aria_label=f"{kpi.name} by {', '.join(kpi.by)}, table",
     ) if groups else None  # fmt: skip
     lost = None if answer.kept_since_ns is None else certainty(answer).capitalize() + "."
-    small = f"{answer.suppressed} groups are too small to be shown." if answer.suppressed else None
+    more = len(answer.groups) - _GROUPS_SHOWN
+    small = _suppressed(answer)
+    link = csv_link(asked, f"kpi-{kpi.name}", kpi.name) if groups else None
     return tag(
         "section",
         tag("h2", kpi.name, id=f"kpi-{kpi.name}"),
@@ -91,7 +130,8 @@ def _card(kpi: KPI, answer: Answer, asked: Asked) -> Html:
         tag("p", small, class_="quiet") if small else None,
         tag("p", lost, class_="quiet") if lost else None,
         table,
-        tag("div", about(answer, asked), class_="foot"),
+        tag("p", f"{more:,} more; see the CSV", class_="quiet") if more > 0 else None,
+        tag("div", about(answer, asked), link, class_="foot"),
         class_="card", aria_labelledby=f"kpi-{kpi.name}",
     )  # fmt: skip
 
@@ -189,125 +229,3 @@ def _no_kpis() -> Html:
         ),
         class_="note",
     )
-
-
-# --- the funnel -----------------------------------------------------------------------------------------------------
-
-
-def funnel(asked: Asked, store: Path, operations: Sequence[str], event_names: Sequence[str]) -> list[Html]:
-    """Who reached which step, in order, within a window."""
-    known = [*operations, *(name for name in event_names if name != names.EVENT_OPERATION and name not in operations)]
-    steps = _steps(asked)
-    subject, window = asked.told("subject") or "customer", asked.told("window") or "1d"
-    found = [_form(asked, known, steps, subject, window)]
-    if len(steps) >= 2:
-        found.append(_funnel(asked, store, frozenset(operations), steps, subject, window))
-    return found
-
-
-def _steps(asked: Asked) -> list[str]:
-    cleaned = [step.strip() for step in asked.told("steps").split(",") if step.strip()]
-    if len(cleaned) > _STEPS_MOST:
-        raise Wrong(f"A funnel has at most {_STEPS_MOST} steps.")
-    return cleaned
-
-
-def _form(asked: Asked, known: Sequence[str], steps: Sequence[str], subject: str, window: str) -> Html:
-    def select(name: str, label: str, options: Mapping[str, str], chosen: str) -> Html:
-        return tag(
-            "label",
-            tag("span", label),
-            tag("select", (tag("option", t, value=v, selected=v == chosen) for v, t in options.items()), name=name),
-        )
-
-    hidden = [
-        tag("input", type="hidden", name=name, value=value)
-        for name, value in (
-            ("period", asked.period_text), *asked.where, *((("traffic", asked.traffic),) if asked.traffic else ()),
-        )
-    ]  # fmt: skip
-    names_field = tag(
-        "label", tag("span", "Steps, in order, with commas between"),
-        tag("input", name="steps", type="text", value=",".join(steps), placeholder="cart,checkout", maxlength="300"),
-        class_="grow",
-    )  # fmt: skip
-    offered = tag(
-        "p", "Known: ", [(tag("a", tag("bdi", _show.cut(name, 40)), href=asked.to(steps=",".join([*steps, name])),
-        class_="chip", aria_label=f"Add the step {_show.cut(name, 40)}"), " ") for name in known[:24]], class_="chips",
-    )  # fmt: skip
-    return tag(
-        "section",
-        tag("h2", "Which steps?", id="steps-title"),
-        tag(
-            "form", hidden, names_field,
-            select("subject", "Who", {each: each for each in (*SUBJECTS, *({subject} - {*SUBJECTS}))}, subject),
-            select("window", "Within", {**WINDOWS, **({} if window in WINDOWS else {window: window})}, window),
-            tag("button", "Count", type="submit"), action="/funnel", method="get", class_="fields",
-        ),
-        offered if known else None,
-        tag("a", "Start again", href=asked.to(steps="")) if steps else None,
-        class_="card wide", id="steps", aria_labelledby="steps-title",
-    )  # fmt: skip
-
-
-def _funnel(
-    asked: Asked, store: Path, operations: frozenset[str], steps: Sequence[str], subject: str, window: str
-) -> Html:
-    from bizspan.kpi import KPI, Conversion, SqliteSource, evaluate
-
-    try:
-        kpi = KPI(
-            "funnel",
-            Conversion(tuple(_records(asked, name, name in operations) for name in steps), subject, window),
-            owner="whoever made this page's address",
-            meaning=f"The part of {subject}s that go from {steps[0]} to {steps[-1]}".replace("\n", " "),
-        )
-        answer = evaluate(kpi, SqliteSource(store), asked.period, calendar=asked.calendar)
-    except SetupError as why:
-        raise Wrong(str(why)) from None
-    figure = answer.total[0]
-    reached = figure.steps or (0,) * len(steps)
-    first = reached[0] or 1
-    rows = [
-        tag(
-            "tr", tag("th", tag("bdi", _show.cut(name)), scope="row"),
-            tag("td", tag("svg", tag("rect", width=f"{100 * number / first:.1f}%", height="100%", rx="3"),
-                class_="funnel-bar", aria_hidden="true"), class_="when"),
-            tag("td", f"{number:,}", class_="num"), tag("td", _show.rate(number, reached[0]), class_="num"),
-            tag("td", "–" if not at else _show.rate(number, reached[at - 1]), class_="num"),
-        )
-        for at, (name, number) in enumerate(zip(steps, reached, strict=True))
-    ]  # fmt: skip
-    head = tag(
-        "tr",
-        (
-            tag("th", title, scope="col", class_="num" if at > 1 else None)
-            for at, title in enumerate(("Step", "Reached", f"{subject}s", "Of the first", "Of the one before"))
-        ),
-    )
-    return tag(
-        "section",
-        tag("h2", "Funnel", id="funnel-title"),
-        tag("div", tag("table", tag("thead", head), tag("tbody", rows), class_="funnel"), class_="scroll", tabindex="0",
-            role="region", aria_label="Funnel, table"),
-        tag("div", about(answer, asked), class_="foot"),
-        class_="card wide", id="funnel", aria_labelledby="funnel-title",
-    )  # fmt: skip
-
-
-def _records(asked: Asked, name: str, is_operation: bool) -> Records:
-    from bizspan.kpi import Records
-    from bizspan.kpi._records import Condition
-
-    conditions = [
-        Condition(_KEYS[column], () if value == NOT_TOLD else (value,))
-        for column, value in asked.where
-        if column not in ("operation", "outcome")
-    ]
-    if is_operation:
-        conditions.append(Condition("outcome", (names.SUCCESS,)))
-    if asked.traffic == EVERYBODY:
-        conditions.append(Condition("traffic", ("",), is_not=True))
-    elif asked.traffic:
-        conditions.append(Condition("traffic", (asked.traffic,)))
-    return Records((name,) if is_operation else (), () if is_operation else (name,), (), tuple(conditions))

@@ -13,14 +13,15 @@ from typing import Any, Final, Protocol
 
 from bizspan import names
 from bizspan._columns import COLUMNS
+from bizspan._currencies import EXPONENTS
 from bizspan.page._blocks import Blocks
 from bizspan.page._counted import SOLD, Counted, Group
 from bizspan.page._filter import CUSTOMERS, EVERYBODY, NOT_TOLD, Asked
+from bizspan.page._points import cell_of, step_of
+from bizspan.page._statements import Statements, traffic_sql, where_sql, written
 
 DIMENSIONS: Final = ("reason", "segment", "country", "channel", "campaign", "feature", "version")
 _BASE: Final = frozenset({"operation", "outcome"})  # the minutes know them beside any dimension
-_STEPS: Final = (60, 300, 600, 1800, 3600)
-_POINTS_MOST: Final = 240
 _CUSTOMER: Final = ("", "customer")
 _MONEY: Final = tuple(
     (
@@ -33,12 +34,6 @@ _MONEY: Final = tuple(
 )
 
 Cell = tuple[str, str, str, str, str]  # value, name, operation, outcome, and the currency or ""
-
-
-def step_of(asked: Asked) -> int:
-    """How long each point of a series is, in seconds."""
-    length = asked.until - asked.since
-    return next((step for step in _STEPS if length / step <= _POINTS_MOST), 86_400)
 
 
 def count(
@@ -57,11 +52,13 @@ def count(
     by_minutes = is_known and set(dimensions) <= {*DIMENSIONS}
     read = _from_minutes if by_minutes else _from_events
     step = step_of(asked)
-    found = read(Unasked(), asked, dimensions, step)
-    question = read.__name__, asked.where, asked.traffic, tuple(dimensions), step
+    cell_s = cell_of(asked, step)
+    found = read(Unasked(), asked, dimensions, cell_s)
+    found.step = step
+    question = read.__name__, asked.where, asked.traffic, tuple(dimensions), cell_s
 
     def of_piece(since: int, until: int) -> Counted:
-        return read(connection, replace(asked, since=since, until=until), dimensions, step)
+        return read(connection, replace(asked, since=since, until=until), dimensions, cell_s)
 
     kept = blocks or Blocks()
     for piece in kept.over(connection, question, (asked.since, asked.until), of_piece, lambda each: each.cells):
@@ -98,54 +95,28 @@ def ran(connection: Reader, into: list[str], sql: str, values: Sequence[object])
     return rows
 
 
-def written(sql: str, values: Sequence[object]) -> str:
-    """A statement with its values in it, for people."""
-    parts = sql.split("?")
-    quoted = [str(v) if isinstance(v, int | float) else "'" + str(v).replace("'", "''") + "'" for v in values]
-    return "".join(part + value for part, value in zip(parts, [*quoted, ""], strict=True))
-
-
-def traffic_sql(asked: Asked, column: str = "traffic") -> tuple[str, list[object]]:
-    """Whose traffic counts, as a condition."""
-    if asked.traffic == EVERYBODY:
-        return "1", []
-    if asked.traffic == CUSTOMERS:
-        return f"coalesce({column}, '') IN ('', 'customer')", []
-    return f"{column} = ?", [asked.traffic]
-
-
-def where_sql(asked: Asked) -> tuple[str, list[object]]:
-    """The filters as a condition on columns."""
-    parts, values = ["1"], list[object]()
-    for column, value in asked.where:  # checked: a column's name
-        if value == NOT_TOLD:
-            parts.append(f"{column} IS NULL")
-        else:
-            parts.append(f"{column} = ?")
-            values.append(value)
-    return " AND ".join(parts), values
-
-
 # --- from the counts per minute -------------------------------------------------------------------------------------
 
 
 def _from_minutes(connection: Reader, asked: Asked, dimensions: Sequence[str], step: int) -> Counted:
-    found = Counted(step, "events, each counted once when it came in (minute_counts, minute_money)")
-    base, base_values = where_sql(asked)
+    found = Counted(
+        step, "events, each counted once when it came in (minute_counts, minute_money)", Statements(asked, True, step)
+    )
+    base, base_values = where_sql(asked.where)
     within: list[object] = [asked.since, asked.until, *base_values]
     listed = ", ".join(f"'{each}'" for each in ("", *dimensions))
     for row in ran(
-        connection, found.sql,
+        connection, [],
         "SELECT json_array(dimension, value, name, operation, outcome, traffic), sum(count), sum(timed), "
         "sum(duration_us), min(minute), max(minute) FROM minute_counts WHERE minute >= ? AND minute < ? "
-        f"AND {base} AND dimension IN ({listed}) GROUP BY 1",
+        f"{base} AND dimension IN ({listed}) GROUP BY 1",
         within,
     ):  # fmt: skip
         _add_counts(found, asked, cell(row))
     for row in ran(
-        connection, found.sql,
+        connection, [],
         "SELECT json_array(dimension, value, operation, outcome, traffic, kind, currency), sum(count), sum(minor) "
-        f"FROM minute_money WHERE minute >= ? AND minute < ? AND {base} AND dimension IN ({listed}) GROUP BY 1",
+        f"FROM minute_money WHERE minute >= ? AND minute < ?{base} AND dimension IN ({listed}) GROUP BY 1",
         within,
     ):  # fmt: skip
         dimension, value, operation, outcome, traffic, kind, currency, number, minor = cell(row)
@@ -158,25 +129,25 @@ def _from_minutes(connection: Reader, asked: Asked, dimensions: Sequence[str], s
 def _add_series(connection: Reader, found: Counted, asked: Asked, dimension: str, value: str) -> None:
     """Operations and revenue over time, of one cell of the minutes."""
     traffic_is, traffic_values = traffic_sql(asked)
-    base = [(name, told) for name, told in asked.where if name in _BASE]
-    base_is = " AND ".join(["1", *(f"{name} = ?" for name, _ in base)])
-    step = min(found.step, 3600)
-    within = [asked.since, asked.until, *(told for _, told in base), dimension, value]
+    base_is, base_values = where_sql([(name, told) for name, told in asked.where if name in _BASE])
+    step = found.step
+    within = [asked.since, asked.until, *base_values, dimension, value]
     for at, outcome, number in ran(
         connection, found.sql,
         f"SELECT minute / {step} * {step}, outcome, sum(count) FROM minute_counts WHERE minute >= ? AND minute < ? "
-        f"AND {base_is} AND dimension = ? AND value = ? AND name = ? AND {traffic_is} GROUP BY 1, 2",
+        f"{base_is} AND dimension = ? AND value = ? AND name = ?{traffic_is} GROUP BY 1, 2",
         [*within, names.EVENT_OPERATION, *traffic_values],
     ):  # fmt: skip
         found.outcomes[at, outcome] += number
     for at, currency, minor in ran(
         connection, found.sql,
         f"SELECT minute / {step} * {step}, currency, sum(minor) FROM minute_money WHERE minute >= ? AND minute < ? "
-        f"AND {base_is} AND dimension = ? AND value = ? AND kind = 'revenue' AND currency <> '' "
-        f"AND outcome IN ('', 'success') AND {traffic_is} GROUP BY 1, 2",
+        f"{base_is} AND dimension = ? AND value = ? AND kind = 'revenue' AND currency <> '' "
+        f"AND outcome IN ('', 'success'){traffic_is} GROUP BY 1, 2",
         [*within, *traffic_values],
     ):  # fmt: skip
-        found.revenue[at, currency] += round(minor)
+        if currency in EXPONENTS:
+            found.revenue[at, currency] += round(minor)
 
 
 def cell(row: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -231,20 +202,19 @@ def _from_events(connection: Reader, asked: Asked, dimensions: Sequence[str], st
 
     Where the minutes know the one filter there is, the series comes from them; otherwise each cell has its time too.
     """
-    found = Counted(step, "events, each once (the table events)")
-    step = min(step, 3600)
+    found = Counted(step, "events, each once (the table events)", Statements(asked, False, step))
     by_minutes = _one_dimension(asked)
-    conditions, values = where_sql(asked)
-    traffic_is, traffic_values = ("1", []) if asked.traffic == CUSTOMERS else traffic_sql(asked)
+    conditions, values = where_sql(asked.where)
+    traffic_is, traffic_values = ("", []) if asked.traffic == CUSTOMERS else traffic_sql(asked)
     at = "0" if by_minutes else f"time_ns / {step * 10**9} * {step}"
     keys = [at, "name", "operation", "outcome", "traffic", *dimensions]
     keys += [currency for _, _, currency, _ in _MONEY]
     sums = ", ".join(f"count({minor}), sum({minor}), count({invalid})" for _, minor, _, invalid in _MONEY)
     for row in ran(
-        connection, found.sql,
+        connection, [],
         f"SELECT json_array({', '.join(keys)}), count(*), count(duration_s), sum(duration_s), min(time_ns), "
         f"max(time_ns), {sums} "
-        f"FROM events WHERE time_ns >= ? AND time_ns < ? AND {conditions} AND {traffic_is} "
+        f"FROM events WHERE time_ns >= ? AND time_ns < ?{conditions}{traffic_is} "
         "GROUP BY 1",
         [asked.since * 10**9, asked.until * 10**9, *values, *traffic_values],
     ):  # fmt: skip
@@ -291,5 +261,5 @@ def _add_cell(
     if with_time:
         if name == names.EVENT_OPERATION:
             found.outcomes[at, outcome] += number
-        if sums[0] and currencies[0] and outcome in SOLD:
+        if sums[0] and currencies[0] in EXPONENTS and outcome in SOLD:
             found.revenue[at, currencies[0]] += sums[1]

@@ -10,7 +10,7 @@ from typing import Any, Final
 from bizspan import names
 from bizspan.page._counted import Counted, Group
 from bizspan.page._filter import Asked
-from bizspan.page._tables import About, Column, Table
+from bizspan.page._tables import FEW, About, Column, Table
 
 CURRENCIES_SHOWN: Final = 3
 _LOST: Final = (names.REJECTED, names.FAILED)
@@ -23,11 +23,13 @@ TITLES: Final[Mapping[str, str]] = {
 }
 
 
-def about(counted: Counted, definition: str, n: int, *notes: str, missing: int | None = None) -> About:
+def about(
+    counted: Counted, definition: str, n: int, *notes: str, sql: Sequence[str], missing: int | None = None
+) -> About:
     """What stands beside figures that were counted here."""
     return About(
         definition, n, counted.basis, True, counted.hidden,
-        counted.all.missing() if missing is None else missing, counted.sql, notes,
+        counted.all.missing() if missing is None else missing, sql, notes,
     )  # fmt: skip
 
 
@@ -42,36 +44,81 @@ def currencies(groups: Sequence[Group], kind: str = "revenue") -> list[str]:
 
 
 def breakdown(counted: Counted, dimension: str) -> Table:
-    """Revenue, operations and how many succeed, by the values of a dimension."""
+    """Revenue, operations and how many succeed, by the values of a dimension: of groups as large as KPIs show them."""
     groups = counted.by(dimension)
     codes = currencies(list(groups.values()))
+    hidden = _hidden(groups)
     rows: list[list[Any]] = []
     for value, group in groups.items():
         sums = group.sums("revenue")
         tried = group.count()
-        rows.append(
-            [value, *(sums.get(code) for code in codes), tried, (group.count(names.SUCCESS), tried) if tried else None]
-        )
+        ended = [tried, (group.count(names.SUCCESS), tried) if tried else None]
+        told: list[Any] = [
+            *(FEW if (code, value or None) in hidden else sums.get(code) for code in codes),
+            *([FEW, FEW] if ("", value or None) in hidden else ended),
+        ]
+        is_seen = any(cell is not FEW and cell not in (None, 0) for cell in told)
+        if is_seen or (FEW not in told and group.events >= _least()):
+            rows.append([value, *told])
     first = len(codes[:1])
-    rows.sort(key=lambda row: (-(row[1] or 0) if first else 0, -row[1 + len(codes)], row[0]))
+    rows.sort(key=lambda row: (-_size(row[1]) if first else 0, -_size(row[1 + len(codes)]), row[0]))
     columns = [
         Column(dimension.capitalize(), "value", dimension),
         *(Column(f"Revenue {code}", "money", code, bar=number == 0) for number, code in enumerate(codes)),
         Column("Operations", "count"),
         Column("Success", "rate"),
     ]
-    told = about(
+    said = about(
         counted,
         f"For each {dimension}: revenue that counts (outcome success, or an event without outcome), for each currency "
         "apart; operations; and the part of them that succeeded.",
         sum(group.events for group in groups.values()),
         "Currencies are never added up. Rows are in the order of the currency with the most records.",
+        f"Groups of fewer than {_least()} are not shown, nor those that would give one away.",
+        sql=[counted.statements.breakdown(dimension, codes)],
     )
     title = TITLES.get(dimension, f"By {dimension}")
     return Table(
-        dimension, title, columns, rows, told,
+        dimension, title, columns, rows, said,
         empty=f"No event of this period tells a {dimension}: pass {dimension}=... to operation() or context().",
+        withheld=_withheld(len(groups) - len(rows), sum(FEW in row for row in rows)),
     )  # fmt: skip
+
+
+def _hidden(groups: Mapping[str, Group]) -> set[tuple[str | None, ...]]:
+    """
+    Of which currency and value, and of which value's operations, nothing is shown.
+
+    In the words of KPIs, where None is not told: of groups of one size the same one is left out.
+    """
+    from bizspan.kpi._small import MINIMUM, too_small, totals
+
+    sizes: dict[tuple[str | None, ...], int] = {}
+    for value, group in groups.items():
+        sizes.update({(code, value or None): number for code, number in group.numbers("revenue").items() if number})
+        if tried := group.count():
+            sizes["", value or None] = tried
+    return too_small(sizes, MINIMUM, totals)
+
+
+def _least() -> int:
+    from bizspan.kpi._small import MINIMUM
+
+    return MINIMUM
+
+
+def _withheld(groups: int, others: int) -> str:
+    """What is said of groups that are not shown, or not whole."""
+    told = [f"{groups:,} {'group is' if groups == 1 else 'groups are'} too small to be shown"] if groups else []
+    if others:
+        what = "" if groups else "group " if others == 1 else "groups "
+        told.append(f"{others:,} {what}{'is' if others == 1 else 'are'} shown in part")
+    least = f": fewer than {_least()} records, or a figure that would give such a group away." if told else ""
+    return ", and ".join(told) + least
+
+
+def _size(cell: Any) -> int:
+    return 0 if cell is None or cell is FEW else int(cell)
 
 
 def outcomes(counted: Counted) -> Table:
@@ -115,7 +162,7 @@ def outcomes(counted: Counted) -> Table:
             counted,
             "Operations by outcome and reason; the share is that of the operation. At stake is what value= said.",
             counted.all.count(),
-            missing=counted.all.missing("value"),
+            missing=counted.all.missing("value"), sql=[counted.statements.outcomes(codes)],
         ),
         empty="No operation in this period: record one with bizspan.operation().",
         shown=14,
@@ -147,7 +194,10 @@ def conversion(counted: Counted) -> Table:
     ]
     return Table(
         "conversion", "Conversion by operation", columns, rows,
-        about(counted, "Of each operation: runs, and the part with the outcome success.", counted.all.count()),
+        about(
+            counted, "Of each operation: runs, and the part with the outcome success.", counted.all.count(),
+            sql=[counted.statements.conversion()],
+        ),
         empty="No operation in this period.",
     )  # fmt: skip
 
@@ -187,6 +237,7 @@ def features(counted: Counted, seen: Mapping[str, tuple[int, int]], asked: Asked
             "has less than 1 % of all uses and brought no revenue.",
             total,
             "Revenue is told by the events with this feature; it does not prove that the feature caused it.",
+            sql=counted.statements.features(codes),
         ),
         empty="No event of this period tells a feature: pass feature=... to operation() or context().",
         shown=40,

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def amount(minor: int | float, currency: str) -> Decimal:
-    """Minor units in major ones; of a currency that nobody knows, as they are."""
-    return Decimal(minor).scaleb(-EXPONENTS.get(currency, 0))
+    """Minor units in major ones."""
+    return Decimal(minor).scaleb(-EXPONENTS[currency])
 
 
 def money(minor: int | float, currency: str, *, short: bool = False) -> str:
@@ -29,9 +29,25 @@ def money(minor: int | float, currency: str, *, short: bool = False) -> str:
     return f"{value:,f}"
 
 
+def worth(minor: int | None, currency: str | None) -> str | None:
+    """``1,204.50 EUR``; what is in no currency is no money."""
+    if minor is None or currency is None:
+        return None
+    return f"{money(minor, currency)} {currency}" if currency in EXPONENTS else "no currency"
+
+
 def rate(hits: int, of: int) -> str:
     """``61.3 %``; nothing where there is nothing to divide by."""
     return f"{100 * hits / of:.1f} %" if of else "–"
+
+
+def rate_said(hits: int, of: int) -> str:
+    """From how many a rate is, and its 95 % interval."""
+    from bizspan.kpi._small import wilson
+
+    found = wilson(hits, of)
+    beside = f"; 95 %: {100 * found[0]:.1f} to {100 * found[1]:.1f} % (Wilson)" if found else ""
+    return f"{hits:,} of {of:,}{beside}"
 
 
 def seconds(value: float | None) -> str:

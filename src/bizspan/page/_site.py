@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from bizspan.errors import SetupError
-from bizspan.page import _charts, _frame, _kpis, _logins, _reading, _sections, _tables, _technical, _traces
+from bizspan.page import _charts, _frame, _funnel, _kpis, _logins, _reading, _sections, _tables, _technical, _traces
 from bizspan.page._actions import REFERRER, Action, Actions
 from bizspan.page._blocks import Blocks
 from bizspan.page._charts import Mark
@@ -48,6 +48,7 @@ HEADERS: Final[Mapping[str, str]] = {
 _FASTER: Final = f"PRAGMA mmap_size = {256 << 20}"
 _LIVE_MOST: Final = 16
 _BETWEEN_S: Final = 0.5
+_WAITED_S: Final = 0.5
 _SEEN_FOR_S: Final = 20.0
 _SELECT_MOST: Final = 200
 _LATEST, _EVENTS = 10, 200
@@ -169,20 +170,26 @@ class Site:
         return Response(_Told(self._changes(), self._live.release), "text/event-stream", 200, dict(HEADERS))
 
     def _changes(self) -> Generator[bytes]:
-        """A message for each change, at most two in a second; and something every second, to see who has gone."""
+        """
+        A message for each change, at most two in a second; and something every second, to see who has gone.
+
+        Other programs may write into the store as well: SQLite knows of them.
+        """
         version = self._store.version
         yield b"retry: 2000\n\n"
-        while True:
-            began = time.monotonic()
-            found = self._store.wait_for_change(version, 1.0)
-            if found != version:
-                version = found
-                yield f"event: change\ndata: {version}\n\n".encode()
-                time.sleep(_BETWEEN_S)
-            elif time.monotonic() - began < 0.5:
-                return  # the store is closed: it waits for nothing
-            else:
-                yield b": still here\n\n"
+        with self._store.reading() as connection:
+            written = _written(connection)
+            while True:
+                began = time.monotonic()
+                before, version = (version, written), self._store.wait_for_change(version, 1.0)
+                written = _written(connection)
+                if (version, written) != before:
+                    yield f"event: change\ndata: {version}\n\n".encode()
+                    time.sleep(_BETWEEN_S)
+                elif time.monotonic() - began < _WAITED_S:
+                    return  # the store is closed: it waits for nothing
+                else:
+                    yield b": still here\n\n"
 
     @contextlib.contextmanager
     def _reading(self) -> Generator[sqlite3.Connection]:
@@ -233,7 +240,7 @@ class Site:
 
     def _funnel(self, connection: sqlite3.Connection, asked: Asked) -> Sequence[Html]:
         known = [list(self._known(connection, name)) for name in ("operation", "name")]
-        return _kpis.funnel(asked, self._store.path, known[0], known[1])
+        return _funnel.funnel(asked, self._store.path, known[0], known[1])
 
     def _events(self, connection: sqlite3.Connection, asked: Asked) -> Sequence[Html]:
         table = _traces.latest(connection, asked, _EVENTS)
@@ -256,6 +263,10 @@ class Site:
             return made[name](_reading.count(connection, asked, ("reason",), self._blocks))
         if name == "series":
             return _charts.series_table(asked, _reading.count(connection, asked, (), self._blocks))
+        if name == "funnel":
+            return _funnel.table(asked, self._store.path, self._known(connection, "operation"))
+        if (kpi := next((each for each in self._kpis if name == f"kpi-{each.name}"), None)) is not None:
+            return _kpis.group_table(kpi, self._store.path, asked)
         if name in _sections.TITLES:
             return _sections.breakdown(_reading.count(connection, asked, (name,), self._blocks), name)
         return None
@@ -326,6 +337,13 @@ class _Told:
         self._parts.close()
         with contextlib.suppress(ValueError):
             self._ended()
+
+
+def _written(connection: sqlite3.Connection) -> int:
+    """Another number after anyone else has written."""
+    found: int
+    (found,) = connection.execute("PRAGMA data_version").fetchone()
+    return found
 
 
 def _newest(connection: sqlite3.Connection) -> int | None:

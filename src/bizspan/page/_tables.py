@@ -22,6 +22,13 @@ _NUMBERS: Final = frozenset({"count", "money", "rate", "seconds", "number"})
 _FORMULA: Final = re.compile(r"^\s*[=+\-@|%\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 
+class Few:
+    """In the place of a figure that is of too few records, or would give such a figure away."""
+
+
+FEW: Final = Few()
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """
@@ -52,7 +59,7 @@ class About:
         basis: Where they come from.
         exact: Whether they are exact.
         hidden: How many records of other traffic are left out.
-        missing: How many amounts were told and refused.
+        missing: How many amounts were told and refused, or are in no currency.
         sql: How they are read.
         notes: What else is to know.
         owner: Who answers for the definition.
@@ -78,11 +85,13 @@ class Table:
         name: In its CSV's path.
         title: For people.
         columns: Its columns.
-        rows: Of cells that fit the columns; None is nothing.
+        rows: Of cells that fit the columns; None is nothing, and `FEW` is not shown.
         about: See `About`.
         shown: How many rows the page shows; the CSV has all.
         empty: What stands there instead of no rows.
         lead: A sentence above it.
+        extra: What else stands in the address of its CSV.
+        withheld: What is said of groups that are too small to be shown.
     """
 
     name: str
@@ -94,22 +103,38 @@ class Table:
     empty: str = "Nothing in this period."
     lead: str = ""
     extra: Mapping[str, str] = field(default_factory=dict[str, str])
+    withheld: str = ""
 
 
 def as_html(table: Table, asked: Asked, *, class_: str = "") -> Html:
     """A section with the table, what is behind it, and its CSV."""
     head = tag("h2", table.title, id=f"{table.name}-title")
     lead = tag("p", table.lead, class_="lead") if table.lead else None
-    body = _body(table, asked) if table.rows else tag("p", table.empty, class_="quiet")
+    body = _body(table, asked) if table.rows else None if table.withheld else tag("p", table.empty, class_="quiet")
     more = len(table.rows) - table.shown
     note = tag("p", f"and {more:,} more in the CSV", class_="quiet") if more > 0 else None
-    csv_link = tag(
-        "a", "CSV", href=asked.to(f"/csv/{table.name}", **table.extra), class_="csv", download=f"{table.name}.csv",
-        aria_label=f"{table.title} as CSV",
-    )  # fmt: skip
+    withheld = tag("p", table.withheld, class_="quiet") if table.withheld else None
+    link = csv_link(asked, table.name, table.title, **table.extra)
+    foot = tag("div", about(table.about, asked, table.title), link, class_="foot")
     return tag(
-        "section", head, lead, body, note, tag("div", about(table.about, asked, table.title), csv_link, class_="foot"),
+        "section", head, lead, body, note, withheld, foot,
         class_=f"card {class_}".strip(), aria_labelledby=f"{table.name}-title", id=table.name,
+    )  # fmt: skip
+
+
+def csv_link(asked: Asked, name: str, title: str, **more: str) -> Html:
+    """
+    The link to a table's CSV.
+
+    Args:
+        asked: What it is about.
+        name: Of the table.
+        title: For people.
+        more: What else stands in the address.
+    """
+    return tag(
+        "a", "CSV", href=asked.to(f"/csv/{name}", **more), class_="csv", download=f"{name}.csv",
+        aria_label=f"{title} as CSV",
     )  # fmt: skip
 
 
@@ -139,7 +164,7 @@ def _body(table: Table, asked: Asked) -> Html:
 
 
 def _size(cell: Any, kind: Kind) -> float:
-    if cell is None:
+    if cell is None or cell is FEW:
         return 0
     if kind == "rate":
         return float(cell[0] / cell[1]) if cell[1] else 0
@@ -149,7 +174,7 @@ def _size(cell: Any, kind: Kind) -> float:
 def _cell(cell: Any, column: Column, asked: Asked, top: float, *, is_first: bool) -> Html:
     shown = _shown(cell, column, asked)
     class_ = "num" if column.kind in _NUMBERS else None
-    if column.bar and cell is not None:
+    if column.bar and cell is not None and cell is not FEW:
         width = round(100 * _size(cell, column.kind) / top, 1) if top else 0
         picture = tag(
             "svg", tag("rect", width=f"{width}%", height="100%"), class_="bar", aria_hidden="true", focusable="false"
@@ -163,6 +188,8 @@ def _cell(cell: Any, column: Column, asked: Asked, top: float, *, is_first: bool
 def _shown(cell: Any, column: Column, asked: Asked) -> Html | str:
     if cell is None:
         return "–"
+    if cell is FEW:
+        return tag("span", "few", title="Not shown: too few, or it would give too few away", class_="quiet")
     match column.kind:
         case "value":
             told = cell or NOT_TOLD
@@ -177,7 +204,7 @@ def _shown(cell: Any, column: Column, asked: Asked) -> Html | str:
         case "money":
             return _show.money(cell, column.of)
         case "rate":
-            return tag("span", _show.rate(*cell), title=f"{cell[0]:,} of {cell[1]:,}")
+            return tag("span", _show.rate(*cell), title=_show.rate_said(*cell))
         case "seconds":
             return _show.seconds(cell)
         case "time":
@@ -207,7 +234,7 @@ def about(told: About, asked: Asked, title: str) -> Html:
         ("Basis", told.basis),
         ("Certainty", "exact" if told.exact else "an estimate"),
         ("Hidden", f"{told.hidden:,} records of traffic that is not customers'"),
-        ("Amounts missing", f"{told.missing:,} were told and refused"),
+        ("Amounts missing", f"{told.missing:,} were told and refused, or are in no currency"),
         *(("Note", note) for note in told.notes),
     ]
     listed = tag("dl", ((tag("dt", name), tag("dd", value)) for name, value in rows))
@@ -226,7 +253,11 @@ def about(told: About, asked: Asked, title: str) -> Html:
 
 
 def as_csv(table: Table, asked: Asked) -> bytes:
-    """The whole table. Texts that a spreadsheet would run as formulas have a ' before them."""
+    """
+    The whole table, with a last line where groups are not shown.
+
+    Texts that a spreadsheet would run as formulas have a ' before them.
+    """
     out = io.StringIO(newline="")
     writer = csv.writer(out)
     writer.writerow([each for column in table.columns for each in _titles(column)])
@@ -234,6 +265,9 @@ def as_csv(table: Table, asked: Asked) -> bytes:
         writer.writerow(
             [each for cell, column in zip(row, table.columns, strict=True) for each in _plain(cell, column, asked)]
         )
+    if table.withheld:
+        width = sum(len(_titles(column)) for column in table.columns)
+        writer.writerow([table.withheld, *[""] * (width - 1)])
     return out.getvalue().encode("utf-8", "replace")
 
 
@@ -245,6 +279,8 @@ def _titles(column: Column) -> tuple[str, ...]:
 def _plain(cell: Any, column: Column, asked: Asked) -> tuple[object, ...]:
     if cell is None:
         return ("", "") if column.kind == "rate" else ("",)
+    if cell is FEW:
+        return ("few", "few") if column.kind == "rate" else ("few",)
     match column.kind:
         case "money":
             return (f"{_show.amount(cell, column.of):f}",)

@@ -11,13 +11,16 @@ from itertools import pairwise
 from typing import Any, Final
 
 from bizspan import names
+from bizspan._currencies import EXPONENTS
 from bizspan.page import _show
 from bizspan.page._blocks import Blocks
-from bizspan.page._charts import Mark, chart, place, summed, times
+from bizspan.page._charts import Mark, chart, summed
 from bizspan.page._counted import Counted
 from bizspan.page._filter import Asked
 from bizspan.page._html import Html, tag
-from bizspan.page._reading import Reader, Unasked, cell, ran, traffic_sql, where_sql
+from bizspan.page._points import cell_of, place, times
+from bizspan.page._reading import Reader, Unasked, cell, ran
+from bizspan.page._statements import traffic_sql, where_sql
 from bizspan.page._tables import About, Column, Table
 from bizspan.page._tables import about as about_html
 
@@ -81,17 +84,14 @@ class Latency:
 def latencies(connection: sqlite3.Connection, asked: Asked, step: int, sql: list[str]) -> dict[int, Latency]:
     """Entry spans by time: those of servers, and those without a parent."""
     bins = " ".join(f"WHEN end_ns - start_ns <= {round(bound * 1e9)} THEN {n}" for n, bound in enumerate(_BINS))
-    step = min(step, 3600)
-    parts, values = ["1"], list[object]()
-    for column, value in asked.where:
-        if column in _SPAN_COLUMNS and column != "operation":
-            parts.append(f"{column} = ?")
-            values.append(value)
+    step = cell_of(asked, step)
+    known = [each for each in asked.where if each[0] in _SPAN_COLUMNS and each[0] != "operation"]
+    conditions, values = where_sql(known)
     found: dict[int, list[int]] = {}
     for at, which, number, errors in ran(
         connection, sql,
         f"SELECT start_ns / {step * 10**9} * {step}, CASE {bins} ELSE {len(_BINS)} END, count(*), sum(status = 2) "
-        f"FROM spans WHERE start_ns >= ? AND start_ns < ? AND (kind = 2 OR parent IS NULL) AND {' AND '.join(parts)} "
+        f"FROM spans WHERE start_ns >= ? AND start_ns < ? AND (kind = 2 OR parent IS NULL){conditions} "
         "GROUP BY 1, 2",
         [asked.since * 10**9, asked.until * 10**9, *values],
     ):  # fmt: skip
@@ -121,7 +121,8 @@ def beside(
         "Requests are entry spans: those of kind SERVER, and those without a parent. Latency is the 95th percentile, "
         "read from bins; the error rate is the part with status ERROR. Success is the part of the operations' events "
         "with the outcome success. Spans may be sampled; events never are.",
-        total, f"spans (the table spans) beside {counted.basis}", False, counted.hidden, 0, [*sql, *counted.sql],
+        total, f"spans (the table spans) beside {counted.basis}", False, counted.hidden, 0,
+        [*sql, *counted.series_sql(())],
         ("Filters by operation and by customers' facts apply to events alone; those by service and version to both.",),
     )  # fmt: skip
     charts = [
@@ -215,14 +216,14 @@ def _no_bands() -> list[Band]:
 
 def _bands(connection: Reader, asked: Asked, sql: list[str]) -> Bands:
     cases = " ".join(f"WHEN duration_s <= {bound} THEN {number}" for number, bound in enumerate(_BANDS))
-    conditions, values = where_sql(asked)
+    conditions, values = where_sql(asked.where)
     traffic_is, traffic_values = traffic_sql(asked)
     found: Bands = {}
     for row in ran(
         connection, sql,
         f"SELECT json_array(coalesce(operation, ''), CASE {cases} ELSE {len(_BANDS)} END, outcome, revenue_currency), "
         "count(*), count(revenue_minor), sum(revenue_minor) FROM events WHERE time_ns >= ? AND time_ns < ? "
-        f"AND name = ? AND duration_s IS NOT NULL AND {conditions} AND {traffic_is} GROUP BY 1",
+        f"AND name = ? AND duration_s IS NOT NULL{conditions}{traffic_is} GROUP BY 1",
         [asked.since * 10**9, asked.until * 10**9, names.EVENT_OPERATION, *values, *traffic_values],
     ):  # fmt: skip
         operation, number, outcome, currency, count, told, minor = cell(row)
@@ -231,7 +232,7 @@ def _bands(connection: Reader, asked: Asked, sql: list[str]) -> Bands:
         band.tried += count
         if outcome == names.SUCCESS:
             band.good += count
-            if currency and told:
+            if told and currency in EXPONENTS:
                 before = band.revenue.get(currency, (0, 0))
                 band.revenue[currency] = before[0] + told, before[1] + minor
     return found

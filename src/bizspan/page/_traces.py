@@ -12,7 +12,8 @@ from typing import Any, Final, cast
 from bizspan.page import _show
 from bizspan.page._filter import Asked
 from bizspan.page._html import Html, tag
-from bizspan.page._reading import ran, traffic_sql, where_sql
+from bizspan.page._reading import ran
+from bizspan.page._statements import traffic_sql, where_sql
 from bizspan.page._tables import About, Column, Table, as_html
 
 _SPANS_MOST: Final = 500
@@ -24,17 +25,17 @@ _HOUR_NS: Final = 3600 * 10**9
 def latest(connection: sqlite3.Connection, asked: Asked, most: int) -> Table:
     """The newest events, each with a link to its trace."""
     sql: list[str] = []
-    conditions, values = where_sql(asked)
+    conditions, values = where_sql(asked.where)
     traffic_is, traffic_values = traffic_sql(asked)
     rows: list[list[Any]] = []
     for time_ns, name, operation, outcome, reason, segment, country, currency, minor, trace_id in ran(
         connection, sql,
         "SELECT time_ns, name, operation, outcome, reason, segment, country, revenue_currency, revenue_minor, trace_id "
-        f"FROM events WHERE time_ns >= ? AND time_ns < ? AND {conditions} AND {traffic_is} "
+        f"FROM events WHERE time_ns >= ? AND time_ns < ?{conditions}{traffic_is} "
         f"ORDER BY time_ns DESC LIMIT {most}",
         [asked.since * 10**9, asked.until * 10**9, *values, *traffic_values],
     ):  # fmt: skip
-        worth = f"{_show.money(minor, currency)} {currency}" if currency and minor is not None else None
+        worth = _show.worth(minor, currency)
         rows.append([time_ns, operation or name, outcome, reason, segment, country, worth, (trace_id, time_ns)])
     columns = [
         Column("Time", "time"), Column("What", "text"), Column("Outcome", "text"), Column("Reason", "text"),
@@ -82,7 +83,7 @@ def _events(events: list[Any], sql: list[str]) -> Table:
     rows = [
         [
             time_ns, operation or name, outcome, reason,
-            f"{_show.money(minor, currency)} {currency}" if currency and minor is not None else None,
+            _show.worth(minor, currency),
             ", ".join(f"{key}={value}" for key, value in _facts(attributes).items()) or None,
         ]
         for time_ns, name, operation, outcome, reason, currency, minor, attributes, _ in events
