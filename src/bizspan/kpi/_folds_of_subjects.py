@@ -5,10 +5,10 @@ What becomes of subjects over time: conversion and retention, as in their SQL, w
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import compress, pairwise
+from itertools import compress, islice, pairwise
 from operator import ge
 from typing import Any
 
@@ -88,6 +88,12 @@ def _in_turn(
     )
 
 
+def _of(step: int, steps: Sequence[int], *columns: Sequence[Any]) -> list[list[Any]]:
+    """What these columns have of one step."""
+    is_it = [each == step for each in steps]
+    return [[*compress(column, is_it)] for column in columns]
+
+
 class FirstConversion(_Conversion):
     """As `_Conversion`, of the first entry of each subject."""
 
@@ -106,29 +112,48 @@ class FirstConversion(_Conversion):
     ) -> None:  # fmt: skip
         """Take in some events."""
         subjects, times, steps, marks = _in_turn(subjects, times, steps, ids, groups)
-        is_entry = [step == 1 for step in steps]
-        entered, mark_of, waiting = self._entered, self._marks, self._waiting[0]
-        entries = (compress(column, is_entry) for column in (subjects, times, marks))
-        for subject, time, mark in zip(*entries, strict=True):
-            if subject not in entered:
-                entered[subject] = waiting[subject] = time
-                mark_of[subject] = mark
+        # Most subjects are known and most later steps are over: what changes nothing is passed over without a loop.
+        self._enter(*_of(1, steps, subjects, times, marks))
         for step, reached in enumerate(self._later, 2):
             waiting = self._waiting[step - 2]
             since = waiting.get
-            for subject, time in compress(zip(subjects, times, strict=True), map(step.__eq__, steps)):
+            came = _of(step, steps, subjects, times)
+            for subject, time in compress(zip(*came, strict=True), [*map(waiting.__contains__, came[0])]):
                 began = since(subject)
                 if began is not None and began <= time:
                     reached[subject] = time
                     del waiting[subject]
                     if step < self._steps.last:
                         self._waiting[step - 1][subject] = time
-        bounded(len(entered))
+        bounded(len(self._entered))
+
+    def _enter(self, subjects: Sequence[str], times: Sequence[int], marks: Sequence[Any]) -> None:
+        """These subjects entered; the first time counts."""
+        entered, waiting = self._entered, self._waiting[0]
+        known = len(entered)
+        deque(map(entered.setdefault, subjects, times), 0)
+        deque(map(self._marks.setdefault, subjects, marks), 0)
+        for subject in islice(reversed(entered), len(entered) - known):
+            waiting[subject] = entered[subject]
 
     def rows(self, read: Read) -> list[Row]:
         """By group of the entry: how many reached each step, and how many still have time."""
-        for subject, time in self._entered.items():
-            self._end(key_of(self._marks[subject]), [time, *(reached.get(subject) for reached in self._later)])
+        asked, of_mark = self._steps, dict[Any, list[int]]()
+        later = [reached.get for reached in self._later]
+        for (subject, entered), mark in zip(self._entered.items(), self._marks.values(), strict=True):
+            if entered >= asked.until_ns:
+                continue
+            counts = of_mark.get(mark)
+            if counts is None:
+                counts = of_mark[mark] = self._counts.setdefault(key_of(mark), [0] * (asked.last + 1))
+            counts[0] += 1
+            end = entered + asked.window_ns
+            for step, reached in enumerate(later, 1):
+                at = reached(subject)
+                if at is None or at > end:
+                    counts[-1] += end >= asked.as_of_ns
+                    break
+                counts[step] += 1
         return self._rows()
 
 
