@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 from typing import Any
 
@@ -16,7 +17,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from bizspan import _wire, names
 from bizspan._columns import COLUMNS
-from bizspan.lens import Damaged, Intake, Store, Stored, TooMany, _log_columns, _log_keys
+from bizspan.lens import Damaged, Intake, Store, Stored, TooMany, _intake, _log_columns, _log_keys
 from bizspan.lens import _json as reading_json
 from bizspan.lens._layout import INDEX, RECORD_COLUMNS, Batch
 from bizspan.lens._logs import LogDecoder
@@ -346,6 +347,34 @@ def alike(draw: st.DrawFn) -> list[LogRecord]:
             record.attributes.extend(KeyValue(key=key, value=draw(kind)) for key, kind in shape.items())
             found.append(record)
     return draw(st.permutations(found))
+
+
+def test_a_small_request_amid_a_large_one_costs_it_nothing(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    They are decoded by two threads at once; what one learns of new keys does not stop the other.
+    """
+
+    def of_keys(key: str, count: int) -> bytes:
+        return request_of(
+            *(an_event(attributes=[attribute(key, int_value=number)]) for number in range(count))
+        ).SerializeToString()
+
+    def remembered(key: _log_keys.Key) -> int:
+        if not others:
+            others.append(threading.Thread(target=intake.take, args=("logs", "protobuf", small)))
+            others[0].start()
+            others[0].join(10)
+        return 0
+
+    small, large = of_keys("shop.small", 30), of_keys("shop.large", 60)
+    others: list[threading.Thread] = []
+    monkeypatch.setattr(_intake, "_LARGE", len(small))
+    intake.take("logs", "protobuf", large)
+    monkeypatch.setattr(_log_keys.Key, "remembered", property(remembered))
+    intake.take("logs", "protobuf", large)
+
+    assert not others[0].is_alive()
+    assert 60 + 60 + 30 == intake.total.stored + intake.total.already
 
 
 @pytest.mark.fuzz
