@@ -126,6 +126,8 @@ class Bizspan:
             raise
         else:
             connection.over(None)
+        finally:
+            scope.pop(_MARK, None)  # something around may try again, with the same scope
 
     def _begun(self, scope: Scope, receive: Receive, send: Send) -> Connection | None:
         try:
