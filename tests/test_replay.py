@@ -160,7 +160,8 @@ def test_what_is_no_measurement_is_left_to_the_sdk(value: float) -> None:
     memory = reader()
     with pair(memory) as (theirs, ours):
         tell(theirs, ours)
-        for attributes in (GOLD, {"segment": "new"}):
+        new: Told = {"segment": "new"}
+        for attributes in (GOLD, new):
             theirs(value, attributes)
             ours(value, attributes)
         found = points(memory)
