@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 import pytest
@@ -377,6 +378,33 @@ def test_twice_in_one_application_the_outer_one_counts(application: Application)
     run(Bizspan(Bizspan(shop, routes=ROUTES, channel="inner"), routes=ROUTES, channel="outer"))
 
     assert "outer" == event_of(application, "checkout")["business.channel"]
+
+
+def test_a_request_that_is_tried_again_is_recorded_again(application: Application) -> None:
+    """
+    Something around bizspan may call it twice with one scope: each is an operation, also after one that raised.
+    """
+    statuses = iter([0, 503, 200])
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if not (status := next(statuses)):
+            raise ConnectionError
+        await with_status(status)(scope, receive, send)
+
+    async def trying(scope: Scope, receive: Receive, send: Send) -> None:
+        inside = Bizspan(app, routes=ROUTES)
+        for _ in range(2):
+            with suppress(ConnectionError):
+                await inside(scope, receive, ignored)
+        await inside(scope, receive, send)
+
+    async def ignored(message: Message) -> None:
+        """An answer that its client does not see."""
+
+    run(trying)
+    take()
+
+    assert ["failed", "failed", "success"] == [log.attributes[names.OPERATION_OUTCOME] for log in application.logs()]
 
 
 def test_context_around_the_server_is_kept(application: Application) -> None:

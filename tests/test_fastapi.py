@@ -342,6 +342,33 @@ def test_the_resolver_is_asked_after_authentication(application: Application, wr
     assert "gold" == event_of(application, "stock.reserved")[SEGMENT] == event_of(application, "checkout")[SEGMENT]
 
 
+def test_a_request_that_is_tried_again_has_its_facts_inside_too(application: Application) -> None:
+    """
+    The scope has the endpoint of the first time still; who acts is known inside all the same.
+    """
+
+    async def checkout(request: StarletteRequest) -> JSONResponse:
+        bizspan.event("tried")
+        return JSONResponse({})
+
+    inside = Bizspan(
+        Starlette(routes=[StarletteRoute("/checkout", checkout, methods=["POST"])]), routes=ROUTES, resolver=by_header
+    )
+
+    async def trying(scope: Any, receive: Any, send: Any) -> None:
+        await inside(scope, receive, ignored)
+        await inside(scope, receive, send)
+
+    async def ignored(message: Any) -> None:
+        """An answer that its client does not see."""
+
+    TestClient(trying).post("/checkout", headers={"X-Segment": "enterprise"})
+    take()
+
+    told = [(log.event_name, log.attributes.get(SEGMENT)) for log in application.logs()]
+    assert 2 * [("tried", "enterprise"), (names.EVENT_OPERATION, "enterprise")] == told
+
+
 def test_a_campaign_is_kept_in_the_applications_session(application: Application) -> None:
     """
     With the session's middleware outside of ours: the next request of the visitor carries it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
@@ -148,6 +149,69 @@ def test_a_reader_that_comes_later_gets_what_comes_later() -> None:
     provider.shutdown()
 
     assert (3, 1) == counts
+
+
+@needs_sets
+@pytest.mark.parametrize("value", [-1.0, math.inf, math.nan])
+def test_what_is_no_measurement_is_left_to_the_sdk(value: float) -> None:
+    """
+    A value that is negative or not finite goes where the SDK's own go, whether the set is known or not.
+    """
+    memory = reader()
+    with pair(memory) as (theirs, ours):
+        tell(theirs, ours)
+        new: Told = {"segment": "new"}
+        for attributes in (GOLD, new):
+            theirs(value, attributes)
+            ours(value, attributes)
+        found = points(memory)
+
+        assert repr(found["theirs"]) == repr(found["ours"])
+
+
+@needs_sets
+def test_a_set_that_is_known_is_counted_when_another_cannot_be() -> None:
+    """
+    Once sets are no longer looked for, all measurements go the SDK's own way.
+    """
+    memory = reader()
+    with pair(memory) as (theirs, ours):
+        tell(theirs, ours)
+        ours._consumer._sdk_config.exemplar_filter = AlwaysOnExemplarFilter()
+        theirs(1.0, {"segment": "new"})
+        ours(1.0, {"segment": "new"})
+        tell(theirs, ours)
+        found = points(memory)
+
+        assert found["theirs"] == found["ours"]
+        assert 3 == len(found["ours"])
+
+
+@needs_sets
+@pytest.mark.parametrize("broken", ["_are_there", "_Clean"])
+def test_a_measurement_whose_replay_fails_is_recorded(
+    broken: str, monkeypatch: pytest.MonkeyPatch, production_guard: None
+) -> None:
+    """
+    Whatever is another one inside the SDK: it is counted, and the measurement is there once.
+    """
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("secret-in-the-text")
+
+    memory = reader()
+    with pair(memory) as (theirs, ours):
+        tell(theirs, ours)
+        with monkeypatch.context() as patch:
+            patch.setattr(Replay if hasattr(Replay, broken) else _replay, broken, fails)
+            before = _guard.swallowed_errors.values().get("replaying a measurement", 0)
+            theirs(1.0, GOLD)
+            ours(1.0, GOLD)
+        tell(theirs, ours)
+        found = points(memory)
+
+    assert found["theirs"] == found["ours"]
+    assert before + 1 == _guard.swallowed_errors.values()["replaying a measurement"]
 
 
 def test_another_sdk_gets_measurements_through_its_record() -> None:

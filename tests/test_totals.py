@@ -10,7 +10,10 @@ import pytest
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 
 import bizspan
-from bizspan import Attribute, Money, Vocabulary
+from bizspan import Attribute, Money, Vocabulary, _guard, names
+from bizspan._accounts import Accounts
+from bizspan._record import Record
+from bizspan._totals import Totals
 from bizspan.money import EXPONENTS
 from bizspan.testing import Capture, capture
 from tests.providers import DELTA, amounts, built, joined, points, reader, take
@@ -79,6 +82,30 @@ def test_a_total_past_int64_is_refused_and_counted_and_exports_go_on(capbiz: Cap
     assert 3 == len(capbiz.events("paid"))
     assert {"total_range": 1} == bizspan.diagnostics().values_refused
     assert 3 == capbiz.metric("business.events")
+
+
+def test_a_histogram_that_fails_costs_no_money_and_no_score(production_guard: None) -> None:
+    """
+    What a provider's histogram raises is counted; everything else of the record is, too.
+    """
+
+    def fails(value: float, attributes: object) -> None:
+        failed.append(value)
+        raise RuntimeError("secret-in-the-text")
+
+    failed: list[float] = []
+    totals = Totals(Accounts(), fails, fails)
+    totals.declare({SEGMENT: 9})
+    amounts_told = ((names.REVENUE, 990, "EUR"),)
+    before = _guard.swallowed_errors.values().get("adding to a histogram", 0)
+    totals.add(
+        Record(names.EVENT_OPERATION, "sale", "u", 1, {SEGMENT: "a"}, amounts_told, None, names.SUCCESS, 10**9, 0.5)
+    )
+
+    assert [1.0, 0.5] == failed
+    assert [9.9] == [value for value, _ in totals.counted_money(names.REVENUE)]
+    assert [1] == [value for value, _ in totals.counted_events()]
+    assert before + 2 == _guard.swallowed_errors.values()["adding to a histogram"]
 
 
 def test_huge_totals_encode_to_otlp() -> None:

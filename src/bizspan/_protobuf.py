@@ -10,7 +10,8 @@ from typing import Any, Final
 
 DEPTH_MOST: Final = 16
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
-# AnyValue: opentelemetry/proto/common/v1/common.proto.
+# KeyValue and AnyValue: opentelemetry/proto/common/v1/common.proto.
+_KEY_VALUE: Final[Mapping[int, type]] = {1: bytes, 2: bytes}
 _ANY_VALUE: Final[Mapping[int, type]] = {1: bytes, 2: int, 3: int, 4: int, 5: bytes, 6: bytes, 7: bytes}
 
 
@@ -99,13 +100,13 @@ def key_value(data: bytes, depth: int = 0) -> tuple[str, Any]:
         TooDeep: More than 16 values inside each other.
         ValueError: It is no such thing.
     """
-    key, told = "", None
-    for number, value in typed(data, {1: bytes, 2: bytes}):
+    key, parts = "", list[bytes]()
+    for number, value in typed(data, _KEY_VALUE):
         if number == 1:
             key = value.decode("utf-8", "replace")
-        elif number == 2:
-            told = any_value(value, depth)
-    return key, told
+        else:
+            parts.append(value)  # a message that comes in parts is one, joined
+    return key, any_value(b"".join(parts), depth) if parts else None
 
 
 def any_value(data: bytes, depth: int = 0) -> Any:
@@ -122,23 +123,28 @@ def any_value(data: bytes, depth: int = 0) -> Any:
     """
     if depth > DEPTH_MOST:
         raise TooDeep("too deep")
+    kind, told = 0, list[Any]()
     for number, value in typed(data, _ANY_VALUE):
-        match number:
-            case 1:
-                return value.decode("utf-8", "replace")
-            case 2:
-                return bool(value)
-            case 3:
-                return signed(value)
-            case 4:
-                return struct.unpack("<d", value.to_bytes(8, "little"))[0]
-            case 5:
-                return [any_value(each, depth + 1) for _, each in typed(value, {1: bytes})]
-            case 6:
-                return dict(key_value(each, depth + 1) for _, each in typed(value, {1: bytes}))
-            case _:
-                return value.hex()
-    return None
+        if number != kind:
+            kind, told = number, []  # the last kind counts
+        told.append(value)
+    match kind:
+        case 0:
+            return None
+        case 1:
+            return told[-1].decode("utf-8", "replace")
+        case 2:
+            return bool(told[-1])
+        case 3:
+            return signed(told[-1])
+        case 4:
+            return struct.unpack("<d", told[-1].to_bytes(8, "little"))[0]
+        case 5:
+            return [any_value(each, depth + 1) for _, each in typed(b"".join(told), {1: bytes})]
+        case 6:
+            return dict(key_value(each, depth + 1) for _, each in typed(b"".join(told), {1: bytes}))
+        case _:
+            return told[-1].hex()
 
 
 def _cut(data: bytes, start: int, length: int) -> bytes:

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from bizspan import names
+from bizspan import _guard, names
 from bizspan._accounts import Accounts
 from bizspan._record import Record
 from bizspan.money import EXPONENTS
@@ -29,6 +29,7 @@ _NAME_BUDGET: Final = 200
 _CACHE_LIMIT: Final = 16384
 _REPEATS_LIMIT: Final = 10_000
 _NANOS: Final = 1_000_000_000
+_REPLAYING: Final = "adding to a histogram"
 
 
 class Budgets:
@@ -227,7 +228,10 @@ class Totals:
         points.events.value += 1
         if duration is not None and record.duration_ns is not None:
             if self._replay_duration is not None:
-                self._replay_duration(record.duration_ns / _NANOS, duration.attributes)
+                try:
+                    self._replay_duration(record.duration_ns / _NANOS, duration.attributes)
+                except Exception as error:  # money and score count all the same
+                    _guard.swallowed(_REPLAYING, error)
             else:
                 elapsed = record.duration_ns
                 duration.add(elapsed, bisect_left(_DURATION_BOUNDARIES_NS, elapsed))
@@ -269,7 +273,10 @@ class Totals:
         feedback = {names.FEEDBACK_NAME: record.attributes.get(names.FEEDBACK_NAME, record.name)}
         point = self.scores.point(self._budgets.fit({**feedback, **self.dimensions_of(record.attributes)}))
         if self._replay_score is not None:
-            self._replay_score(score, point.attributes)
+            try:
+                self._replay_score(score, point.attributes)
+            except Exception as error:
+                _guard.swallowed(_REPLAYING, error)
         else:
             point.add(score, bisect_left(names.FEEDBACK_BOUNDARIES, score))
 

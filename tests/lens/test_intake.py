@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import struct
+import threading
 import time
 from typing import Any
 
@@ -16,7 +18,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from bizspan import _wire, names
 from bizspan._columns import COLUMNS
-from bizspan.lens import Damaged, Intake, Store, Stored, TooMany, _log_columns, _log_keys
+from bizspan.lens import Damaged, Intake, Store, Stored, TooMany, _intake, _log_columns, _log_keys
 from bizspan.lens import _json as reading_json
 from bizspan.lens._layout import INDEX, RECORD_COLUMNS, Batch
 from bizspan.lens._logs import LogDecoder
@@ -346,6 +348,77 @@ def alike(draw: st.DrawFn) -> list[LogRecord]:
             record.attributes.extend(KeyValue(key=key, value=draw(kind)) for key, kind in shape.items())
             found.append(record)
     return draw(st.permutations(found))
+
+
+_VALUE, _TEXT_TAG, _ARRAY, _LIST = b"\x12", b"\x0a", b"\x2a", b"\x32"  # of KeyValue, and of AnyValue
+
+
+def an_entry(key: str, number: int) -> bytes:
+    """What an array or a list of keys and values has once."""
+    if key:
+        return _wire.field(_LIST, _wire.field(b"\x0a", attribute(key, int_value=number).SerializeToString()))
+    return _wire.field(_ARRAY, _wire.field(b"\x0a", AnyValue(int_value=number).SerializeToString()))
+
+
+@pytest.mark.parametrize("count", [1, 60])
+@pytest.mark.parametrize(
+    "values",
+    [
+        [b"\x18\x05\x18\x07"],
+        [b"\x18\x05" + _wire.field(_TEXT_TAG, b"last")],
+        [_wire.field(_TEXT_TAG, b"first") + b"\x10\x01"],
+        [b"\x21" + struct.pack("<d", 0.5) + b"\x10\x01"],
+        [_wire.field(_TEXT_TAG, b"old"), _wire.field(_TEXT_TAG, b"new")],
+        [_wire.field(_TEXT_TAG, b"kept"), b""],
+        [b"", _wire.field(_TEXT_TAG, b"kept")],
+        [an_entry("a", 1) + an_entry("b", 2)],
+        [an_entry("a", 1), an_entry("b", 2)],
+        [an_entry("", 1), an_entry("", 2)],
+        [an_entry("", 1), b"\x18\x05", an_entry("", 2)],
+        [an_entry("", 1), an_entry("a", 2)],
+    ],
+)
+def test_what_is_told_twice_is_what_the_library_reads(values: list[bytes], count: int) -> None:
+    """
+    The last value of several counts, and messages that come in parts are joined, as protobuf says.
+    """
+    encoded = _wire.field(b"\x0a", b"k") + b"".join(_wire.field(_VALUE, value) for value in values)
+    record = _wire.field(b"\x12", an_event().SerializeToString() + _wire.field(b"\x32", encoded))
+    data = _wire.field(b"\x0a", _wire.field(b"\x12", record * count))
+    library = ExportLogsServiceRequest.FromString(data)
+    document = reading_json.document_of(otlp_json(library).encode())
+
+    by_library = told(reading_json.logs(document, RECEIVED_NS))
+    assert by_library == told(LogDecoder().decode(data, RECEIVED_NS))
+    assert count == len(by_library)
+
+
+def test_a_small_request_amid_a_large_one_costs_it_nothing(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    They are decoded by two threads at once; what one learns of new keys does not stop the other.
+    """
+
+    def of_keys(key: str, count: int) -> bytes:
+        return request_of(
+            *(an_event(attributes=[attribute(key, int_value=number)]) for number in range(count))
+        ).SerializeToString()
+
+    def remembered(key: _log_keys.Key) -> int:
+        if not others:
+            others.append(threading.Thread(target=intake.take, args=("logs", "protobuf", small)))
+            others[0].start()
+            others[0].join(10)
+        return 0
+
+    small, large = of_keys("shop.small", 30), of_keys("shop.large", 60)
+    others: list[threading.Thread] = []
+    monkeypatch.setattr(_intake, "_LARGE", len(small))
+    intake.take("logs", "protobuf", large)
+    monkeypatch.setattr(_log_keys.Key, "remembered", property(remembered))
+    intake.take("logs", "protobuf", large)
+
+    assert not others[0].is_alive()
+    assert 60 + 60 + 30 == intake.total.stored + intake.total.already
 
 
 @pytest.mark.fuzz

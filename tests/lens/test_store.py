@@ -11,12 +11,14 @@ from operator import attrgetter
 from pathlib import Path
 
 import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from bizspan import names
 from bizspan.errors import SetupError
 from bizspan.lens import Intake, Retention, Store, Stored, StoreError, reading
 from bizspan.lens import _insert as inserting
 from bizspan.lens._layout import INDEX
+from bizspan.lens._logs import LogDecoder
 from bizspan.lens._rollups import VALUES_MOST, Admitted
 from tests.lens.asking import rows
 from tests.lens.requests import START_NS, Shop, Sold
@@ -46,6 +48,28 @@ def test_an_event_twice_in_one_request_counts_once(intake: Intake, store: Store)
 
     assert Stored(7, 7) == intake.take("logs", "protobuf", request + request)
     assert [7] == rows(store, TOTAL)
+
+
+def test_of_two_events_with_one_uid_the_one_that_is_stored_counts(intake: Intake, store: Store) -> None:
+    """
+    Also where they say different things, and rows go in by time: the minutes agree with the events.
+    """
+    request = ExportLogsServiceRequest()
+    records = request.resource_logs.add().scope_logs.add().log_records
+    told = [(f"u{number}", number + 2, "pad") for number in range(300)]
+    for uid, second, operation in [*told[:260], ("same", 301, "late"), *told[260:], ("same", 1, "early")]:
+        record = records.add(time_unix_nano=START_NS + second * 10**9, event_name=names.EVENT_OPERATION)
+        for key, value in ((names.RECORD_UID, uid), (names.OPERATION_NAME, operation)):
+            record.attributes.add(key=key).value.string_value = value
+    batch = LogDecoder().decode(request.SerializeToString(), START_NS)
+    assert 1 < len(batch.blocks["events"])
+
+    assert Stored(301, 1) == intake.take("logs", "protobuf", request.SerializeToString())
+    assert (
+        rows(store, "SELECT operation, count(*) FROM events GROUP BY 1 ORDER BY 1")
+        == rows(store, "SELECT operation, sum(count) FROM minute_counts WHERE dimension = '' GROUP BY 1 ORDER BY 1")
+        == [("early", 1), ("pad", 300)]
+    )
 
 
 def test_the_counts_per_minute_agree_with_the_events(intake: Intake, store: Store) -> None:
@@ -463,8 +487,6 @@ def test_other_log_records_are_bounded(tmp_path: Path) -> None:
     """
     Lines of a log are no events; the newest of them are kept.
     """
-    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-
     request = ExportLogsServiceRequest()
     records = request.resource_logs.add().scope_logs.add().log_records
     for number in range(50):

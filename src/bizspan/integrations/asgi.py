@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["Bizspan", "Request", "Response", "Route", "switch_on"]
 
 _MARK: Final = "bizspan.request"
+_BEFORE: Final = "bizspan.endpoint_before"
 _ON: Final = "_bizspan"
 _DEEPEST: Final = 100
 _THROUGH: Final = ("lifespan.shutdown.complete", "lifespan.shutdown.failed")
@@ -126,6 +127,8 @@ class Bizspan:
             raise
         else:
             connection.over(None)
+        finally:
+            scope.pop(_MARK, None)  # something around may try again, with the same scope
 
     def _begun(self, scope: Scope, receive: Receive, send: Send) -> Connection | None:
         try:
@@ -139,6 +142,7 @@ class Bizspan:
             exchange = _exchange.begin(_exchange.Exchange(self._rules, arrived), is_ready)
             if exchange is None:
                 return None
+            scope[_BEFORE] = arrived.before
             kind = Http if scope["type"] == "http" else Websocket
             connection = kind(exchange, scope, receive, send)
             if inside.is_instrumented and not exchange.entry.has_span:
@@ -223,11 +227,12 @@ def _paths(scope: Scope) -> tuple[str, str]:
 class _Arrived(Arrived):
     """The request of this scope, for the rules."""
 
-    __slots__ = ("_before", "_scope")
+    __slots__ = ("_scope", "before")
 
     def __init__(self, scope: Scope, path: str) -> None:
         self._scope = scope
-        self._before = scope.get("endpoint")  # of the application around a mounted one
+        # Of the application around a mounted one; tried again, a request has that of its first time too.
+        self.before = scope.get(_BEFORE, scope.get("endpoint"))
         method = str(scope.get("method", WEBSOCKET)) if scope["type"] == "http" else WEBSOCKET
         query: bytes = scope.get("query_string", b"")
         client: tuple[str, int] | None = scope.get("client")
@@ -243,7 +248,7 @@ class _Arrived(Arrived):
 
     def has_endpoint(self) -> bool:
         """Whether the framework found the route."""
-        return self._scope.get("endpoint") is not self._before
+        return self._scope.get("endpoint") is not self.before
 
     def is_authenticated(self) -> bool:
         return bool(self.request.is_authenticated)

@@ -11,7 +11,6 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, compress
-from operator import itemgetter
 from typing import Any, Final
 
 from bizspan.lens import _retention
@@ -95,13 +94,18 @@ class _Rows:
     total: int
 
 
-def _rows_of(table: str, columns: Columns, total: int, *, by_time: bool) -> _Rows:
+def _order(batch: Batch, table: str, columns: Columns, total: int) -> Sequence[int]:
+    """In which order rows go in: of several with one uid, the first one does."""
+    if len(batch.blocks.get(table, ())) <= 1:
+        return range(total)
+    # Indexes by time, and by uids that count up, then grow at their ends: less work, and full pages.
+    return sorted(range(total), key=columns[_TIME].__getitem__)
+
+
+def _rows_of(table: str, columns: Columns, total: int, order: Sequence[int]) -> _Rows:
     used = {name: column for name, column in zip(TABLES[table], columns, strict=True) if column}
     rows = [*zip(*used.values(), strict=True)]
-    if by_time:
-        # Indexes by time, and by uids that count up, then grow at their ends: less work, and full pages.
-        rows.sort(key=itemgetter([*used].index("time_ns")))
-    return _Rows(table, [*used], _chunked(rows), total)
+    return _Rows(table, [*used], _chunked([*map(rows.__getitem__, order)]), total)
 
 
 class Prepared:
@@ -124,7 +128,7 @@ class Prepared:
             columns, total = batch.columns(table)
             if table == "events":
                 self.deltas = deltas(columns, admitted)
-            self._tables.append(_rows_of(table, columns, total, by_time=len(batch.blocks.get(table, ())) > 1))
+            self._tables.append(_rows_of(table, columns, total, _order(batch, table, columns, total)))
 
     def insert(self, connection: sqlite3.Connection) -> int:
         """
@@ -161,10 +165,11 @@ class Prepared:
     def _new(self, connection: sqlite3.Connection, before: int) -> Columns:
         """The columns of the events that went in."""
         uids = {uid for (uid,) in connection.execute("SELECT uid FROM events WHERE id > ?", (before,))}
-        columns, _ = self.batch.columns("events")
-        is_new: list[bool] = []
-        for uid in columns[_UID]:
-            is_new.append(uid in uids)
+        columns, total = self.batch.columns("events")
+        is_new = [False] * total
+        for position in _order(self.batch, "events", columns, total):
+            uid = columns[_UID][position]
+            is_new[position] = uid in uids
             uids.discard(uid)  # the first one went in
         return [[*compress(column, is_new)] for column in columns]
 

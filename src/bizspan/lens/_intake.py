@@ -39,6 +39,19 @@ def needs_protobuf(part: str = "bizspan lens") -> None:
         raise MissingExtra(part, "lens") from None
 
 
+class _Turn:
+    """
+    What requests of one size wait for, and what then decodes their log records: what it has learned of those before
+    is not another thread's to change meanwhile.
+    """
+
+    __slots__ = ("lock", "logs")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.logs = LogDecoder()
+
+
 class Intake:
     """
     Takes export requests into a store.
@@ -51,9 +64,8 @@ class Intake:
     def __init__(self, store: Store, *, time_ns: Callable[[], int] | None = None) -> None:
         self.store = store
         self._time_ns = time_ns or store.time_ns
-        self._logs = LogDecoder()
-        self._large = threading.Lock()
-        self._small = threading.Lock()
+        self._large = _Turn()
+        self._small = _Turn()
         self._counting = threading.Lock()
         self.total = Stored()  # of all that was taken
 
@@ -71,8 +83,9 @@ class Intake:
             TooMany: It has more records than are taken at once; nothing of it is stored.
             StoreError: It is not stored; trying again later may help.
         """
-        with self._one_by_one(len(data)):
-            batch = self._decoded(signal, encoding, data)
+        turn = self._turn(len(data))
+        with turn.lock:
+            batch = self._decoded(signal, encoding, data, turn.logs)
         return self._counted(self.store.write(batch))
 
     def take_line(self, data: bytes) -> Stored:
@@ -84,7 +97,7 @@ class Intake:
             TooMany: See `take`.
             StoreError: See `take`.
         """
-        with self._one_by_one(len(data)):
+        with self._turn(len(data)).lock:
             document = _json.document_of(data)
             signals: list[Signal] = [each for key, each in _KEYS.items() if key in document]
             if not signals:
@@ -97,7 +110,7 @@ class Intake:
             self.total += stored
         return stored
 
-    def _one_by_one(self, size: int) -> threading.Lock:
+    def _turn(self, size: int) -> _Turn:
         """
         What requests wait for. One is decoded at a time: threads that only compute get in each other's way.
 
@@ -106,12 +119,12 @@ class Intake:
         """
         return self._large if size > _LARGE else self._small
 
-    def _decoded(self, signal: Signal, encoding: Encoding, data: bytes) -> Batch:
+    def _decoded(self, signal: Signal, encoding: Encoding, data: bytes, logs: LogDecoder) -> Batch:
         now = self._time_ns()
         if encoding == "json":
             return self._from_json(signal, _json.document_of(data), now)
         if signal == "logs":
-            return self._logs.decode(data, now)
+            return logs.decode(data, now)
         return _rows_of(signal, _parsed(_request_class(signal), data), now)
 
     def _from_json(self, signal: Signal, document: dict[str, Any], now: int) -> Batch:

@@ -99,7 +99,7 @@ class ColumnDecoder:
         Raises:
             ValueError: One of the records is none.
         """
-        if sum(key.remembered for key in self._keys.values()) > _REMEMBERED_MOST:
+        if sum(key.remembered for key in [*self._keys.values()]) > _REMEMBERED_MOST:
             self._keys = {}  # what comes again is soon there again
         left: list[Any] = []
         for start in range(0, len(records), _TOGETHER):

@@ -139,7 +139,7 @@ class RowDecoder:
                         return
                 elif kind == _DOUBLE:
                     (double,) = _double(encoded, at)
-                    if isfinite(double):
+                    if at + 8 == size and isfinite(double):
                         if index >= 0:
                             row[index] = double
                         else:

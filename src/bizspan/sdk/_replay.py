@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from opentelemetry.context import Context
@@ -45,7 +46,7 @@ class Replay:
     out again which set they are; here that is looked up once.
 
     Wherever the SDK is another one, a view changes the attributes, exemplars are taken by a rule of the application's,
-    or the set is not where it was, the measurement goes the SDK's own way.
+    the set is not where it was, or the value is negative or not finite, the measurement goes the SDK's own way.
 
     Args:
         histogram: Takes the measurements.
@@ -63,15 +64,26 @@ class Replay:
             self._consumer = None
 
     def __call__(self, value: float, attributes: Attributes) -> None:
-        known = self._places.get(id(attributes))
-        if known is None or known[0] is not attributes or not self._are_there(known[1]):
-            self._record(value, attributes)
-            if self._consumer is not None:
-                self._look_for(attributes)
+        if not 0 <= value < inf:
+            self._record(value, attributes)  # it says that this is no measurement
             return
-        measurement = _Clean(value, time.time_ns(), self._histogram, _NOWHERE, attributes)
-        for place in known[1]:
-            place.aggregation.aggregate(measurement, False)
+        known = self._places.get(id(attributes))
+        taken = 0
+        try:
+            if known is not None and known[0] is attributes and self._are_there(known[1]):
+                measurement = _Clean(value, time.time_ns(), self._histogram, _NOWHERE, attributes)
+                for place in known[1]:
+                    place.aggregation.aggregate(measurement, False)
+                    taken += 1
+                return
+        except Exception as error:
+            self._give_up()
+            _guard.swallowed("replaying a measurement", error)
+            if taken:
+                return  # rather not by one reader than twice by another
+        self._record(value, attributes)
+        if self._consumer is not None:
+            self._look_for(attributes)
 
     def _are_there(self, places: list[_Place]) -> bool:
         if self._consumer._reader_storages is not self._readers or not self._histogram._is_enabled():
@@ -98,7 +110,12 @@ class Replay:
                     places.append(_Place(sets, key, sets[key]))
             self._places[id(attributes)] = (attributes, places)
         except AttributeError:  # another SDK
-            self._consumer = None
+            self._give_up()
         except Exception as error:
-            self._consumer = None
+            self._give_up()
             _guard.swallowed("looking for a histogram's sets", error)
+
+    def _give_up(self) -> None:
+        """From now on, measurements go the SDK's own way."""
+        self._consumer = None
+        self._places = {}
