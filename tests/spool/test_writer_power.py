@@ -93,13 +93,14 @@ def test_with_power_durability_a_descriptor_that_is_gone_counts_as_not_synchroni
     shelf.end()
 
 
-def test_with_power_durability_nobody_is_answered_while_another_thread_synchronises_the_full_segment(
+def test_with_power_durability_nobody_is_answered_before_its_segment_is_synchronised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
     An event waits for the segment that it is in, although the writer is at the next one.
     """
     begun, may_end = threading.Event(), threading.Event()
+    synced: list[threading.Thread] = []
 
     class Slow(Files):
         def __init__(self) -> None:
@@ -111,6 +112,7 @@ def test_with_power_durability_nobody_is_answered_while_another_thread_synchroni
                 begun.set()
                 assert may_end.wait(10)
             os.fsync(descriptor)
+            synced.append(threading.current_thread())
 
     shelf = Shelf(tmp_path / "spool", files=Slow(), segment_bytes=400, is_synced=True)
     other = threading.Thread(target=shelf.tell, args=(["y" * 300],))
@@ -123,22 +125,59 @@ def test_with_power_durability_nobody_is_answered_while_another_thread_synchroni
         if threading.current_thread() is mine and not begun.is_set():
             other.start()  # it begins the next segment, and has to synchronise this one before
             assert begun.wait(10)
-            threading.Timer(0.05, may_end.set).start()
+            synced.clear()
         wait(segment)
 
     monkeypatch.setattr(power, "wait", overtaken)
-    answered_early: list[bool] = []
+    told: list[bool] = []
 
     def tell() -> None:
         shelf.tell(["mine"])
-        answered_early.append(not may_end.is_set())
+        told.append(bool(synced))
+        may_end.set()
 
     mine = threading.Thread(target=tell)
     mine.start()
     mine.join()
     other.join()
 
-    assert [False] == answered_early
+    assert [True] == told
+    shelf.end()
+
+
+def test_a_handler_that_tells_while_its_thread_synchronises_does_not_wait_for_who_seals(tmp_path: Path) -> None:
+    """
+    Another thread holds the writer then, and synchronises the full segment by itself.
+    """
+    sealing = threading.Thread(target=lambda: shelf.writer.seal_now())
+    told: list[str | None] = []
+
+    class Interrupted(Files):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fdatasync = self._fdatasync
+
+        def _fdatasync(self, descriptor: int) -> None:
+            if threading.current_thread() is sealing:
+                has_sealed.set()
+                handled.wait(10)
+            elif main and not told:
+                told.append("begun")
+                sealing.start()
+                assert has_sealed.wait(10)
+                threading.Timer(0.05, handled.set).start()  # it holds the writer's lock while the handler begins
+                told[0] = shelf.writer.append(b"handler")
+            os.fsync(descriptor)
+
+    has_sealed, handled = threading.Event(), threading.Event()
+    main: list[bool] = []
+    shelf = Shelf(tmp_path, files=Interrupted(), is_synced=True)
+    shelf.tell(["first"])
+    main.append(True)
+
+    assert [None] == shelf.tell(["main"])
+    assert [None] == told
+    sealing.join()
     shelf.end()
 
 

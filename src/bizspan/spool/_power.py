@@ -27,14 +27,20 @@ class Power:
         """Return when everything that was written into it so far is safe, or could not be made so. Never raises."""
         wanted = segment.size
         with self._lock:
-            if segment.synced_size >= wanted:
-                return
-            try:
-                segment.sync()
-            except OSError as error:
-                self.failures += 1
-                _guard.say_once(
-                    "spool:power",
-                    f"bizspan: the disk could not be synchronised ({error.errno}); events are on it, and may not"
-                    " survive a power cut.",
-                )
+            if segment.synced_size < wanted:
+                self.sync(segment)
+
+    def sync(self, segment: Segment) -> None:
+        """
+        The same by a call of its own, for who holds the writer's lock: a signal handler of a thread that waits here may
+        wait for that one.
+        """
+        try:
+            segment.sync()
+        except OSError as error:
+            self.failures += 1
+            _guard.say_once(
+                "spool:power",
+                f"bizspan: the disk could not be synchronised ({error.errno}); events are on it, and may not survive a"
+                " power cut.",
+            )

@@ -322,7 +322,7 @@ class Writer:
         if segment is not None:
             segment.count()
             if self.power is not None:
-                self.power.wait(segment)
+                self.power.sync(segment)
             segment.is_sealed = True
 
     def seal_now(self) -> None:
