@@ -23,10 +23,9 @@ GATE = Path(__file__).resolve().parent
 ROOT = GATE.parent
 PINNED = ("-c", str(GATE / "constraints.txt"))
 SUPPORTED = ("3.11", "3.12", "3.13")
-# Coverage would make thousands of examples and requests twice as slow, and a signal may come while it holds a lock of
-# its own. What servers run under load, other tests run too.
-UNCOVERED = "fuzz or signals or server"
-SUITE = ("-n", "2", "-m", f"not (bench or {UNCOVERED})")  # both cores; what is measured runs alone
+# Coverage would make thousands of examples twice as slow, and a signal may come while it holds a lock of its own.
+UNCOVERED = "fuzz or signals"
+SUITE = ("-n", "3", "-m", f"not (bench or {UNCOVERED})")  # two cores: servers mostly wait; what is measured runs alone
 # On further versions without those examples, and without the servers under load.
 AGAIN = ("-n", "2", "-m", "not bench and not fuzz and not server")
 # What stands on the standard library and the lens alone has nothing to try with older dependencies.
