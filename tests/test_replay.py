@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
@@ -251,3 +253,26 @@ def test_a_search_that_fails_is_counted_and_not_repeated(
 
     assert found["theirs"] == found["ours"]
     assert before + 1 == _guard.swallowed_errors.values()["looking for a histogram's sets"]
+
+
+def test_an_sdk_without_what_is_private_gets_each_measurement_its_own_way() -> None:
+    """
+    It imports, and records: what a quicker way needs may be elsewhere in another version.
+    """
+    program = """
+import sys
+import opentelemetry.sdk.metrics
+sys.modules["opentelemetry.sdk.metrics._internal.measurement"] = None
+from bizspan.sdk._replay import Replay
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+reader = InMemoryMetricReader()
+replay = Replay(MeterProvider([reader]).get_meter("shop").create_histogram("duration"))
+for _ in range(3):
+    replay(1.0, {"a": "b"})
+[point] = reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics[0].data.data_points
+print(point.count)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+
+    assert ("3\n", 0) == (ended.stdout, ended.returncode), ended.stderr

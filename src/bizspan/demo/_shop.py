@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -89,14 +88,6 @@ class Shop:
     def port_of(self, visit: Visit) -> int:
         """The port of the shop that this visit gets."""
         return self._ports[NEW if self.is_released and visit.draw < SHARE else OLD]
-
-    @property
-    def pids(self) -> Mapping[str, int]:
-        """The processes' ids, by name."""
-        named = {f"web {version}": process for version, process in self._web.items()}
-        if self._payment is not None:
-            named["payment"] = self._payment
-        return {name: process.pid for name, process in named.items()}
 
     def close(self, *, in_order: bool) -> None:
         """

@@ -14,7 +14,7 @@ from bizspan.errors import SetupError, type_name
 from bizspan.integrations._campaign import campaign_facts
 from bizspan.integrations._place import client_address, country_of, region_of
 from bizspan.integrations._rules import FactsOf, Rules
-from bizspan.integrations._traffic import LONGEST, names_bot
+from bizspan.integrations._traffic import LONGEST, is_bot
 
 if TYPE_CHECKING:
     from bizspan._accounts import Accounts
@@ -207,7 +207,7 @@ def _traffic(rules: Rules, arrived: Arrived, accounts: Accounts) -> str | None:
             user_agent = arrived.header("User-Agent")
             if (
                 user_agent
-                and names_bot(user_agent[:LONGEST])
+                and is_bot(user_agent[:LONGEST])
                 and not (_has_credentials(arrived) or arrived.is_authenticated())
             ):
                 return "bot"

@@ -63,9 +63,13 @@ _WEBHOOK: Final = re.compile(r"webhook|hookshot|captain-hook|^slackbot 1\.|^stri
 
 
 @lru_cache(maxsize=1024)
-def names_bot(user_agent: str) -> bool:
+def is_bot(user_agent: str) -> bool:
     """
-    As `is_bot`, for a user agent that is not longer than `LONGEST`: what is remembered stays small.
+    Whether this user agent names a bot. Browsers, webhooks, and programs made with a generic HTTP client (curl, okhttp)
+    don't.
+
+    Args:
+        user_agent: At most `LONGEST` of it: it is remembered.
     """
     user_agent = user_agent.lower()
     if _NAMED.search(user_agent) is None and (
@@ -73,11 +77,3 @@ def names_bot(user_agent: str) -> bool:
     ):
         return False
     return _WEBHOOK.search(user_agent) is None
-
-
-def is_bot(user_agent: str) -> bool:
-    """
-    Whether this user agent names a bot. Browsers, webhooks, and programs made with a generic HTTP client (curl, okhttp)
-    don't.
-    """
-    return names_bot(user_agent[:LONGEST])

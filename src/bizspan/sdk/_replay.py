@@ -11,21 +11,27 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import Histogram, TraceBasedExemplarFilter
-from opentelemetry.sdk.metrics._internal import _view_instrument_match
-from opentelemetry.sdk.metrics._internal.measurement import Measurement
 
 from bizspan import _guard
 
 if TYPE_CHECKING:
     from bizspan._types import Attributes
 
+try:  # private, so another SDK may have them elsewhere
+    from opentelemetry.sdk.metrics._internal import _view_instrument_match
+    from opentelemetry.sdk.metrics._internal.measurement import Measurement
+
+    _hashed: Any = getattr(_view_instrument_match, "_hash_attributes", None)
+    _Measurement: Any = Measurement
+except ImportError:
+    _hashed, _Measurement = None, object
+
 # What is kept at most; the totals hand over no more sets than that.
 _SETS: Final = 4096
 _NOWHERE: Final = Context()
-_hashed: Final[Any] = getattr(_view_instrument_match, "_hash_attributes", None)
 
 
-class _Clean(Measurement):
+class _Clean(_Measurement):  # type: ignore[misc]
     """A measurement whose attributes are clean."""
 
     def __post_init__(self) -> None:

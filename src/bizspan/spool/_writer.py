@@ -177,7 +177,7 @@ class Writer:
                 if reason is not None:
                     return reason
                 segment = self.segment
-                if segment is None:  # the sender, just now
+                if segment is None:  # never: nobody else takes it away under the lock
                     raise Gone
             sequence, salt, start, descriptor = self.sequence + 1, segment.salt, segment.size, segment.descriptor
             head = _pack_head(VERSION, salt, EVENT, 0, scope, size - HEAD_SIZE, sequence, int(_time()))
@@ -265,11 +265,11 @@ class Writer:
         Returns:
             Why it can't be written now; None where nothing is owed.
         """
-        reason: str | None = None
+        if self._owed is None:
+            return None
+        _, _, size, sequence, prefix, scope = self._owed
+        reason = SPOOL_ERROR
         for _ in range(_ATTEMPTS):
-            if self._owed is None:
-                return None
-            _, _, size, sequence, prefix, scope = self._owed
             segment = None
             try:
                 segment = self._segment_for(size)
@@ -282,11 +282,13 @@ class Writer:
                 if not segment.is_intact:
                     raise Gone
                 self._owed = None
+                return None
             except OSError as error:
                 reason = reason_of(error)
-                if segment is not None and not segment.take_back():
-                    self.abandon()  # the application is at it with this one too
-        return reason if self._owed is not None else None
+                if segment is None or segment.take_back():
+                    break
+                self.abandon()  # the application is at it with this one too
+        return reason
 
     # --- segments -------------------------------------------------------------------------------------------------
 
