@@ -10,11 +10,13 @@ All sessions run, also after one has failed; the exit code tells whether any did
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import nox
 from nox.command import CommandFailed
@@ -31,6 +33,9 @@ AGAIN = ("-n", "2", "-m", "not bench and not fuzz and not server")
 # What stands on the standard library and the lens alone has nothing to try with older dependencies.
 INDEPENDENT = tuple(f"--ignore=tests/{room}" for room in ("kpi", "report", "page", "demo"))
 NO_TESTS_COLLECTED = 5
+REPORTS = ROOT / ".nox" / "reports"
+FOUND: list[Path] = []  # one for each run of pytest
+TOLD_LINES = 12
 # A test that hangs ends after this many seconds with the stack of each thread, and is a failure by its name.
 HANGS_S = 3600 if "--long" in sys.argv else 240
 BOUNDED = ("-o", f"faulthandler_timeout={HANGS_S}", "-o", "faulthandler_exit_on_timeout=true")
@@ -65,7 +70,27 @@ def present(version: str) -> bool:
     return found.returncode == 0
 
 
+def recorded(session: nox.Session) -> tuple[str, str]:
+    """What makes pytest write down what failed, for the end of the run."""
+    FOUND.append(REPORTS / f"{session.name}-{len(FOUND)}.xml")
+    return "--junitxml", str(FOUND[-1])
+
+
+@atexit.register
+def tell_failures() -> None:
+    """Each test that failed, once more after everything else: whoever reads the end of a long log sees them."""
+    for path in FOUND:
+        if not path.exists():
+            print(f"gate: {path.stem} ended without a report: a test that hung, or pytest did not start")
+            continue
+        for case in ElementTree.parse(path).iter("testcase"):
+            for failure in (*case.iter("failure"), *case.iter("error")):
+                print(f"gate: {path.stem}: {case.get('classname')}::{case.get('name')}")
+                print("\n".join((failure.text or "").splitlines()[-TOLD_LINES:]))
+
+
 show_pyenv_versions()
+shutil.rmtree(REPORTS, ignore_errors=True)
 PRESENT = [version for version in SUPPORTED if present(version)]
 # The interpreter of nox itself stands in on a machine that has only a newer one than we name.
 PYTHONS = PRESENT or [f"{sys.version_info.major}.{sys.version_info.minor}"]
@@ -105,7 +130,7 @@ def bare(session: nox.Session) -> None:
     session.install(*PINNED, *map(str, out.glob("*.whl")))
     session.run("python", "-c", "import bizspan")
     session.install(*PINNED, "pytest")
-    session.run("pytest", "-m", "bare")
+    session.run("pytest", "-m", "bare", *recorded(session))
 
 
 @nox.session(python=FIRST)
@@ -134,10 +159,10 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "erase")
     every(
         session,
-        ("coverage", "run", "-m", "pytest", *SUITE, *BOUNDED, *session.posargs),
+        ("coverage", "run", "-m", "pytest", *SUITE, *BOUNDED, *recorded(session), *session.posargs),
         ("coverage", "combine", "--quiet"),
         ("coverage", "report"),
-        ("pytest", "-n", "2", "-m", UNCOVERED, *BOUNDED, *session.posargs),
+        ("pytest", "-n", "2", "-m", UNCOVERED, *BOUNDED, *recorded(session), *session.posargs),
     )
 
 
@@ -148,7 +173,7 @@ def third_party(session: nox.Session) -> None:
     shop = ("-r", str(GATE / "third-party.txt"))
     session.install(*PINNED, *shop, "-e", ".[otlp,auto]", "--group", "test")
     session.run("python", "-c", "import gunicorn, opentelemetry.instrumentation.django, oscar")  # or it is skipped
-    session.run("pytest", "tests/test_zero_code_oscar.py", *BOUNDED, *session.posargs)
+    session.run("pytest", "tests/test_zero_code_oscar.py", *BOUNDED, *recorded(session), *session.posargs)
 
 
 @nox.session(python=FIRST)
@@ -158,7 +183,7 @@ def clickhouse(session: nox.Session) -> None:
     session.install(*PINNED, "-e", ".[otlp]", "--group", "test", "--group", "clickhouse")
     session.run("python", "-c", "import chdb")  # or its tests are skipped
     paths = ("tests/kpi", "tests/report", "tests/test_reconcile_clickhouse.py", "tests/test_docs_commands.py")
-    session.run("pytest", *paths, "-k", "clickhouse or older_table", *BOUNDED, *session.posargs)
+    session.run("pytest", *paths, "-k", "clickhouse or older_table", *BOUNDED, *recorded(session), *session.posargs)
 
 
 @nox.session(python=FIRST)
@@ -166,7 +191,9 @@ def bench(session: nox.Session) -> None:
     """What is measured: alone on the machine, one test at a time."""
     session.chdir(ROOT)
     session.install(*PINNED, "-e", ".[grpc]", "--group", "test")
-    session.run("pytest", "-m", "bench", *BOUNDED, *session.posargs, success_codes=[0, NO_TESTS_COLLECTED])
+    session.run(
+        "pytest", "-m", "bench", *BOUNDED, *recorded(session), *session.posargs, success_codes=[0, NO_TESTS_COLLECTED]
+    )
 
 
 @nox.session(python=MIDDLE)
@@ -179,7 +206,7 @@ def lowest(session: nox.Session) -> None:
     session.run("uv", "pip", "compile", *options, *extras, "pyproject.toml", "-o", str(floor), external=True)
     session.install("-c", str(floor), "-e", ".[grpc]", "--group", "test")
     session.run(
-        "pytest", *AGAIN, *INDEPENDENT, *BOUNDED[:2], *session.posargs
+        "pytest", *AGAIN, *INDEPENDENT, *BOUNDED[:2], *recorded(session), *session.posargs
     )  # pytest 8 tells where it hangs, and goes on
 
 
@@ -188,4 +215,4 @@ def newest(session: nox.Session) -> None:
     """The suite with whatever is newest today, on the newest Python that is here."""
     session.chdir(ROOT)
     session.install("--upgrade", "-e", ".[grpc]", "--group", "test")
-    session.run("pytest", *AGAIN, *BOUNDED, *session.posargs)
+    session.run("pytest", *AGAIN, *BOUNDED, *recorded(session), *session.posargs)

@@ -30,7 +30,7 @@ from .table import (
 )
 from .targets import BLOCK, BY_HAND
 
-PARTS: Final = ("states", "totals", "breakdown", "startup", "requests", "spool", "encoding")
+PARTS: Final = ("states", "totals", "breakdown", "startup", "requests", "unsent", "spool", "encoding")
 
 
 # Requests of one round, per path: enough for a few full collections of the garbage collector on either side.
@@ -48,7 +48,8 @@ class Report:
         totals_ratio: Our totals in parts of prometheus_client.
         steps: The SDK's part, step by step, and the experiment.
         startup: Imports.
-        requests: What a request costs the server, by framework and request.
+        requests: What a request costs the server, by framework and request, everything sent to a collector.
+        unsent: The same with exporters that do nothing.
         spool: What keeping events on disk costs.
         encoding: What making a request of spans costs.
     """
@@ -59,6 +60,7 @@ class Report:
     steps: Sequence[Step]
     startup: Startup | None
     requests: Sequence[Served]
+    unsent: Sequence[Served]
     spool: Spooled | None
     encoding: Encoding | None
 
@@ -84,15 +86,16 @@ def measure_all(*, rounds: int, operations: int, parts: Sequence[str] = PARTS) -
         totals_ratio=ratios(metrics, ours.TOTALS, neighbours.NAME) if metrics else None,
         steps=sdk_steps(rounds=rounds, operations=operations) if "breakdown" in parts else [],
         startup=startup(rounds) if "startup" in parts else None,
-        requests=[
-            each
-            for framework in FRAMEWORKS
-            if "requests" in parts
-            for each in served(framework, rounds=rounds, requests=max(1, operations // _OPERATIONS_PER_REQUEST))
-        ],
+        requests=_requests(rounds, operations, sent=True) if "requests" in parts else [],
+        unsent=_requests(rounds, operations, sent=False) if "unsent" in parts else [],
         spool=spooled(rounds=rounds, operations=operations) if "spool" in parts else None,
         encoding=encoding(rounds) if "encoding" in parts else None,
     )
+
+
+def _requests(rounds: int, operations: int, *, sent: bool) -> list[Served]:
+    requests = max(1, operations // _OPERATIONS_PER_REQUEST)
+    return [each for name in FRAMEWORKS for each in served(name, rounds=rounds, requests=requests, sent=sent)]
 
 
 def tables(report: Report) -> str:
@@ -106,7 +109,9 @@ def tables(report: Report) -> str:
     if report.startup is not None:
         blocks.append(startup_table(report.startup))
     if report.requests:
-        blocks.append(served_table(report.requests))
+        blocks.append(served_table("everything sent", report.requests))
+    if report.unsent:
+        blocks.append(served_table("nothing sent", report.unsent))
     if report.spool is not None:
         blocks.append(spooled_table(report.spool))
     if report.encoding is not None:

@@ -6,6 +6,9 @@ hundredths, because of where their memory lies, for as long as they live. Inside
 load; CPU is the server process's own. Two requests are measured: one whose view does next to nothing, and a checkout
 that reads and writes a database, which lies in memory where the system has room for files there: a disk's own work is
 charged to whoever waits for it, and differs by half from minute to minute.
+
+What is told is sent over OTLP/HTTP to a collector in a process of its own, as in production; or, to see the request
+alone, exporters do nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Final
 
+from .collector import collector
+
 ALONE: Final = "OpenTelemetry alone"
 WITH: Final = "with bizspan"
 FRAMEWORKS: Final = ("flask", "django", "fastapi")
@@ -34,6 +39,8 @@ REQUEST_AT_MOST: Final = 1.10
 _IN_MEMORY: Final = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 _START_S: Final = 30.0
 _SETTLE_S: Final = 0.2
+_DELAY_MS: Final = 1000  # between batches of spans, and of events: of these it is the SDK's own default
+_SENT_S: Final = 1.5  # until the last batch has left
 _WARM: Final = 400  # requests before the first that counts
 _TURN: Final = 50  # requests to one server before the other one has its turn
 _ROOT: Final = Path(__file__).resolve().parent.parent.parent
@@ -67,7 +74,7 @@ class Served:
     high: float
 
 
-def served(framework: str, *, rounds: int, requests: int) -> list[Served]:
+def served(framework: str, *, rounds: int, requests: int, sent: bool) -> list[Served]:
     """
     Measure one framework: one result for each of `REQUESTS`.
 
@@ -75,29 +82,31 @@ def served(framework: str, *, rounds: int, requests: int) -> list[Served]:
         framework: One of `FRAMEWORKS`.
         rounds: How often both servers are started.
         requests: To each server in one round, for each path.
+        sent: Whether what is told is sent to a collector; else exporters do nothing.
     """
     costs = {(path, name): list[float]() for path in REQUESTS for name in (ALONE, WITH)}
     for number in range(rounds):
         with ExitStack() as stack:
+            endpoint = stack.enter_context(collector()) if sent else ""
             order = (ALONE, WITH) if number % 2 else (WITH, ALONE)
-            servers = {name: stack.enter_context(_server(framework, name == WITH)) for name in order}
+            servers = {name: stack.enter_context(_server(framework, name == WITH, endpoint)) for name in order}
             for path in REQUESTS:
-                for name, cost_us in _turns(servers, path, requests).items():
+                for name, cost_us in _turns(servers, path, requests, _SENT_S if sent else _SETTLE_S).items():
                     costs[path, name].append(cost_us)
     return [_result(f"{framework}, {REQUESTS[path]}", costs[path, ALONE], costs[path, WITH]) for path in REQUESTS]
 
 
-def _turns(servers: Mapping[str, _Server], path: str, requests: int) -> dict[str, float]:
+def _turns(servers: Mapping[str, _Server], path: str, requests: int, settle_s: float) -> dict[str, float]:
     """The servers take turns: microseconds per request of each."""
     for server in servers.values():
         _buy(server.port, _WARM, path)
-    time.sleep(_SETTLE_S)
+    time.sleep(settle_s)
     before = {name: _cpu_s(server.pids) for name, server in servers.items()}
     turns = max(1, requests // _TURN)
     for _ in range(turns):
         for server in servers.values():
             _buy(server.port, _TURN, path)
-    time.sleep(_SETTLE_S)  # what was told is handed over by then
+    time.sleep(settle_s)  # what was told is handed over by then
     return {name: (_cpu_s(server.pids) - before[name]) / (turns * _TURN) * 1e6 for name, server in servers.items()}
 
 
@@ -114,7 +123,7 @@ class _Server:
 
 
 @contextmanager
-def _server(framework: str, ours: bool) -> Generator[_Server]:
+def _server(framework: str, ours: bool, endpoint: str) -> Generator[_Server]:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         port = int(held.getsockname()[1])
@@ -123,7 +132,11 @@ def _server(framework: str, ours: bool) -> Generator[_Server]:
     where = [f"--bind=127.0.0.1:{port}"] if program == "gunicorn" else ["--host=127.0.0.1", f"--port={port}"]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "BIZSPAN_"))}
     with tempfile.TemporaryFile() as output, tempfile.TemporaryDirectory(dir=_IN_MEMORY) as directory:
-        told = {"BENCH_OURS": "1" if ours else "", "BENCH_DATABASE": directory, "OTEL_SEMCONV_STABILITY_OPT_IN": "http"}
+        told = {
+            "BENCH_OURS": "1" if ours else "", "BENCH_DATABASE": directory, "BENCH_ENDPOINT": endpoint,
+            "OTEL_SEMCONV_STABILITY_OPT_IN": "http", "OTEL_BSP_SCHEDULE_DELAY": str(_DELAY_MS),
+            "OTEL_BLRP_SCHEDULE_DELAY": str(_DELAY_MS),
+        }  # fmt: skip
         process = subprocess.Popen(
             [sys.executable, "-m", program, *options, *where, application],
             cwd=_ROOT, env=kept | told, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,

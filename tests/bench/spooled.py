@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import gc
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
@@ -33,6 +30,7 @@ from bizspan.spool._target import Target
 
 from . import ours
 from .by_hand import ByHand
+from .collector import collector
 from .measure import Cost, Subject, interleaved, medians, ratios
 from .pipelines import RECORDING, Exporters, signals
 from .shop import COUNTRY, ORDER, SEGMENT
@@ -44,7 +42,6 @@ EMIT_AT_MOST: Final = 0.50
 APP_AT_MOST: Final = 0.50
 TOTAL_AT_MOST: Final = 0.45
 TAIL_AT_MOST_US: Final = 250.0
-_ROOT: Final = Path(__file__).resolve().parent.parent.parent
 _NOWHERE: Final = Target("http://127.0.0.1:9/v1/logs")
 _ATTRIBUTES: Final[Attributes] = {
     "business.operation.name": "checkout",
@@ -94,7 +91,7 @@ def spooled(*, rounds: int, operations: int) -> Spooled:
     emit, tail_us = _events(rounds, operations)
     with _both(Exporters(), Exporters(), None) as subjects:
         operation = interleaved(subjects, rounds=rounds, operations=operations)
-    with _collector() as endpoint, _both(_sending(endpoint), _built(endpoint), endpoint) as subjects:
+    with collector() as endpoint, _both(_sending(endpoint), _built(endpoint), endpoint) as subjects:
         sent = interleaved(subjects, rounds=rounds, operations=operations)
     return Spooled(
         medians(emit),
@@ -179,22 +176,6 @@ def _quiet_book(directory: str, writer_id: str = "0" * 20) -> DiskBook:
     book = _Quiet(Spool(directory), _NOWHERE, writer_id, dict, pack_scope(b"", b""))
     book._life.awake = True
     return book
-
-
-@contextmanager
-def _collector() -> Generator[str]:
-    """A real collector in a process of its own, so that its CPU is not counted."""
-    sys.path.append(str(_ROOT / "examples"))  # where pytest finds it by itself
-    from _collector import Rotel
-
-    command = [sys.executable, "-m", "tests.bench.sink"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=_ROOT, text=True) as behind:
-        try:
-            assert behind.stdout is not None
-            with Rotel(f"http://127.0.0.1:{behind.stdout.readline().strip()}") as rotel:
-                yield rotel.http_endpoint
-        finally:
-            behind.kill()
 
 
 def _sending(endpoint: str) -> Exporters:

@@ -106,9 +106,10 @@ def spooled_table(spooled: Spooled) -> str:
     return "\n".join(lines)
 
 
-def served_table(requests: Sequence[Served]) -> str:
+def served_table(exporting: str, requests: Sequence[Served]) -> str:
     """What a request costs the server, by framework."""
-    lines = [f"A REQUEST, CPU of the server's process {ALONE:>22}{WITH:>15}{'ratio':>8}{'quartiles':>16}"]
+    title = f"A REQUEST, {exporting}, server's CPU"
+    lines = [f"{title:38}{ALONE:>23}{WITH:>15}{'ratio':>8}{'quartiles':>16}"]
     for each in requests:
         lines.append(
             f"{each.name:38}{each.alone_us:20.0f} us{each.with_us:12.0f} us"

@@ -1,4 +1,4 @@
-"""OpenTelemetry as an application sets it up, with exporters that send nothing."""
+"""OpenTelemetry as an application sets it up: sending over OTLP/HTTP, or with exporters that send nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
@@ -18,6 +18,7 @@ from tests.bench.pipelines import NullLogs, NullMetrics
 
 OURS: Final = bool(os.environ.get("BENCH_OURS"))
 ROUTES: Final = {"POST /checkout": "checkout", "POST /orders": "checkout"}
+ENDPOINT: Final = "BENCH_ENDPOINT"  # of a collector; none, and nothing is sent
 DATABASE: Final = "BENCH_DATABASE"  # a directory that is there for as long as the server
 COUNTRY_HEADER: Final = "CF-IPCountry"
 PRICES: Final = {"a-1": 1999, "b-7": 250}
@@ -32,19 +33,34 @@ class NullSpans(SpanExporter):
 
 
 def set_up() -> None:
-    """The three providers; and bizspan on them, where it is measured."""
-    tracers = TracerProvider()
-    tracers.add_span_processor(BatchSpanProcessor(NullSpans()))
-    trace.set_tracer_provider(tracers)
-    metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(NullMetrics())]))
-    loggers = LoggerProvider()
-    quiet: Any = NullLogs()
-    loggers.add_log_record_processor(BatchLogRecordProcessor(quiet))
-    _logs.set_logger_provider(loggers)
+    """The three providers; and bizspan, where it is measured."""
+    endpoint = os.environ.get(ENDPOINT)
+    if endpoint:
+        os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
+    if not (OURS and endpoint):  # else bizspan builds them, as its first example does
+        _providers(*(_sending() if endpoint else (NullSpans(), NullMetrics(), NullLogs())))
     if OURS:
         import bizspan
 
-        bizspan.configure(export="otlp", hash_key=b"a-key-for-the-benchmark-01234567")
+        bizspan.configure(hash_key=b"a-key-for-the-benchmark-01234567")
+
+
+def _providers(spans: SpanExporter, points: MetricExporter, events: Any) -> None:
+    tracers = TracerProvider()
+    tracers.add_span_processor(BatchSpanProcessor(spans))
+    trace.set_tracer_provider(tracers)
+    metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(points)]))
+    loggers = LoggerProvider()
+    loggers.add_log_record_processor(BatchLogRecordProcessor(events))
+    _logs.set_logger_provider(loggers)
+
+
+def _sending() -> tuple[SpanExporter, MetricExporter, Any]:
+    from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter(), OTLPMetricExporter(), OTLPLogExporter()
 
 
 def database_file() -> str:
