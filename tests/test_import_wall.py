@@ -99,7 +99,7 @@ HOUSE: Final = (
     ("FIRST", "_commit"),
     ("FIRST", "_accounts"),
     ("FIRST", "_book"),
-    ("FIRST", "_wire_attributes"),
+    ("FIRST", "_wire_attributes _wire_logs"),
     ("FIRST", "_wire"),
     ("FIRST", "_values _record _clock _hosts"),
     ("FIRST", "_guard _plain _wrapping _extractors"),

@@ -22,7 +22,7 @@ from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
 
 from bizspan._wire import DEPTH, ENTRIES, MOST_BYTES, Walk, WireError, export_request, resource, scope, varint
-from bizspan.spool._encode import Encoder
+from bizspan.sdk._log_bytes import LogBytes
 from tests import strategies
 from tests.hostile import Text
 from tests.providers import log_exporter
@@ -257,12 +257,12 @@ def test_a_joined_request_is_the_sdks(schema_url: str, version: str | None) -> N
     provider.shutdown()
     finished: list[Any] = far.get_finished_logs()
 
-    encoder = Encoder("0" * 20)
+    encoder = LogBytes()
     groups = [
         (
             scope(each[0].instrumentation_scope.name, version, each[0].instrumentation_scope.attributes),
             schema_url.encode(),
-            [encoder.foreign(record) for record in each],
+            [encoder.entry(record) for record in each],
         )
         for each in (finished[:3], finished[3:])
     ]

@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from bizspan.vocabulary import Attribute
 
 CAPACITY: Final = 20_000
-_BATCH_DELAY_S: Final = 0.05
+# So that one switch of threads serves many records: a switch costs as much as dealing with ten of them.
+_BATCH_DELAY_S: Final = 0.25
+_END_S: Final = 0.05
 _HELP: Final = 64
 _KEY_LIMIT: Final = 1 << 20  # a cut key would be the same as another that is cut
 
@@ -146,6 +148,7 @@ class Pipeline:
         self.declare(declared, hasher)
         self.closed = False
         self._capacity = capacity
+        self._much = capacity // 2
         self._immediate = immediate
         self._late_sinks = late_sinks
         self._intake: deque[Record] = deque()
@@ -159,7 +162,7 @@ class Pipeline:
         self._awake = False
         # Looked up now, here and elsewhere: gevent may patch it after bizspan's import, as in a preloaded worker.
         self._signal: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._closing = threading.Event()
+        self._hurried = False  # whether the thread was told that much waits
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self.waiting = Waiting(self.accounts, self.monotonic_ns, self._wake)
@@ -187,6 +190,8 @@ class Pipeline:
         if waiting < self._capacity and self.sinks and not self.closed and self.pid == os.getpid():
             self._acknowledge()  # before the consumer can hand it over
             intake.append(record)
+            if waiting >= self._much and not self._hurried:
+                self._hurry()
         elif not self._refuse(record, waiting):
             return
         if self._immediate and self.take():
@@ -203,7 +208,10 @@ class Pipeline:
             self.accounts.refuse(reason)
         record.kept = reason is None and bool(self.sinks)
         self._intake.append(record)
-        if len(self._intake) > self._capacity:
+        waiting = len(self._intake)
+        if waiting >= self._much and not self._hurried:
+            self._hurry()
+        if waiting > self._capacity:
             self._count(_HELP, blocking=False)  # nobody takes it: its memory stays bounded
         if self._immediate and self.take():
             return
@@ -259,20 +267,29 @@ class Pipeline:
                 self._starting.release()
         self._signal.put(None)
 
+    def _hurry(self) -> None:
+        """Much waits: the thread, if it rests, is not to wait for more."""
+        self._hurried = True
+        self._signal.put(None)
+
     # --- on the consumer's ----------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         while not self.closed:
             self._awake = False
             if not self._intake and not self._events:
-                with suppress(queue.Empty):
-                    self._signal.get(timeout=self.waiting.due_in_s())
+                self._await_signal(self.waiting.due_in_s())
             self._awake = True
-            self._closing.wait(_BATCH_DELAY_S)  # so that one switch of threads serves many records
-            with suppress(queue.Empty):  # another thread was quicker
-                while not self._signal.empty():
-                    self._signal.get_nowait()
+            while not self._signal.empty():
+                self._await_signal(0.0)
+            if not (self._hurried or self.closed):
+                self._await_signal(_BATCH_DELAY_S)
+            self._hurried = False
             self.take()
+
+    def _await_signal(self, timeout_s: float | None) -> None:
+        with suppress(queue.Empty):
+            self._signal.get(timeout=timeout_s)
 
     def take(self, timeout_s: float = -1) -> bool:
         """
@@ -389,11 +406,10 @@ class Pipeline:
         self.take(timeout_s)
         if self.book is not None:
             self.book.close(max(0.0, timeout_s - (time.monotonic() - began)))
-        self._closing.set()
         self._signal.put(None)
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            thread.join(_BATCH_DELAY_S)
+            thread.join(_END_S)
 
     def refuse_internal(self) -> None:
         """Count an event that an error of ours lost."""

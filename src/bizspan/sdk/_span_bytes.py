@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import SpanKind
 
-from bizspan import names
-from bizspan._wire import Walk, export_request, field, resource, scope, utf8, varint
+from bizspan._wire import Walk, field, utf8, varint
 from bizspan._wire_attributes import Attributes
+from bizspan.sdk._request_bytes import ONCE, request
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -42,8 +42,6 @@ _pack_time: Final = Struct("<BQ").pack
 _SPAN_FLAGS: Final = {flags: b"\x85\x01" + Struct("<I").pack(flags) for flags in (_LOCAL, _REMOTE)}
 _LINK_FLAGS: Final = {flags: b"\x35" + Struct("<I").pack(flags) for flags in (_LOCAL, _REMOTE)}
 
-_ONCE: Final = frozenset({names.OPERATION_ID, names.ORDER, names.CUSTOMER, names.SESSION})
-
 
 def _ignored(reason: str) -> None:
     """As with the SDK's encoder, a value that is left out is not counted."""
@@ -55,7 +53,7 @@ class SpanBytes:
     """
 
     def __init__(self) -> None:
-        self._ours = Attributes(_OF_SPAN, once=_ONCE)
+        self._ours = Attributes(_OF_SPAN, once=ONCE)
         self._others = Attributes(_OF_SPAN)
         self._of_events = Attributes(_OF_EVENT)
         self._of_links = Attributes(_OF_LINK)
@@ -70,23 +68,10 @@ class SpanBytes:
         Raises:
             Exception: When a span has something in place of a time, an id or a kind.
         """
-        # By identity: to compare resources costs more than to encode a span, and a process has few of both.
-        groups: dict[tuple[int, int], tuple[Any, Any, list[bytes]]] = {}
-        for span in spans:
-            made_by = span.instrumentation_scope
-            key = (id(span.resource), id(made_by))
-            group = groups.get(key)
-            if group is None:
-                group = groups[key] = (span.resource, made_by, [])
-            ours = made_by is not None and made_by.name == names.SCOPE
-            group[2].append(field(b"\x12", self._span(span, self._ours if ours else self._others)))
-        by_resource: dict[int, tuple[Any, list[tuple[bytes, bytes, Sequence[bytes]]]]] = {}
-        for of, made_by, entries in groups.values():
-            _, scopes = by_resource.setdefault(id(of), (of, []))
-            scopes.append((*_scope(made_by), entries))
-        return b"".join(
-            export_request(resource(of.attributes, of.schema_url), scopes) for of, scopes in by_resource.values()
-        )
+        return request(spans, self._entry)
+
+    def _entry(self, span: ReadableSpan, ours: bool) -> bytes:
+        return field(b"\x12", self._span(span, self._ours if ours else self._others))
 
     def _span(self, span: ReadableSpan, attributes: Attributes) -> bytes:
         context = span.context
@@ -155,10 +140,3 @@ def _status(status: Status) -> bytes:
     code = status.status_code.value
     told = field(b"\x12", utf8(status.description)) if status.description else b""
     return field(b"\x7a", told + (b"\x18" + varint(code) if code else b""))
-
-
-def _scope(made_by: Any) -> tuple[bytes, bytes]:
-    """What stands at the front of a ScopeSpans, and its schema URL."""
-    if made_by is None:
-        return b"\x0a\x00", b""
-    return scope(made_by.name, made_by.version, made_by.attributes), utf8(made_by.schema_url or "")

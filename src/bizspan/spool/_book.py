@@ -26,7 +26,7 @@ from bizspan.spool._writer import Writer
 if TYPE_CHECKING:
     from bizspan._clock import Ids
     from bizspan._record import Record
-    from bizspan.spool._foreign import ReadableLog
+    from bizspan._wire_logs import ReadableLog
     from bizspan.spool._options import Spool
 
 SCAN_S: Final = 5.0

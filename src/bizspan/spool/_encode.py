@@ -16,11 +16,11 @@ from bizspan import names
 from bizspan._guard import Tallies
 from bizspan._wire import ATTRIBUTE, Walk, field, utf8
 from bizspan._wire_attributes import KEYS, VALUES_EACH, Attributes, Key
-from bizspan.spool._foreign import Fields, link, link_of, log_record
+from bizspan._wire_logs import Fields, link, link_of, log_record
 
 if TYPE_CHECKING:
     from bizspan._record import Record
-    from bizspan.spool._foreign import ReadableLog
+    from bizspan._wire_logs import ReadableLog
 
 # Another value at each record: remembering these would take the room of what comes again.
 _ONCE: Final = frozenset({names.RECORD_UID, names.OPERATION_ID, names.ORDER, names.CUSTOMER, names.SESSION})
@@ -92,14 +92,6 @@ class Encoder:
         except Exception:
             # A lone surrogate, a number beyond 64 bits, a value of no known type: each field on its own.
             return self._careful(record)
-
-    def foreign(self, data: ReadableLog) -> bytes:
-        """
-        Any log record of the SDK, as it is, with the tag and length that it has inside a ScopeLogs.
-        """
-        walk = Walk(self.values_refused.add)
-        fields = Fields.of(data)
-        return field(b"\x12", log_record(fields, walk, *self._foreign.encode(walk, fields.attributes)))
 
     def foreign_prefix(self, data: ReadableLog, uid: str) -> bytes:
         """
