@@ -14,7 +14,7 @@ from django.http import HttpRequest, JsonResponse
 from django.urls import path
 from opentelemetry.instrumentation.django import DjangoInstrumentor
 
-from tests.bench.applications.telemetry import COUNTRY_HEADER, OURS, ROUTES, database_file, set_up, total
+from tests.bench.applications.telemetry import COUNTRY_HEADER, OURS, ROUTES, database_file, freeze, set_up, total
 
 set_up()
 
@@ -56,3 +56,4 @@ django.setup()
 from tests.bench.applications.django_orders import order  # noqa: E402 - its tables need the settings
 
 app = get_wsgi_application()
+freeze()

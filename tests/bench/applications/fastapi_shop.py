@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 
-from tests.bench.applications.telemetry import COUNTRY_HEADER, OURS, ROUTES, set_up, total
+from tests.bench.applications.telemetry import COUNTRY_HEADER, OURS, ROUTES, freeze, set_up, total
 
 set_up()
 from tests.bench.applications.orders import order  # noqa: E402 - as in an application: telemetry comes first
@@ -37,3 +37,4 @@ if OURS:
         country_header=COUNTRY_HEADER,
     )
 FastAPIInstrumentor.instrument_app(app)
+freeze()

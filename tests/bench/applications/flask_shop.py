@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask, request
 from opentelemetry.instrumentation.flask import FlaskInstrumentor
 
-from tests.bench.applications.telemetry import COUNTRY_HEADER, OURS, ROUTES, set_up, total
+from tests.bench.applications.telemetry import COUNTRY_HEADER, OURS, ROUTES, freeze, set_up, total
 
 set_up()
 from tests.bench.applications.orders import order  # noqa: E402 - as in an application: telemetry comes first
@@ -38,3 +38,4 @@ if OURS:
         resolver=lambda request: {"segment": request.environ.get("HTTP_X_SEGMENT")},
         country_header=COUNTRY_HEADER,
     )
+freeze()
