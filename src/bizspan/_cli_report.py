@@ -48,7 +48,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--module", action="append", default=[], metavar="MODULE:OBJECT", help="KPIs in Python; may be repeated")
     parser.epilog = (
         "Exit code: 0 it went well, 1 a KPI is below what --fail-below asks or can't be evaluated, or an alert was "
-        "said, 2 wrong arguments or a wrong file, 3 the webhook did not take it."
+        "said, 2 wrong arguments or a wrong file, 3 the webhook did not take it, 4 an alert's rule can't be judged."
     )
 
 

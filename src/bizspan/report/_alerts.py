@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
+from bizspan.errors import SetupError
 from bizspan.report import _questions
 from bizspan.report._rows import Asked, rows_of
 from bizspan.report._tables import clean
@@ -36,25 +37,44 @@ class Alert:
     text: str
 
 
-def alerts(rules: Iterable[Rule], source: Source, calendar: Calendar, as_of_ns: int) -> list[Alert]:
+@dataclass(frozen=True, slots=True)
+class Unjudged:
     """
-    What the rules say at a moment.
+    A rule that can't be judged.
+
+    Args:
+        rule: Its name.
+        reason: Why.
+    """
+
+    rule: str
+    reason: str
+
+
+def alerts(
+    rules: Iterable[Rule], source: Source, calendar: Calendar, as_of_ns: int
+) -> tuple[list[Alert], list[Unjudged]]:
+    """
+    What the rules say at a moment, and which of them can't be judged: each by itself.
 
     Args:
         rules: Which ones.
         source: Where from.
         calendar: Whose days.
         as_of_ns: The moment.
-
-    Raises:
-        SetupError: A period is none, or the source can't answer.
     """
     found: list[Alert] = []
+    unjudged: list[Unjudged] = []
     for rule in rules:
-        since_ns = calendar.around(as_of_ns, rule.every).since_ns
         told = {"target": _target, "score": _score, "stalled": _stalled}[rule.kind]
-        found += [Alert(rule.name, since_ns, text) for text in told(rule, source, calendar, as_of_ns)]
-    return found
+        try:
+            since_ns = calendar.around(as_of_ns, rule.every).since_ns
+            found += [Alert(rule.name, since_ns, text) for text in told(rule, source, calendar, as_of_ns)]
+        except SetupError as error:
+            unjudged.append(Unjudged(rule.name, str(error)))
+        except Exception as error:  # a rule is no reason that another one is not heard
+            unjudged.append(Unjudged(rule.name, f"{type(error).__name__}: {error}"))
+    return found, unjudged
 
 
 def _target(rule: Rule, source: Source, calendar: Calendar, as_of_ns: int) -> list[str]:

@@ -38,8 +38,16 @@ class WebhookError(BizspanError):
     """What was posted did not arrive, or it is not known that it did."""
 
 
+class UnreachedError(WebhookError):
+    """Nothing answered: another message would fare no better."""
+
+
 class _Again(Exception):  # noqa: N818 - internal
     """It may work the next time."""
+
+    def __init__(self, message: str, *, is_answer: bool = False) -> None:
+        super().__init__(message)
+        self.is_answer = is_answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +108,8 @@ class Webhook:
                 return
             except _Again as error:
                 if number == _TRIES:
-                    raise WebhookError(f"the webhook was tried {_TRIES} times: {error}") from None
+                    kind = WebhookError if error.is_answer else UnreachedError
+                    raise kind(f"the webhook was tried {_TRIES} times: {error}") from None
                 time.sleep(self.again_after_s)
 
     def _headers(self, body: bytes, delivery: str, timestamp: int) -> dict[str, str]:
@@ -160,7 +169,7 @@ class Webhook:
         finally:
             connection.close()
         if answer.status in (408, 425, 429) or answer.status >= 500:
-            raise _Again(f"HTTP {answer.status}")
+            raise _Again(f"HTTP {answer.status}", is_answer=True)
         if 300 <= answer.status < 400:
             raise WebhookError(f"the webhook answered HTTP {answer.status}: redirects are not followed.")
         if not 200 <= answer.status < 300:
