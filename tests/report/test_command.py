@@ -402,7 +402,7 @@ meaning = "A lead."
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        ('kind = "party"', "kind is one of target, score, stalled"),
+        ('kind = "party"', "kind is one of target, drop, score, stalled"),
         ('kind = "target"', "kpi is missing"),
         ('kind = "target"\nkpi = "none"', "there is no KPI 'none'"),
         ('kind = "target"\nkpi = "paid"\nperiode = "7d"', "did you mean 'period'?"),

@@ -16,8 +16,9 @@ from typing import Final
 from bizspan.errors import SetupError
 from bizspan.kpi import _prometheus_marks
 from bizspan.kpi._definition import Count, Quantile, Ratio, Recurring, Sum, is_additive
+from bizspan.kpi._design import Placed
 from bizspan.kpi._kpi import KPI
-from bizspan.kpi._prometheus_marks import Gate, Placed
+from bizspan.kpi._prometheus_marks import Gate
 from bizspan.kpi._promql import OFFERED, NotExpressible, Promql
 from bizspan.kpi._yaml import Block, Node, written
 

@@ -5,11 +5,9 @@ Marks as rules of Prometheus, which can't read a store: when each begins and end
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
-from bizspan import names
-from bizspan.kpi._definition import records_of
-from bizspan.kpi._design import Marked
+from bizspan.kpi._design import Placed, countries_of
 from bizspan.kpi._kpi import KPI
 from bizspan.kpi._promql import matcher
 from bizspan.kpi._yaml import Block, Node
@@ -22,15 +20,6 @@ _SECOND_NS: Final = 10**9
 _FROM, _TO, _TOUCHED = "bizspan:mark_from", "bizspan:mark_to", "bizspan:marked:1h"
 _BACK_NS: Final = (4 * _WEEK_S + _HOUR_S) * _SECOND_NS
 _AHEAD_NS: Final = 366 * 86_400 * _SECOND_NS
-
-
-class Placed(Marked, Protocol):
-    """A mark that may be of one country, such as a `bizspan.lens.Mark`."""
-
-    @property
-    def country(self) -> str:
-        """A code of ISO 3166; empty for everywhere."""
-        ...
 
 
 def current(marks: Iterable[Placed], now_ns: int) -> list[Placed]:
@@ -77,7 +66,7 @@ class Gate:
     """
 
     def __init__(self, kpi: KPI, is_open: bool) -> None:
-        countries = _countries(kpi)
+        countries = countries_of(kpi)
         self._place = matcher("country", ("", *countries)) if countries else ""
         self._is_open = is_open
 
@@ -93,14 +82,3 @@ class Gate:
     def _touched(self, *more: str) -> str:
         told = ", ".join(each for each in (*more, self._place) if each)
         return f"{_TOUCHED}{{{told}}}" if told else _TOUCHED
-
-
-def _countries(kpi: KPI) -> tuple[str, ...]:
-    """The countries that a KPI is about; none where it is about all of them."""
-    found: list[str] = []
-    for records in records_of(kpi.of):
-        told = [each for each in records.where if each.fact in ("country", names.COUNTRY) and not each.is_not]
-        if not told:
-            return ()
-        found += (str(value).upper() for each in told for value in each.values)
-    return tuple(dict.fromkeys(found))

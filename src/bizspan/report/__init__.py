@@ -13,6 +13,7 @@ from bizspan.report._html import as_html
 from bizspan.report._model import Factor, Mover, Outcome, Report, Risk, Row, Span
 from bizspan.report._rules import Rule, load
 from bizspan.report._text import as_markdown, as_text
+from bizspan.report._usual import Situation
 from bizspan.report._webhook import UnreachedError, Webhook, WebhookError, message, signature
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Risk",
     "Row",
     "Rule",
+    "Situation",
     "Span",
     "Unjudged",
     "UnreachedError",

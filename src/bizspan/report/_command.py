@@ -22,10 +22,11 @@ from bizspan.report._model import Report, Row
 from bizspan.report._rules import Rule
 from bizspan.report._tables import change_text, page_of
 from bizspan.report._text import as_markdown, as_text
+from bizspan.report._usual import Situation
 from bizspan.report._webhook import UnreachedError, Webhook, WebhookError, message
 
 if TYPE_CHECKING:
-    from bizspan.kpi import KPI, Calendar, Source
+    from bizspan.kpi import KPI
 
 WELL, NOT_WELL, USAGE, NOT_POSTED, NOT_JUDGED = 0, 1, 2, 3, 4
 _BELOW: Final = re.compile(r"([a-z][a-z0-9_]*)(?:=(?:([A-Z]{3}):)?(-?[0-9.]+)(%?))?", re.ASCII)
@@ -194,16 +195,12 @@ class Watch:
 
     Args:
         rules: The rules.
-        source: Where from.
-        calendar: Whose days.
-        as_of_ns: When.
+        now: On what they are judged.
         state: A store of the lens, which remembers what was said.
     """
 
     rules: Sequence[Rule]
-    source: Source
-    calendar: Calendar
-    as_of_ns: int
+    now: Situation
     state: Path
 
 
@@ -223,7 +220,7 @@ def watch(asked: Watch, output: Output) -> int:
 
     if not asked.rules:
         raise SetupError("no alert is declared; add [tool.bizspan.alert.NAME] to pyproject.toml.")
-    found, unjudged = alerts(asked.rules, asked.source, asked.calendar, asked.as_of_ns)
+    found, unjudged = alerts(asked.rules, asked.now)
     keys = {each.rule: each.since_ns for each in found}
     said = {rule for rule, since_ns in keys.items() if _marks.is_said(asked.state, rule, since_ns)}
     new = [each for each in found if each.rule not in said]
@@ -235,7 +232,7 @@ def watch(asked: Watch, output: Output) -> int:
         _post(new, taken, output)
     finally:
         if taken:
-            _marks.say(asked.state, [(each.rule, each.since_ns) for each in taken], asked.as_of_ns)
+            _marks.say(asked.state, [(each.rule, each.since_ns) for each in taken], asked.now.as_of_ns)
     if len(taken) < len(new):
         return NOT_POSTED
     return NOT_JUDGED if unjudged else NOT_WELL if new else WELL
