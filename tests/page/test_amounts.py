@@ -33,7 +33,7 @@ def started(path: Path, *amounts: dict[str, Any]) -> Lens:
     add_page(lens, [REVENUE])
     lens.start(0)
     for number, told in enumerate(amounts):
-        facts = {**checkout(segment="smb", country="NO", feature="one-click"), **told}
+        facts = {**checkout(segment="smb", country="NO", feature="one-click"), names.OPERATION_DURATION: 0.2, **told}
         event(lens.intake, f"u-{number}", AT + number * 60 * 10**9, facts)
     return lens
 
