@@ -13,7 +13,7 @@ from bizspan.cli import main
 from tests.kpi.stores import Told
 from tests.report.hooks import Hook, listening
 from tests.report.shops import DAY, HOUR, WEEK, lens_store, operation
-from tests.report.test_command import shop
+from tests.report.test_command import event, shop
 
 __all__ = ["shop"]
 
@@ -130,6 +130,17 @@ def test_nobody_there_is_tried_for_one_rule_alone(shop: Path, capsys: pytest.Cap
         assert 1 == watch("2026-03-09T08:05", "--webhook", hook.url)
 
     assert ["paid_low", "nps_low", "leads"] == texts(hook)
+
+
+def test_a_hashed_subject_is_named_whole(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Otherwise nobody finds it again among the events.
+    """
+    subject = "k1:" + "0123456789abcdef" * 4
+    lens_store(shop / "hashed.db", [event("l-1", WEEK.since_ns + DAY, "lead.created", ORDER=subject)])
+
+    assert 1 == main(["report", "--alerts", "--store", "hashed.db", "--as-of", "2026-03-09T08:00"])
+    assert capsys.readouterr().out.endswith(f": {subject}\n")
 
 
 # --- against the usual, and marks -----------------------------------------------------------------------------------

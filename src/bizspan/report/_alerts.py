@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _MOST_NAMES: Final = 10
 _MOST_LABELS: Final = 3
+_LONGEST_NAME: Final = 80  # a keyed hash has 67 characters, and half of one finds nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ def _stalled(rule: Rule, now: Situation) -> list[str]:
     what = f"{_named(rule.first)} without {_named(rule.then)} after {after}"
     text = f"{len(subjects):,} stalled by {rule.subject}: {what} ({clean(period.label)})"
     if rule.names:
-        shown = ", ".join(clean(each, 60) for each in subjects[:_MOST_NAMES])
+        shown = ", ".join(clean(each, _LONGEST_NAME) for each in subjects[:_MOST_NAMES])
         text += f": {shown}{', ...' if len(subjects) > _MOST_NAMES else ''}"
     return [text]
 
