@@ -41,6 +41,7 @@ HOUSE: Final = (
     ("DOORS", "report"),
     ("DOORS", "report._command"),
     ("DOORS", "report._build report._alerts report._marking"),
+    ("DOORS", "report._usual"),
     ("DOORS", "report._movers report._rows report._standard report._rules report._times"),
     ("DOORS", "report._html report._text report._data"),
     ("DOORS", "report._tables"),

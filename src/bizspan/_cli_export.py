@@ -18,6 +18,7 @@ from bizspan.errors import SetupError
 if TYPE_CHECKING:
     from bizspan.kpi import KPI
     from bizspan.kpi._catalogue import Declared
+    from bizspan.lens import Mark
 
 _WELL, _NOTHING = 0, 1
 _NO_KPI: Final = "no KPI is declared; add [tool.bizspan.kpi.NAME] to pyproject.toml, or pass --module."
@@ -52,6 +53,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     prometheus.add_argument(
         "--severity", default="warning", metavar="TEXT", help="the alerts' label (default: warning)"
     )
+    prometheus.add_argument(
+        "--marks", nargs="?", const="", metavar="STORE",
+        help="leave what is marked there out of the usual; by default the store of bizspan lens",
+    )  # fmt: skip
     grafana.add_argument(
         "--source", choices=("prometheus", "clickhouse", "both"), default="prometheus", help="default: prometheus"
     )
@@ -81,8 +86,17 @@ def _prometheus(options: argparse.Namespace, found: Found, show: Show) -> int:
 
     kpis = _chosen(options, found)
     chosen = RuleOptions(options.volume_change, options.rate_change, options.severity, _gauges(options.gauge))
-    rules = prometheus_rules(kpis, chosen)
+    rules = prometheus_rules(kpis, chosen, _marks(options))
     return _written(options, rules.text, rules.skipped, len(kpis), show)
+
+
+def _marks(options: argparse.Namespace) -> list[Mark]:
+    from bizspan.lens import _marks as kept
+    from bizspan.lens import default_path
+
+    if options.marks is None:
+        return []
+    return kept.listed(Path(options.marks) if options.marks else default_path())
 
 
 def _grafana(options: argparse.Namespace, found: Found, show: Show) -> int:

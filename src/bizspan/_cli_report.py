@@ -33,7 +33,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--skip-marked", action=argparse.BooleanOptionalAction, default=True,
-        help="a period with a mark in it is no baseline, the one before it is (default: yes)",
+        help="a time with a mark in it is no baseline, the one before it is (default: yes)",
     )  # fmt: skip
     add("--kpi", action="append", default=[], metavar="NAME", help="this one alone; may be repeated")
     add("--by", default="segment,country,campaign", metavar="FACT,...", help="movers by these (default: %(default)s)")
@@ -48,7 +48,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--module", action="append", default=[], metavar="MODULE:OBJECT", help="KPIs in Python; may be repeated")
     parser.epilog = (
         "Exit code: 0 it went well, 1 a KPI is below what --fail-below asks or can't be evaluated, or an alert was "
-        "said, 2 wrong arguments or a wrong file, 3 the webhook did not take it."
+        "said, 2 wrong arguments or a wrong file, 3 the webhook did not take it, 4 an alert's rule can't be judged."
     )
 
 
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace, show: Callable[[str], None], *, colour: boo
     """
     from bizspan.kpi import SqliteSource
     from bizspan.lens import _marks, default_path
-    from bizspan.report import Request, _command, _rules, _times
+    from bizspan.report import Request, Situation, _command, _rules, _times
 
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     output = _command.Output(show, _complain, options.format, colour, encoding, _webhook(options), width)
@@ -76,11 +76,13 @@ def run(options: argparse.Namespace, show: Callable[[str], None], *, colour: boo
     as_of_ns = _times.moment_of(options.as_of, calendar) if options.as_of else time.time_ns()
     store = Path(options.store) if options.store else default_path()
     source = _cli_source.needed(options)
+    told = options.store or (source.path if isinstance(source, SqliteSource) else "")
+    marks = _marks.listed(Path(told)) if told else ()
     if options.alerts:
         path = None if declared.loaded is None else declared.loaded.path
         rules = _rules.load(path, declared.kpis, declared.vocabularies)
-        return _command.watch(_command.Watch(rules, source, calendar, as_of_ns, store), output)
-    marks = options.store or (source.path if isinstance(source, SqliteSource) else "")
+        now = Situation(source, calendar, as_of_ns, marks, options.skip_marked)
+        return _command.watch(_command.Watch(rules, now, store), output)
     request = Request(
         source=source,
         calendar=calendar,
@@ -90,7 +92,7 @@ def run(options: argparse.Namespace, show: Callable[[str], None], *, colour: boo
         is_compared=options.compare == "previous",
         skips_marked=options.skip_marked,
         facts=tuple(dict.fromkeys(name.strip() for name in options.by.split(",") if name.strip())),
-        marks=_marks.listed(Path(marks)) if marks else (),
+        marks=marks,
         most=options.most,
     )
     return _command.report(request, options.fail_below, output)

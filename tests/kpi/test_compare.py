@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from math import isclose
 from pathlib import Path
 from typing import Literal
@@ -31,6 +33,7 @@ from bizspan.kpi import (
     Recurring,
     Retention,
     Source,
+    SqliteSource,
     Sum,
     before_after,
     compare,
@@ -38,7 +41,7 @@ from bizspan.kpi import (
     operations,
     refunds,
 )
-from bizspan.kpi._compared_render import as_data, as_text
+from bizspan.kpi._compared_render import as_data, as_markdown, as_text
 from bizspan.kpi._plan import plan
 from bizspan.lens import Mark
 from tests.kpi.releases import (
@@ -56,7 +59,8 @@ from tests.kpi.releases import (
     kpi,
     rollout,
 )
-from tests.kpi.stores import HAS_CHDB, NO_CHDB, ChdbSource, Told, sqlite_store
+from tests.kpi.stores import HAS_CHDB, NO_CHDB, SECOND, ChdbSource, Told, sqlite_store
+from tests.report.shops import lens_store
 
 UTC_DAYS = Calendar()
 TODAY = Period(NOW - 6 * HOUR, NOW)
@@ -571,8 +575,51 @@ def test_a_marked_week_is_left_out_and_the_one_before_it_stands_in(tmp_path: Pat
     ]
     assert ((), ()) == (plain.design.left_out, design.left_out)
     text = as_text(skipped)
-    assert "marked, so left out of what came before: 1 time; 2 without a mark are compared with" in text
+    assert "marked, so left out of what came before: 1 time (1 h); 2 without a mark are compared with" in text
     assert ["flood"] == as_data(skipped, 1)["left_out"][0]["marks"]
+
+
+def test_what_is_missing_before_is_said(tmp_path: Path) -> None:
+    """
+    A marked time with its hours, a week without any record, one that the store has dropped in part, and hours that have
+    no counterpart: each in the text, and in the data.
+    """
+    at_ns = NOW - 3 * HOUR
+    events = [
+        event
+        for week, minutes in {0: 180, 1: 120, 2: 120, 4: 120}.items()
+        for event in rollout(always(0.6), minutes=minutes, until_ns=NOW - week * WEEK, seed=week + 1)
+    ]
+    flood = Mark("flood", at_ns - WEEK, at_ns - WEEK + 1)
+    source = lens_store(tmp_path / "lens.db", events)
+    with closing(sqlite3.connect(source)) as database:
+        database.execute("INSERT INTO dropped VALUES ('events', 'age', 1, ?)", (NOW - 4 * WEEK - HOUR,))
+        database.commit()
+
+    design = before_after(at_ns, NOW, 3, UTC_DAYS, [flood])
+    found = compare([SUCCESS], SqliteSource(source), design, as_of_ns=NOW)
+
+    text, data = as_text(found), as_data(found, 0)
+    day = datetime.fromtimestamp(at_ns / 1e9, UTC)
+    alone = sum(each.time_ns < NOW - 2 * HOUR - 800 * SECOND for each in events if each.time_ns >= at_ns)
+    week = [(day - timedelta(weeks=back)).isoformat(timespec="seconds") for back in range(5)]
+    kept = datetime.fromtimestamp((NOW - 4 * WEEK - HOUR) // SECOND, UTC).isoformat(timespec="seconds")
+    said = [
+        "marked, so left out of what came before: 1 time (3 h); 3 without a mark are compared with",
+        f"left out: {week[1]} to {(day - timedelta(days=7, hours=-3)).isoformat(timespec='seconds')} (3 h), flood",
+        f"no record in 1 of 3 times before, so nothing to compare with: from {week[3]}",
+        f"the store has dropped what happened before {kept}: 1 of 3 times before is incomplete: from {week[4]}",
+        f"success: 1 of 4 hours (by weekday) has records on one side alone, so that {alone:,} units are left out",
+    ]
+    assert said == [note for note in data["notes"] if note in said]
+    assert said == [line for line in text.splitlines() if line in said]
+    assert 5 == sum(f"- {note.replace('[', '')}" in as_markdown(found) for note in said)
+    assert [3.0] == [each["hours"] for each in data["left_out"]]
+    assert [(7200, False), (4800, False), (0, False), (4800, True)] == [
+        (each["records"], each["incomplete"]) for each in data["windows"]
+    ]
+    (line,) = data["kpis"]
+    assert (4, 3, alone) == (line["hours"], line["hours_matched"], line["unmatched"])
 
 
 def test_weeks_that_are_all_marked_are_none_to_compare_with() -> None:

@@ -105,6 +105,7 @@ def test_programs_get_one_schema(shop: Path, capsys: pytest.CaptureFixture[str])
         "kpi", "meaning", "owner", "playbook", "direction", "currency", "measure", "unit", "per", "verdict", "reason",
         "baseline", "candidate", "difference", "low", "high", "p", "n_baseline", "n_candidate", "unmatched", "per_hour",
         "crude_baseline", "crude_candidate", "hidden", "missing", "unnamed", "crossed", "slices", "slices_suppressed",
+        "hours", "hours_matched",
     } == set(success)  # fmt: skip
     assert success["low"] < success["difference"] < success["high"] < 0
     assert ["AT", "DE"] == sorted(each["value"] for each in success["slices"])

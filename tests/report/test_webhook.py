@@ -8,6 +8,8 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -141,6 +143,67 @@ def test_a_server_that_drips_is_left() -> None:
         over.set()
         thread.join()
         listener.close()
+
+
+@contextmanager
+def answering(*parts: bytes) -> Generator[Webhook]:
+    """A server that sends these bytes, once or as often as somebody takes them, and never ends its answer."""
+    over = threading.Event()
+    listener = socket.create_server(("127.0.0.1", 0))
+    taken: list[socket.socket] = []
+
+    def run() -> None:
+        while not over.is_set():
+            client, _ = listener.accept()
+            taken.append(client)
+            with suppress(OSError):
+                client.recv(65_536)
+                client.sendall(parts[0])
+                while parts[1:] and not over.is_set():
+                    client.sendall(parts[1])
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield Webhook(f"http://127.0.0.1:{listener.getsockname()[1]}/", SECRET, 2.0, 0.01)
+    finally:
+        over.set()
+        socket.create_connection(listener.getsockname()).close()  # ends the wait for another one
+        for client in taken:
+            client.close()
+        thread.join()
+        listener.close()
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("more", [(), (b"x" * 65_536,)], ids=["hangs", "huge"])
+def test_what_was_taken_is_taken_whatever_the_answer_says(more: tuple[bytes, ...]) -> None:
+    """
+    The status counts: an answer whose body never comes, or never ends, is no reason to post once more.
+    """
+    before = time.monotonic()
+    with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\nabc", *more) as webhook:
+        webhook.post(message("Report", []))
+
+    assert time.monotonic() - before < 2
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ((b"HTTP/1.1 200 OK\r\n", b"X-A: " + b"y" * 60_000 + b"\r\n"), "HTTPException"),
+        ((b"hello\r\n\r\n",), "BadStatusLine"),
+        ((b"HTTP/1.1 101 Switching Protocols\r\n\r\n",), "HTTP 101"),
+    ],
+    ids=["endless headers", "no HTTP", "another protocol"],
+)
+def test_an_answer_that_is_none_is_said(parts: tuple[bytes, ...], said: str) -> None:
+    """
+    With the kind of what went wrong, and nothing of what the server sent.
+    """
+    with answering(*parts) as webhook, pytest.raises(WebhookError, match=said):
+        webhook.post(message("Report", []))
 
 
 @pytest.mark.server

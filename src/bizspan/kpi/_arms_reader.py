@@ -69,10 +69,25 @@ class Read:
     beside: Mapping[str, int] | None = None
 
 
-def seen_records(kpi: KPI, source: Source, design: Design, options: CompareOptions, now_ns: int) -> dict[str, int]:
-    """How many records each arm has; of other values of the fact, the most frequent ones."""
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """
+    How many records there are.
+
+    Args:
+        arms: Of each arm; of other values of the fact, the most frequent ones.
+        windows: In each window of the design.
+    """
+
+    arms: Mapping[str, int]
+    windows: tuple[int, ...]
+
+
+def seen_records(kpi: KPI, source: Source, design: Design, options: CompareOptions, now_ns: int) -> Seen:
+    """How many records each arm and each window has."""
     facts = _facts(kpi, (design.by, *(name for name, _ in options.where)))
     found: dict[str, int] = {}
+    windows: list[int] = []
     for arm, period in design.windows:
         writer = Writer(source.dialect, Asked(kpi, period, now_ns, (design.by,) if design.by else ()), facts)
         filters = [
@@ -83,12 +98,15 @@ def seen_records(kpi: KPI, source: Source, design: Design, options: CompareOptio
         tables = {"records": writer.emit.read(columns, [*writer.within(), *filters])}
         select = f"SELECT {writer.by()}count(*) AS n\nFROM records{writer.group_by()}\nORDER BY n DESC\nLIMIT 200"
         statement = writer.emit.statement("seen", tables, select, writer.cells(("n", "int")))
-        for row in _rows(source, statement):
+        rows = _rows(source, statement)
+        windows.append(sum(row["n"] for row in rows))
+        for row in rows:
             name = arm or row["g0"]
             if name is not None:
                 found[name] = found.get(name, 0) + row["n"]
     kept = [*found][:_MOST_SEEN]
-    return {name: n for name, n in found.items() if name in kept or name in (design.baseline, design.candidate)}
+    arms = {name: n for name, n in found.items() if name in kept or name in (design.baseline, design.candidate)}
+    return Seen(arms, tuple(windows))
 
 
 class Reader:

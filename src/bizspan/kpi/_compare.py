@@ -17,7 +17,7 @@ from bizspan.kpi._kpi import KPI
 from bizspan.kpi._plan import Plan
 from bizspan.kpi._sequential import Apart, Difference, Stratum, Sums, difference
 from bizspan.kpi._small import too_small
-from bizspan.kpi._source import Source
+from bizspan.kpi._source import Source, kept_since_ns
 
 _MOST_SLICES: Final = 8
 
@@ -49,7 +49,7 @@ def compare(
         raise SetupError("there is no KPI to compare; declare one.")
     now_ns = time.time_ns() if as_of_ns is None else as_of_ns
     seen = seen_records(chosen[0], source, design, options, now_ns)
-    is_there = all(seen.get(arm, 0) for arm in (design.baseline, design.candidate))
+    is_there = all(seen.arms.get(arm, 0) for arm in (design.baseline, design.candidate))
     read = [part for kpi in chosen for part in Reader(kpi, source, design, options, now_ns).parts()] if is_there else []
     tests = sum(not isinstance(part.how, str) for part in read)
     return Comparison(
@@ -57,7 +57,9 @@ def compare(
         alpha=options.alpha,
         tests=tests,
         as_of_ns=now_ns,
-        seen=seen,
+        seen=seen.arms,
+        windows=seen.windows,
+        kept_since_ns=kept_since_ns(source, "events"),
         lines=tuple(_line(part, design, options, options.alpha / max(1, tests)) for part in read),
     )
 
@@ -80,6 +82,7 @@ def _line(part: Read, design: Design, options: CompareOptions, alpha: float) -> 
         kpi, part.currency, found.verdict(good_of(kpi, plan_of)), found.too_few, plan_of, found,
         tuple(None if each.value is None else each.value * scale for each in arms), slices, suppressed,
         part.beside or {}, _per_hour(plan_of, found, part.strata) if design.is_concurrent else None,
+        None if design.is_concurrent else (sum(each.is_matched for each in part.strata), len(part.strata)),
     )  # fmt: skip
 
 

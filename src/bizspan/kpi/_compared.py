@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from bizspan.kpi._calendar import Period
 from bizspan.kpi._design import Design
 from bizspan.kpi._kpi import KPI
 from bizspan.kpi._plan import Plan
@@ -56,6 +57,7 @@ class Line:
         beside: How many records are ``hidden`` (other traffic than customers'), lack an amount (``missing``) or a unit
             (``unnamed``); how many units are in both arms (``crossed``).
         per_hour: Of a sum of money: what the difference comes to in an hour of the candidate.
+        hours: Of before and after: how many hours, by weekday, have records on both sides, and how many there are.
     """
 
     kpi: KPI
@@ -69,6 +71,7 @@ class Line:
     suppressed: int = 0
     beside: Mapping[str, int] = field(default_factory=lambda: _NONE)
     per_hour: float | None = None
+    hours: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,8 @@ class Comparison:
         as_of_ns: What is now.
         seen: How many records each value of the fact has.
         lines: The KPIs.
+        windows: How many records each window of the design has.
+        kept_since_ns: Since when the source has all that happened; 0 where nothing is known to have been dropped.
     """
 
     design: Design
@@ -91,11 +96,23 @@ class Comparison:
     as_of_ns: int
     seen: Mapping[str, int]
     lines: tuple[Line, ...]
+    windows: tuple[int, ...]
+    kept_since_ns: int = 0
 
     @property
     def absent(self) -> tuple[str, ...]:
         """The arms that have no record."""
         return tuple(arm for arm in (self.design.baseline, self.design.candidate) if not self.seen.get(arm))
+
+    def is_incomplete(self, period: Period) -> bool:
+        """Whether the source has dropped a part of a period."""
+        return period.since_ns < self.kept_since_ns
+
+    @property
+    def before(self) -> tuple[tuple[Period, int], ...]:
+        """Of before and after: the times before, each with its records."""
+        told = zip(self.design.windows, self.windows, strict=True)
+        return () if self.design.is_concurrent else tuple((each, n) for (_, each), n in told)[1:]
 
     def exit_code(self, is_better_required: bool = False) -> int:
         """

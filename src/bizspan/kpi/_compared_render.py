@@ -17,6 +17,7 @@ from bizspan.kpi._render import moment
 
 FORMAT: Final = 1  # of the JSON; grows when a key goes or changes its meaning
 _LIMIT: Final = 80
+_HOUR_NS: Final = 3_600 * 10**9
 _BESIDE: Final = (
     ("hidden", "records of others than customers are left out"),
     ("missing", "amounts are missing, because they were refused"),
@@ -135,10 +136,12 @@ def _notes(comparison: Comparison) -> Iterator[str]:
         what = " and ".join(_clean(arm) for arm in comparison.absent)
         where = f" of {design.by}" if design.by else ""
         yield f"no record{where} {what} in this time; records: {seen}"
+        yield from _left_out(design)
         return
     if not design.is_concurrent:
         yield _NOT_RANDOMISED
         yield from _left_out(design)
+        yield from _not_there(comparison)
     many = f" of all {comparison.tests} together" if comparison.tests > 1 else ""
     what = "hold" if design.is_concurrent else "cover chance, and how weeks differ by themselves,"
     yield f"the intervals{many} {what} with {(1 - comparison.alpha) * 100:g} %, however often one looks"
@@ -147,10 +150,7 @@ def _notes(comparison: Comparison) -> Iterator[str]:
     suppressed = sum(line.suppressed for line in comparison.lines)
     if suppressed:
         yield f"{suppressed} slices are not shown: too small, or they would give a small one away"
-    unmatched = [line for line in comparison.lines if line.difference is not None and line.difference.unmatched]
-    for line in unmatched:
-        assert line.difference is not None
-        yield f"{name_of(line)}: {line.difference.unmatched:,} units had nobody of the other arm beside them"
+    yield from (said for line in comparison.lines for said in _unmatched(line))
     for what, said in _BESIDE:
         told: dict[int, list[str]] = {}
         for line in comparison.lines:
@@ -159,17 +159,56 @@ def _notes(comparison: Comparison) -> Iterator[str]:
         yield from (f"{n:,} {said}: {', '.join(names)}" for n, names in told.items())
 
 
+def _unmatched(line: Line) -> Iterator[str]:
+    if line.difference is None or not line.difference.unmatched:
+        return
+    units = f"{line.difference.unmatched:,} units"
+    if line.hours is None:
+        yield f"{name_of(line)}: {units} had nobody of the other arm beside them"
+        return
+    matched, many = line.hours
+    alone = many - matched
+    yield (
+        f"{name_of(line)}: {alone} of {many} hours (by weekday) {'has' if alone == 1 else 'have'} records on one side"
+        f" alone, so that {units} are left out"
+    )
+
+
 def _left_out(design: Design) -> Iterator[str]:
     if not design.left_out:
         return
     n, left = len(design.windows) - 1, len(design.left_out)
+    hours = sum(_hours(each.period) for each in design.left_out)
     yield (
-        f"marked, so left out of what came before: {left} {'time' if left == 1 else 'times'}; {n} without a"
-        f" mark {'is' if n == 1 else 'are'} compared with"
+        f"marked, so left out of what came before: {left} {'time' if left == 1 else 'times'} ({hours:g} h); {n} without"
+        f" a mark {'is' if n == 1 else 'are'} compared with"
     )
     for each in design.left_out:
         since, until = (moment(at, design.calendar) for at in (each.period.since_ns, each.period.until_ns))
-        yield f"left out: {since} to {until}, {', '.join(_clean(label) for label in each.labels)}"
+        labels = ", ".join(_clean(label) for label in each.labels)
+        yield f"left out: {since} to {until} ({_hours(each.period):g} h), {labels}"
+
+
+def _not_there(comparison: Comparison) -> Iterator[str]:
+    """Times before that have nothing, or not everything."""
+    calendar = comparison.design.calendar
+    many = len(comparison.before)
+    empty = [period for period, n in comparison.before if not n]
+    if empty:
+        told = ", ".join(moment(each.since_ns, calendar) for each in empty)
+        yield f"no record in {len(empty)} of {many} times before, so nothing to compare with: from {told}"
+    partial = [period for period, n in comparison.before if n and comparison.is_incomplete(period)]
+    if partial:
+        told = ", ".join(moment(each.since_ns, calendar) for each in partial)
+        since = moment(comparison.kept_since_ns, calendar)
+        yield (
+            f"the store has dropped what happened before {since}: {len(partial)} of {many} times before"
+            f" {'is' if len(partial) == 1 else 'are'} incomplete: from {told}"
+        )
+
+
+def _hours(period: Period) -> float:
+    return round((period.until_ns - period.since_ns) / _HOUR_NS, 2)
 
 
 def verdict_of(comparison: Comparison) -> str:
@@ -256,13 +295,16 @@ def as_data(comparison: Comparison, exit_code: int) -> dict[str, Any]:
                 "arm": arm or None,
                 "since": moment(period.since_ns, design.calendar),
                 "until": moment(_until_ns(period, comparison), design.calendar),
+                "records": n,
+                "incomplete": comparison.is_incomplete(period),
             }
-            for arm, period in design.windows
+            for (arm, period), n in zip(design.windows, comparison.windows, strict=True)
         ],
         "left_out": [
             {
                 "since": moment(each.period.since_ns, design.calendar),
                 "until": moment(each.period.until_ns, design.calendar),
+                "hours": _hours(each.period),
                 "marks": list(each.labels),
             }
             for each in design.left_out
@@ -298,6 +340,7 @@ def _line_data(line: Line) -> dict[str, Any]:
             "baseline": found.baseline, "candidate": found.candidate, "difference": found.value,
             "low": _finite(found.low), "high": _finite(found.high), "p": found.p,
             "n_baseline": found.of_baseline, "n_candidate": found.of_candidate, "unmatched": found.unmatched,
+            "hours_matched": line.hours[0] if line.hours else None, "hours": line.hours[1] if line.hours else None,
             "per_hour": line.per_hour, "crude_baseline": crude[0], "crude_candidate": crude[1],
         }  # fmt: skip
         told |= {what: line.beside.get(what, 0) for what, _ in _BESIDE}

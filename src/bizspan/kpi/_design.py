@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
+from bizspan import names
 from bizspan.errors import SetupError
 from bizspan.kpi._calendar import Calendar, Period, ns_of
+from bizspan.kpi._definition import records_of
+from bizspan.kpi._kpi import KPI
 from bizspan.kpi._sequential import LEAST_OF, NOT_APART, Apart, Measure, Stratum, Sums, between_blocks, merged
 
 _WEEK: Final = timedelta(days=7)
@@ -37,6 +40,15 @@ class Marked(Protocol):
     @property
     def until_ns(self) -> int:
         """Its end."""
+        ...
+
+
+class Placed(Marked, Protocol):
+    """A mark that may be of one country, such as a `bizspan.lens.Mark`."""
+
+    @property
+    def country(self) -> str:
+        """A code of ISO 3166; empty for everywhere."""
         ...
 
 
@@ -207,3 +219,20 @@ def _earlier(since: int, until: int, back: int, calendar: Calendar) -> Period:
 
 def _overlap(marked: Marked, period: Period) -> bool:
     return marked.since_ns < period.until_ns and marked.until_ns > period.since_ns
+
+
+def countries_of(kpi: KPI) -> tuple[str, ...]:
+    """The countries that a KPI is about; none where it is about all of them."""
+    found: list[str] = []
+    for records in records_of(kpi.of):
+        told = [each for each in records.where if each.fact in ("country", names.COUNTRY) and not each.is_not]
+        if not told:
+            return ()
+        found += (str(value).upper() for each in told for value in each.values)
+    return tuple(dict.fromkeys(found))
+
+
+def marks_of(kpi: KPI, marks: Iterable[Placed]) -> list[Placed]:
+    """The marks that a KPI has to do with: where it is about countries, not those of others."""
+    countries = countries_of(kpi)
+    return [each for each in marks if not (each.country and countries) or each.country in countries]

@@ -7,14 +7,18 @@ What metrics say is an estimate beside the events: `increase` extrapolates, and 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
 from bizspan.errors import SetupError
+from bizspan.kpi import _prometheus_marks
 from bizspan.kpi._definition import Count, Quantile, Ratio, Recurring, Sum, is_additive
+from bizspan.kpi._design import Placed
 from bizspan.kpi._kpi import KPI
+from bizspan.kpi._prometheus_marks import Gate
 from bizspan.kpi._promql import OFFERED, NotExpressible, Promql
 from bizspan.kpi._yaml import Block, Node, written
 
@@ -73,26 +77,37 @@ class Rules:
 _DEFAULTS: Final = RuleOptions()
 
 
-def prometheus_rules(kpis: Iterable[KPI], options: RuleOptions = _DEFAULTS) -> Rules:
+def prometheus_rules(
+    kpis: Iterable[KPI],
+    options: RuleOptions = _DEFAULTS,
+    marks: Iterable[Placed] = (),
+    *,
+    now_ns: int | None = None,
+) -> Rules:
     """
     Recording and alert rules for each KPI that metrics can tell.
 
     Args:
         kpis: Which ones.
         options: How alerts are set.
+        marks: Hours with one of these in them are left out of the usual, and no drop is said in them. Rules have those
+            of the last four weeks and of the year that comes.
+        now_ns: What is now.
     """
+    told = _prometheus_marks.current(marks, time.time_ns() if now_ns is None else now_ns)
     groups: list[Node] = []
     skipped: dict[str, str] = {}
     for kpi in kpis:
-        writer = _Writer(kpi, options)
+        writer = _Writer(kpi, options, Gate(kpi, is_open=not told))
         try:
             groups += writer.groups()
         except NotExpressible as error:
             skipped[kpi.name] = error.reason
             continue
     if groups:
-        groups.append(_silence(options))
+        groups = [*([_prometheus_marks.group(told, _WEEKS)] if told else []), *groups, _silence(options)]
     head = ["# Rules of KPIs, by `bizspan export prometheus`. Checked by: promtool check rules FILE"]
+    head += [f"# Marks: {len(told)}. Export again after `bizspan mark`."] if told else []
     head += [f"# {name} has no rules: {reason}" for name, reason in skipped.items()]
     return Rules("\n".join(head) + "\n" + written({"groups": groups}), skipped)
 
@@ -119,9 +134,10 @@ def literal(text: str) -> str:
 class _Writer:
     """Writes the groups of one KPI."""
 
-    def __init__(self, kpi: KPI, options: RuleOptions) -> None:
+    def __init__(self, kpi: KPI, options: RuleOptions, gate: Gate) -> None:
         self.kpi = kpi
         self.options = options
+        self.gate = gate
         self.promql = Promql(kpi, options.gauges)
         self.is_gauge = isinstance(kpi.of, Recurring)
         self.window = "now" if self.is_gauge else WINDOWS[kpi.per or "day"]
@@ -134,9 +150,9 @@ class _Writer:
         records = self.promql.records("1h")
         if records:
             hour.append(self.record(f"{_RECORDS}:1h", records))
-        hour.append(self.record(_MEDIAN, _median(f"{self.current}{self.here}")))
+        hour.append(self.record(_MEDIAN, self.median(f"{self.current}{self.here}")))
         if records:
-            hour.append(self.record(_EXPECTED, _median(f"{_RECORDS}:1h{self.here}")))
+            hour.append(self.record(_EXPECTED, self.median(f"{_RECORDS}:1h{self.here}")))
         hour += [*self.drop(records), *self.no_data()]
         groups: list[Node] = [{"name": f"bizspan-kpi-{kpi.name}", "interval": "1m", "rules": hour}]
         if kpi.targets and self.window in ("1h", "now"):
@@ -145,6 +161,13 @@ class _Writer:
             # Below the five minutes that Prometheus looks back for a value.
             groups.append({"name": f"bizspan-kpi-{kpi.name}-target", "interval": "2m", "rules": self.target()})
         return groups
+
+    def median(self, series: str) -> str:
+        """Of this hour in four weeks, from three of them on."""
+        told = "\n  or ".join(f'label_replace({series} offset {week}, "week", "{week}", "", "")' for week in _WEEKS)
+        weeks = self.gate.weeks(told)
+        usual = f"quantile by (kpi, currency) (0.5,\n  {weeks}\n)"
+        return f"{usual}\nand count by (kpi, currency) (\n  {weeks}\n) >= {_NEEDED_WEEKS}"
 
     def record(self, name: str, expression: str, **labels: str) -> Node:
         return {"record": name, "expr": Block(expression), "labels": {"kpi": self.kpi.name, **labels}}
@@ -207,10 +230,10 @@ class _Writer:
         value, median = f"{self.current}{self.here}", f"{_MEDIAN}{self.here}"
         if kpi.direction == "up":
             name, summary = "KpiDropped", "below the usual"
-            expression = f"{value}\n  < {_float(1 - change)} * {median}{enough}"
+            expression = f"{value}\n  < {_float(1 - change)} * {median}{enough}{self.gate.now()}"
         else:
             name, summary = "KpiRisen", "above the usual"
-            expression = f"{value}\n  > {_float(1 + change)} * {median}{enough}"
+            expression = f"{value}\n  > {_float(1 + change)} * {median}{enough}{self.gate.now()}"
         when = "now" if self.is_gauge else "in the last hour"
         query = f'printf `{_MEDIAN}{{kpi="{kpi.name}", currency=%q}}` $labels.currency | query'
         usual = f"{{{{ with {query} }}}}{self.shown('. | first | value')}{{{{ end }}}}"
@@ -247,12 +270,6 @@ class _Writer:
 
 
 _CURRENCY: Final = "{{ with $labels.currency }} {{ . }}{{ end }}"
-
-
-def _median(series: str) -> str:
-    weeks = "\n  or ".join(f'label_replace({series} offset {week}, "week", "{week}", "", "")' for week in _WEEKS)
-    usual = f"quantile by (kpi, currency) (0.5,\n  {weeks}\n)"
-    return f"{usual}\nand count by (kpi, currency) (\n  {weeks}\n) >= {_NEEDED_WEEKS}"
 
 
 def _number(value: Decimal) -> str:

@@ -125,11 +125,28 @@ def _rows_of(database: sqlite3.Connection, statement: Statement) -> list[Row]:
     try:
         return database.execute(statement.sql, dict(statement.parameters)).fetchall()
     except sqlite3.OperationalError as error:
-        if _BEYOND not in str(error):
+        if not sums_exactly(database, error):
             raise
-    # Beyond 64 bits SQLite gives up. Python's sum takes several times as long: from here on, in this connection alone.
-    database.create_window_function("sum", 1, _ExactSum)
     return database.execute(statement.sql, dict(statement.parameters)).fetchall()
+
+
+def sums_exactly(database: sqlite3.Connection, error: sqlite3.OperationalError) -> bool:
+    """
+    Have a connection add up whole numbers of any size, where that is what it failed at: ask once more, then.
+
+    Beyond 64 bits SQLite gives up. Python's sum takes several times as long: from here on, in this connection alone.
+
+    Args:
+        database: The connection.
+        error: What it raised.
+
+    Returns:
+        Whether it was that. A sum beyond 64 bits is a text.
+    """
+    if _BEYOND not in str(error):
+        return False
+    database.create_window_function("sum", 1, _ExactSum)
+    return True
 
 
 class _ExactSum:

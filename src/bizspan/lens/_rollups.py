@@ -11,7 +11,7 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import compress, repeat
+from itertools import compress, repeat, zip_longest
 from typing import Any, Final, TypeVar
 
 from bizspan import names
@@ -125,9 +125,22 @@ def deltas(columns: Columns, admitted: Admitted) -> Deltas:
     for kind, minor, currency, invalid in _MONEY:
         if columns[minor] and columns[currency]:
             counting.add_amounts(kind, columns[minor], columns[currency])
-        if columns[invalid]:
-            counting.add_missing(kind, columns[invalid])
+        if lacking := _lacking(columns[minor], columns[currency], columns[invalid]):
+            counting.add_missing(kind, lacking)
     return counting.found
+
+
+def _lacking(minor: Sequence[Any], currency: Sequence[Any], invalid: Sequence[Any]) -> list[bool]:
+    """Of each event, whether its amount was refused, or came in part; nothing where none did, as KPIs have it."""
+    in_part: list[bool] = []
+    if minor or currency:
+        units, codes = ([told is None for told in column] for column in (minor, currency))
+        if units != codes:
+            in_part = [one is not other for one, other in zip_longest(units, codes, fillvalue=True)]
+    if not invalid:
+        return in_part
+    refused = [reason is not None for reason in invalid]
+    return [one or other for one, other in zip(refused, in_part, strict=True)] if in_part else refused
 
 
 class _Counting:
@@ -188,9 +201,8 @@ class _Counting:
                     base, code = pairs[cell]
                     _merge(self.found.money, {(*base, *self._shown(name, value), kind, code): [count, total]})
 
-    def add_missing(self, kind: str, reasons: Sequence[Any]) -> None:
-        """Count events whose amount was told and refused: they have no currency."""
-        missing = [reason is not None for reason in reasons]
+    def add_missing(self, kind: str, missing: Sequence[bool]) -> None:
+        """Count events whose amount was told and refused, or told in part: they have no currency."""
         of = list(compress(self._ids, missing))
         for number, count in Counter(of).items():
             _merge(self.found.money, {(*self._bases[number], "", "", kind, ""): [count, 0]})

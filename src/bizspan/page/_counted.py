@@ -13,6 +13,7 @@ from bizspan import names
 from bizspan._currencies import EXPONENTS
 from bizspan.page._statements import Statements
 
+OPERATIONS: Final = "operations"
 SOLD: Final = ("", names.SUCCESS)
 
 
@@ -95,12 +96,14 @@ class Counted:
     Args:
         groups: By dimension and value; all together under ``("", "")``.
         hidden: Events of other traffic, which are in nothing else.
+        hidden_of: How many of these are `OPERATIONS`, and how many tell a dimension.
         step: Of the series, in seconds.
         outcomes: By time and outcome: operations.
         revenue: By time and currency: minor units.
         basis: Where it was read from.
         statements: How people may read it.
         sql: How the series was read, where that is from the minutes.
+        is_exact: Whether sums are; otherwise more came up in one minute than 64 bits hold.
     """
 
     step: int
@@ -108,9 +111,11 @@ class Counted:
     statements: Statements
     groups: dict[str, dict[str, Group]] = field(default_factory=dict[str, dict[str, Group]])
     hidden: int = 0
+    hidden_of: Counter[str] = field(default_factory=Counter[str])
     outcomes: Counter[tuple[int, str]] = field(default_factory=Counter[tuple[int, str]])
     revenue: Counter[tuple[int, str]] = field(default_factory=Counter[tuple[int, str]])
     sql: list[str] = field(default_factory=list[str])
+    is_exact: bool = True
 
     @property
     def all(self) -> Group:
@@ -131,8 +136,10 @@ class Counted:
             for value, group in values.items():
                 self.group(dimension, value).add(group)
         self.hidden += other.hidden
+        self.hidden_of.update(other.hidden_of)
         self.outcomes.update(other.outcomes)
         self.revenue.update(other.revenue)
+        self.is_exact = self.is_exact and other.is_exact
 
     def series_sql(self, codes: Sequence[str]) -> list[str]:
         """How the series is read, of revenue in these currencies."""

@@ -15,7 +15,7 @@ from bizspan import names
 from bizspan._columns import COLUMNS
 from bizspan._currencies import EXPONENTS
 from bizspan.page._blocks import Blocks
-from bizspan.page._counted import SOLD, Counted, Group
+from bizspan.page._counted import OPERATIONS, SOLD, Counted, Group
 from bizspan.page._filter import CUSTOMERS, EVERYBODY, NOT_TOLD, Asked
 from bizspan.page._points import cell_of, step_of
 from bizspan.page._statements import Statements, traffic_sql, where_sql, written
@@ -90,9 +90,21 @@ class Unasked:
 
 def ran(connection: Reader, into: list[str], sql: str, values: Sequence[object]) -> list[Any]:
     """The rows of a query, which is noted as one can run it."""
+    from bizspan.kpi._source import sums_exactly
+
     into.append(written(sql, values))
-    rows: list[Any] = connection.execute(sql, values).fetchall()
+    try:
+        rows: list[Any] = connection.execute(sql, values).fetchall()
+    except sqlite3.OperationalError as error:
+        if not isinstance(connection, sqlite3.Connection) or not sums_exactly(connection, error):
+            raise
+        rows = connection.execute(sql, values).fetchall()
     return rows
+
+
+def whole(minor: float | str) -> int:
+    """A sum of minor units: a text beyond 64 bits, and a floating-point number where that came up in one minute."""
+    return round(minor) if isinstance(minor, float) else int(minor)
 
 
 # --- from the counts per minute -------------------------------------------------------------------------------------
@@ -121,7 +133,8 @@ def _from_minutes(connection: Reader, asked: Asked, dimensions: Sequence[str], s
     ):  # fmt: skip
         dimension, value, operation, outcome, traffic, kind, currency, number, minor = cell(row)
         if _counts(asked, traffic):
-            found.group(dimension, value).add_money((kind, currency, operation, outcome), number, round(minor))
+            found.is_exact = found.is_exact and not isinstance(minor, float)
+            found.group(dimension, value).add_money((kind, currency, operation, outcome), number, whole(minor))
     _add_series(connection, found, asked, "", "")
     return found
 
@@ -147,7 +160,7 @@ def _add_series(connection: Reader, found: Counted, asked: Asked, dimension: str
         [*within, *traffic_values],
     ):  # fmt: skip
         if currency in EXPONENTS:
-            found.revenue[at, currency] += round(minor)
+            found.revenue[at, currency] += whole(minor)
 
 
 def cell(row: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -164,7 +177,11 @@ def _counts(asked: Asked, traffic: str) -> bool:
 def _add_counts(found: Counted, asked: Asked, row: tuple[Any, ...]) -> None:
     dimension, value, name, operation, outcome, traffic, number, timed, duration_us, first, last = row
     if not _counts(asked, traffic):
-        found.hidden += number if not dimension else 0
+        if dimension:
+            found.hidden_of[dimension] += number
+        else:
+            found.hidden += number
+            found.hidden_of[OPERATIONS] += number if name == names.EVENT_OPERATION else 0
         return
     group = found.group(dimension, value)
     group.events += number
@@ -209,7 +226,11 @@ def _from_events(connection: Reader, asked: Asked, dimensions: Sequence[str], st
     at = "0" if by_minutes else f"time_ns / {step * 10**9} * {step}"
     keys = [at, "name", "operation", "outcome", "traffic", *dimensions]
     keys += [currency for _, _, currency, _ in _MONEY]
-    sums = ", ".join(f"count({minor}), sum({minor}), count({invalid})" for _, minor, _, invalid in _MONEY)
+    # Refused, or told in part, is missing: as in the minutes, and as KPIs have it.
+    sums = ", ".join(
+        f"count({minor}), sum({minor}), sum({invalid} IS NOT NULL OR ({minor} IS NULL) <> ({currency} IS NULL))"
+        for _, minor, currency, invalid in _MONEY
+    )
     for row in ran(
         connection, [],
         f"SELECT json_array({', '.join(keys)}), count(*), count(duration_s), sum(duration_s), min(time_ns), "
@@ -239,12 +260,14 @@ def _add_cell(
     currencies, (number, timed, seconds, first, last), sums = rest[:3], rest[3:8], rest[8:]
     if not _counts(asked, traffic):
         found.hidden += number
+        found.hidden_of[OPERATIONS] += number if name == names.EVENT_OPERATION else 0
+        found.hidden_of.update({dimension: number for dimension, value in zip(dimensions, told, strict=True) if value})
         return
     money: list[tuple[tuple[str, str, str, str], int, int]] = []
     for at_kind, (kind, *_) in enumerate(_MONEY):
         told_of, minor, missing = sums[3 * at_kind : 3 * at_kind + 3]
         if told_of and currencies[at_kind]:
-            money.append(((kind, currencies[at_kind], operation, outcome), told_of, minor))
+            money.append(((kind, currencies[at_kind], operation, outcome), told_of, int(minor)))
         if missing:
             money.append(((kind, "", operation, outcome), missing, 0))
     for dimension, value in (("", ""), *zip(dimensions, told, strict=True)):
@@ -262,4 +285,4 @@ def _add_cell(
         if name == names.EVENT_OPERATION:
             found.outcomes[at, outcome] += number
         if sums[0] and currencies[0] in EXPONENTS and outcome in SOLD:
-            found.revenue[at, currencies[0]] += sums[1]
+            found.revenue[at, currencies[0]] += int(sums[1])

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from bizspan import names
-from bizspan.page._counted import Counted, Group
+from bizspan.page._counted import OPERATIONS, Counted, Group
 from bizspan.page._filter import Asked
 from bizspan.page._tables import FEW, About, Column, Table
 
@@ -24,11 +24,22 @@ TITLES: Final[Mapping[str, str]] = {
 
 
 def about(
-    counted: Counted, definition: str, n: int, *notes: str, sql: Sequence[str], missing: int | None = None
+    counted: Counted, definition: str, n: int, *notes: str, sql: Sequence[str], missing: int | None = None, of: str = ""
 ) -> About:
-    """What stands beside figures that were counted here."""
+    """
+    What stands beside figures that were counted here.
+
+    Args:
+        counted: Where they are from.
+        definition: What they are.
+        n: From how many records.
+        notes: What else is to know.
+        sql: How they are read.
+        missing: How many amounts are missing, if not those of all revenue.
+        of: What they are made of, if not all events: `OPERATIONS`, or the events that tell a dimension.
+    """
     return About(
-        definition, n, counted.basis, True, counted.hidden,
+        definition, n, counted.basis, counted.is_exact, counted.hidden_of[of] if of else counted.hidden,
         counted.all.missing() if missing is None else missing, sql, notes,
     )  # fmt: skip
 
@@ -162,7 +173,7 @@ def outcomes(counted: Counted) -> Table:
             counted,
             "Operations by outcome and reason; the share is that of the operation. At stake is what value= said.",
             counted.all.count(),
-            missing=counted.all.missing("value"), sql=[counted.statements.outcomes(codes)],
+            missing=counted.all.missing("value"), of=OPERATIONS, sql=[counted.statements.outcomes(codes)],
         ),
         empty="No operation in this period: record one with bizspan.operation().",
         shown=14,
@@ -196,7 +207,7 @@ def conversion(counted: Counted) -> Table:
         "conversion", "Conversion by operation", columns, rows,
         about(
             counted, "Of each operation: runs, and the part with the outcome success.", counted.all.count(),
-            sql=[counted.statements.conversion()],
+            missing=0, of=OPERATIONS, sql=[counted.statements.conversion()],
         ),
         empty="No operation in this period.",
     )  # fmt: skip
@@ -237,6 +248,7 @@ def features(counted: Counted, seen: Mapping[str, tuple[int, int]], asked: Asked
             "has less than 1 % of all uses and brought no revenue.",
             total,
             "Revenue is told by the events with this feature; it does not prove that the feature caused it.",
+            missing=sum(group.missing() for group in groups.values()), of="feature",
             sql=counted.statements.features(codes),
         ),
         empty="No event of this period tells a feature: pass feature=... to operation() or context().",

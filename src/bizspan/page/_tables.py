@@ -59,7 +59,7 @@ class About:
         basis: Where they come from.
         exact: Whether they are exact.
         hidden: How many records of other traffic are left out.
-        missing: How many amounts were told and refused, or are in no currency.
+        missing: How many amounts were told and refused, came in part, or are in no currency.
         sql: How they are read.
         notes: What else is to know.
         owner: Who answers for the definition.
@@ -234,7 +234,7 @@ def about(told: About, asked: Asked, title: str) -> Html:
         ("Basis", told.basis),
         ("Certainty", "exact" if told.exact else "an estimate"),
         ("Hidden", f"{told.hidden:,} records of traffic that is not customers'"),
-        ("Amounts missing", f"{told.missing:,} were told and refused, or are in no currency"),
+        ("Amounts missing", f"{told.missing:,} were told and refused, came in part, or are in no currency"),
         *(("Note", note) for note in told.notes),
     ]
     listed = tag("dl", ((tag("dt", name), tag("dd", value)) for name, value in rows))

@@ -19,7 +19,7 @@ from bizspan.page._counted import Counted
 from bizspan.page._filter import Asked
 from bizspan.page._html import Html, tag
 from bizspan.page._points import cell_of, place, times
-from bizspan.page._reading import Reader, Unasked, cell, ran
+from bizspan.page._reading import Reader, Unasked, cell, ran, whole
 from bizspan.page._statements import traffic_sql, where_sql
 from bizspan.page._tables import About, Column, Table
 from bizspan.page._tables import about as about_html
@@ -234,7 +234,7 @@ def _bands(connection: Reader, asked: Asked, sql: list[str]) -> Bands:
             band.good += count
             if told and currency in EXPONENTS:
                 before = band.revenue.get(currency, (0, 0))
-                band.revenue[currency] = before[0] + told, before[1] + minor
+                band.revenue[currency] = before[0] + told, before[1] + whole(minor)
     return found
 
 

@@ -1,6 +1,6 @@
 """
 ``bizspan report``. Exit codes: 0 it went well, 1 a KPI is below what was asked or can't be evaluated, or an alert was
-said, 2 wrong arguments, 3 the webhook did not take it.
+said, 2 wrong arguments, 3 the webhook did not take it, 4 an alert's rule can't be judged.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bizspan.errors import SetupError
-from bizspan.report._alerts import alerts
+from bizspan.report._alerts import Alert, Unjudged, alerts
 from bizspan.report._build import Request, build
 from bizspan.report._data import as_csv, as_json
 from bizspan.report._html import as_html
@@ -22,12 +22,13 @@ from bizspan.report._model import Report, Row
 from bizspan.report._rules import Rule
 from bizspan.report._tables import change_text, page_of
 from bizspan.report._text import as_markdown, as_text
-from bizspan.report._webhook import Webhook, WebhookError, message
+from bizspan.report._usual import Situation
+from bizspan.report._webhook import UnreachedError, Webhook, WebhookError, message
 
 if TYPE_CHECKING:
-    from bizspan.kpi import KPI, Calendar, Source
+    from bizspan.kpi import KPI
 
-WELL, NOT_WELL, USAGE, NOT_POSTED = 0, 1, 2, 3
+WELL, NOT_WELL, USAGE, NOT_POSTED, NOT_JUDGED = 0, 1, 2, 3, 4
 _BELOW: Final = re.compile(r"([a-z][a-z0-9_]*)(?:=(?:([A-Z]{3}):)?(-?[0-9.]+)(%?))?", re.ASCII)
 
 
@@ -194,57 +195,77 @@ class Watch:
 
     Args:
         rules: The rules.
-        source: Where from.
-        calendar: Whose days.
-        as_of_ns: When.
+        now: On what they are judged.
         state: A store of the lens, which remembers what was said.
     """
 
     rules: Sequence[Rule]
-    source: Source
-    calendar: Calendar
-    as_of_ns: int
+    now: Situation
     state: Path
 
 
 def watch(asked: Watch, output: Output) -> int:
     """
-    Say each alert that was not said in its period yet; remembered once the webhook, if any, has taken it.
+    Say each alert that was not said in its period yet; remembered once the webhook, if any, has taken it. A rule that
+    can't be judged, or whose message is not taken, is said, and costs no other one.
 
     Args:
         asked: What is watched.
         output: Where it goes.
 
     Raises:
-        SetupError: There is no rule, the source can't answer, or the state can't be kept.
+        SetupError: There is no rule, or the state can't be read or kept.
     """
     from bizspan.lens import _marks
 
     if not asked.rules:
         raise SetupError("no alert is declared; add [tool.bizspan.alert.NAME] to pyproject.toml.")
-    found = alerts(asked.rules, asked.source, asked.calendar, asked.as_of_ns)
+    found, unjudged = alerts(asked.rules, asked.now)
     keys = {each.rule: each.since_ns for each in found}
     said = {rule for rule, since_ns in keys.items() if _marks.is_said(asked.state, rule, since_ns)}
     new = [each for each in found if each.rule not in said]
+    _show(found, new, unjudged, output)
+    for each in unjudged:
+        output.complain(f"alert {each.rule} can't be judged: {each.reason}")
+    taken: list[Alert] = []
+    try:
+        _post(new, taken, output)
+    finally:
+        if taken:
+            _marks.say(asked.state, [(each.rule, each.since_ns) for each in taken], asked.now.as_of_ns)
+    if len(taken) < len(new):
+        return NOT_POSTED
+    return NOT_JUDGED if unjudged else NOT_WELL if new else WELL
+
+
+def _show(found: Sequence[Alert], new: Sequence[Alert], unjudged: Sequence[Unjudged], output: Output) -> None:
     if output.format == "json":
-        output.show(
-            json.dumps([{"alert": each.rule, "text": each.text, "new": each in new} for each in found], indent=2)
-        )
-    else:
-        for each in new:
-            output.show(f"{each.rule}: {each.text}")
-        if not new:
-            output.show("no new alert" + (f"; {len(found)} said before" if found else ""))
+        told = [{"alert": each.rule, "text": each.text, "new": each in new, "error": ""} for each in found]
+        told += [{"alert": each.rule, "text": "", "new": False, "error": each.reason} for each in unjudged]
+        output.show(json.dumps(told, indent=2))
+        return
+    for each in new:
+        output.show(f"{each.rule}: {each.text}")
     if not new:
-        return WELL
-    if output.webhook is not None:
-        try:
-            output.webhook.post(message("bizspan alert", [f"{each.rule}: {each.text}" for each in new]))
-        except WebhookError as error:
-            output.complain(str(error))
-            return NOT_POSTED
-    _marks.say(asked.state, [(each.rule, each.since_ns) for each in new], asked.as_of_ns)
-    return NOT_WELL
+        output.show("no new alert" + (f"; {len(found)} said before" if found else ""))
+
+
+def _post(new: Sequence[Alert], taken: list[Alert], output: Output) -> None:
+    """Post what each rule says as a message of its own, and add it to what was taken."""
+    rules = list(dict.fromkeys(each.rule for each in new))
+    for number, rule in enumerate(rules, 1):
+        mine = [each for each in new if each.rule == rule]
+        if output.webhook is not None:
+            try:
+                output.webhook.post(message("bizspan alert", [f"{each.rule}: {each.text}" for each in mine]))
+            except WebhookError as error:
+                output.complain(f"alert {rule}: {error}")
+                if isinstance(error, UnreachedError) and rules[number:]:
+                    rest = ", ".join(rules[number:])
+                    output.complain(f"nobody answers, so that {rest} were not tried; they are said the next time.")
+                    return
+                continue
+        taken += mine
 
 
 def kpis_of(kpis: Mapping[str, KPI], chosen: Sequence[str]) -> dict[str, KPI]:

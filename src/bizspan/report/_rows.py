@@ -90,10 +90,10 @@ def _row(answer: Answer, currency: str, unit: str, course: Sequence[Answer], ask
     from bizspan.kpi import Figure, value_text
 
     kpi = answer.kpi
-    figure = answer.figure(currency) or _nothing(kpi, currency)
+    figure = figure_in(answer, currency)
     before, before_kept = None, None
     if answer.previous is not None:
-        before = answer.previous.figure(currency) or _nothing(kpi, currency)
+        before = figure_in(answer.previous, currency)
         before_kept = answer.previous.kept_since_ns
     is_whole = answer.kept_since_ns is None and before_kept is None
     target = kpi.target_in(currency)
@@ -121,7 +121,7 @@ def _row(answer: Answer, currency: str, unit: str, course: Sequence[Answer], ask
         before=None if before is None else before.value,
         before_shown="" if before is None else value_text(kpi, before),
         change=None if before is None or not is_whole else change(figure.value, before.value, is_rate=kpi.is_rate),
-        series=tuple(_number(kpi, each, currency) for each in course),
+        series=tuple(_number(each, currency) for each in course),
         unit=unit if course else "",
         bounds=tuple(each.period.since_ns for each in course) + tuple(each.period.until_ns for each in course[-1:]),
         hidden=answer.hidden,
@@ -153,6 +153,17 @@ def change(now: Number | None, before: Number | None, *, is_rate: bool) -> float
     return round(moved, _DIGITS)
 
 
+def figure_in(answer: Answer, currency: str) -> Figure:
+    """
+    The value over all in a currency; where nobody told any, nothing of it.
+
+    Args:
+        answer: Of a KPI.
+        currency: Which one; empty where there is none.
+    """
+    return answer.figure(currency) or _nothing(answer.kpi, currency)
+
+
 def _nothing(kpi: KPI, currency: str) -> Figure:
     """The figure of a currency that nobody told: a sum of nothing is zero."""
     from bizspan.kpi import Figure
@@ -162,8 +173,8 @@ def _nothing(kpi: KPI, currency: str) -> Figure:
     return Figure(0 if kpi.kind in ("count", "distinct") else None, currency)
 
 
-def _number(kpi: KPI, answer: Answer, currency: str) -> float | None:
-    figure = answer.figure(currency) or _nothing(kpi, currency)
+def _number(answer: Answer, currency: str) -> float | None:
+    figure = figure_in(answer, currency)
     return None if figure.value is None or answer.kept_since_ns is not None else float(figure.value)
 
 
@@ -194,7 +205,7 @@ def _judged(
             and unit == kpi.per
             and (part.since_ns, part.until_ns) == (each.period.since_ns, each.period.until_ns)
         ):
-            value = (each.figure(currency) or _nothing(kpi, currency)).value
+            value = figure_in(each, currency).value
             values += [] if value is None else [Decimal(str(value))]
     if not values:
         return None, None, None

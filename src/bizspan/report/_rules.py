@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,19 +19,21 @@ from bizspan.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from bizspan.kpi import KPI, Records
 
-Kind = Literal["target", "score", "stalled"]
+Kind = Literal["target", "drop", "score", "stalled"]
 Every = Literal["hour", "day", "week", "month"]
 
 _COMMON: Final = ("kind", "every", "period")
 # By kind: what it takes beside these.
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "target": ("kpi",),
+    "drop": ("kpi", "change"),
     "score": ("feedback", "below", "least"),
     "stalled": ("first", "then", "subject", "within", "names"),
 }
 _RECORDS: Final = ("operation", "event", "feedback", "where", "unless")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
 _LEAST: Final = 5
+_VOLUME_CHANGE, _RATE_CHANGE = 0.5, 0.2  # as in the rules for Prometheus
 _ANY_NS: Final = 1_700_000_000 * 10**9
 
 
@@ -42,10 +44,12 @@ class Rule:
 
     Args:
         name: Its name.
-        kind: ``target`` of a KPI missed, ``score`` of a survey low, or ``stalled``: the one thing without the other.
+        kind: ``target`` of a KPI missed, ``drop`` of a KPI against the usual, ``score`` of a survey low, or
+            ``stalled``: the one thing without the other.
         every: It is said once in this long at most.
         period: Of which time, as `Calendar.read` takes it.
-        kpi: Of a target.
+        kpi: Of a target or a drop.
+        change: Of a drop: from which part of the usual on.
         feedback: Of a score: the survey.
         below: Of a score: the mean that is too low.
         least: Of a score: fewer answers say nothing.
@@ -62,6 +66,7 @@ class Rule:
     every: Every = "day"
     period: str = "yesterday"
     kpi: KPI | None = None
+    change: float = 0.0
     feedback: str = ""
     below: Decimal = Decimal(0)
     least: int = _LEAST
@@ -135,6 +140,8 @@ def _rule(name: str, told: Any, kpis: Mapping[str, KPI], vocabularies: tuple[Voc
         _check_period(period)
     if kind == "target":
         return _target(Rule(name, "target", every), period, table, kpis)
+    if kind == "drop":
+        return _drop(Rule(name, "drop", every), period, table, kpis)
     if kind == "score":
         return _score(Rule(name, "score", every), period, table)
     return _stalled(Rule(name, "stalled", every, vocabularies=vocabularies), period, table)
@@ -150,14 +157,29 @@ def _check_period(period: str) -> None:
 
 
 def _target(rule: Rule, period: str | None, table: Mapping[str, Any], kpis: Mapping[str, KPI]) -> Rule:
+    kpi = _kpi(table, kpis)
+    if not kpi.targets:
+        raise _Wrong(f"the KPI {kpi.name!r} has no target.", "kpi")
+    usual = {"day": "yesterday", "": "yesterday"}.get(kpi.per, f"last-{kpi.per}")
+    return replace(rule, period=period or usual, kpi=kpi)
+
+
+def _drop(rule: Rule, period: str | None, table: Mapping[str, Any], kpis: Mapping[str, KPI]) -> Rule:
+    kpi = _kpi(table, kpis)
+    if kpi.kind == "retention":
+        raise _Wrong("a retention has a value for each cohort, and no usual one.", "kpi")
+    change = table.get("change", _VOLUME_CHANGE if kpi.kind in ("count", "sum") else _RATE_CHANGE)
+    if isinstance(change, bool) or not isinstance(change, int | float) or not 0.01 <= change < 1:
+        raise _Wrong(f"change is a part of the usual, from 0.01 up to 1, such as 0.3; got {change!r}.", "change")
+    return replace(rule, period=period or "last-hour", kpi=kpi, change=float(change))
+
+
+def _kpi(table: Mapping[str, Any], kpis: Mapping[str, KPI]) -> KPI:
     named = _required(table, "kpi")
     kpi = kpis.get(named) if isinstance(named, str) else None
     if kpi is None:
         raise _Wrong(f"there is no KPI {named!r}; declared are {', '.join(kpis) or 'none'}.", "kpi")
-    if not kpi.targets:
-        raise _Wrong(f"the KPI {named!r} has no target.", "kpi")
-    usual = {"day": "yesterday", "": "yesterday"}.get(kpi.per, f"last-{kpi.per}")
-    return Rule(rule.name, rule.kind, rule.every, period or usual, kpi=kpi)
+    return kpi
 
 
 def _score(rule: Rule, period: str | None, table: Mapping[str, Any]) -> Rule:

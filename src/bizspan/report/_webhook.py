@@ -28,7 +28,6 @@ URL_VARIABLE: Final = "BIZSPAN_WEBHOOK_URL"
 SECRET_VARIABLE: Final = "BIZSPAN_WEBHOOK_SECRET"
 _SECRET_LEAST: Final = 16
 _MOST_BYTES: Final = 64 * 1024
-_MOST_ANSWER: Final = 16 * 1024
 _MOST_SECTION, _MOST_BLOCKS = 2_900, 40
 _AGAIN_AFTER_S: Final = 1.0
 _TRIES: Final = 2
@@ -38,8 +37,16 @@ class WebhookError(BizspanError):
     """What was posted did not arrive, or it is not known that it did."""
 
 
+class UnreachedError(WebhookError):
+    """Nothing answered: another message would fare no better."""
+
+
 class _Again(Exception):  # noqa: N818 - internal
     """It may work the next time."""
+
+    def __init__(self, message: str, *, is_answer: bool = False) -> None:
+        super().__init__(message)
+        self.is_answer = is_answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,7 @@ class Webhook:
     Args:
         url: Begins with ``https://``; ``http://`` for this machine alone.
         secret: Signs; of 16 characters or more. Without one, nothing is signed.
-        timeout_s: How long one try may take, from looking the name up to the last byte of the answer.
+        timeout_s: How long one try may take, from looking the name up to the answer's status.
         again_after_s: How long until the second try, which is the last.
         trust: A file of certificates; by default the system's.
 
@@ -100,7 +107,8 @@ class Webhook:
                 return
             except _Again as error:
                 if number == _TRIES:
-                    raise WebhookError(f"the webhook was tried {_TRIES} times: {error}") from None
+                    kind = WebhookError if error.is_answer else UnreachedError
+                    raise kind(f"the webhook was tried {_TRIES} times: {error}") from None
                 time.sleep(self.again_after_s)
 
     def _headers(self, body: bytes, delivery: str, timestamp: int) -> dict[str, str]:
@@ -150,8 +158,7 @@ class Webhook:
         try:
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             connection.request("POST", target, body, dict(headers))
-            answer = connection.getresponse()
-            answer.read(_MOST_ANSWER)
+            answer = connection.getresponse()  # its body says nothing more, and may never end
         except ssl.SSLCertVerificationError:
             raise WebhookError("the webhook's certificate is not valid.") from None
         except (OSError, http.client.HTTPException) as error:
@@ -160,7 +167,7 @@ class Webhook:
         finally:
             connection.close()
         if answer.status in (408, 425, 429) or answer.status >= 500:
-            raise _Again(f"HTTP {answer.status}")
+            raise _Again(f"HTTP {answer.status}", is_answer=True)
         if 300 <= answer.status < 400:
             raise WebhookError(f"the webhook answered HTTP {answer.status}: redirects are not followed.")
         if not 200 <= answer.status < 300:
