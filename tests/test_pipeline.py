@@ -16,7 +16,7 @@ import pytest
 from opentelemetry.sdk._logs import LogRecordProcessor
 
 import bizspan
-from bizspan import _active
+from bizspan import _active, _pipeline
 from bizspan._accounts import idle
 from bizspan._guard import Tallies
 from bizspan._pipeline import Pipeline
@@ -96,6 +96,25 @@ def test_a_full_queue_refuses_events_and_counts_them_and_metrics_still_count() -
     assert ([100.0], [100]) == (revenue, counts)
     assert (10, 0) == (after.handed_over, after.pending)
     assert 10 == len(held.taken)
+
+
+def test_much_that_waits_is_taken_before_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The thread rests so that one switch serves many records; half a queue wakes it, each time.
+    """
+    monkeypatch.setattr(_pipeline, "_BATCH_DELAY_S", 60.0)
+    held = Held()
+    held.go_on.set()
+
+    with joined(capacity=20) as application:
+        application.logger_provider.add_log_record_processor(held)
+        for _ in range(2):
+            for _ in range(11):
+                checkout()
+            with bounded():
+                while len(held.taken) < 10:
+                    time.sleep(0.01)
+            held.taken.clear()
 
 
 def test_memory_stays_bounded_while_the_far_end_is_stuck() -> None:
