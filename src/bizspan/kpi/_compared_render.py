@@ -9,26 +9,11 @@ from math import isfinite
 from typing import Any, Final
 
 from bizspan._currencies import EXPONENTS
-from bizspan._plain import clean_text
-from bizspan.kpi._calendar import Period
 from bizspan.kpi._compared import Comparison, Line, Slice, good_of
-from bizspan.kpi._design import Design
+from bizspan.kpi._compared_notes import BESIDE, clean, hours_of, name_of, notes_of, title_of, until_ns_of
 from bizspan.kpi._render import moment
 
 FORMAT: Final = 1  # of the JSON; grows when a key goes or changes its meaning
-_LIMIT: Final = 80
-_HOUR_NS: Final = 3_600 * 10**9
-_BESIDE: Final = (
-    ("hidden", "records of others than customers are left out"),
-    ("missing", "amounts are missing, because they were refused"),
-    ("unnamed", "records do not tell the unit"),
-    ("crossed", "units were in both arms, and count for the one that they met first"),
-)
-_NOT_RANDOMISED: Final = "not randomised: whatever else changed at that moment is in these differences"
-
-
-def _clean(text: str) -> str:
-    return clean_text(text, _LIMIT)[0]
 
 
 # --- one line ---------------------------------------------------------------------------------------------------------
@@ -61,11 +46,6 @@ def _interval(line: Line) -> str:
     return f"{_number(line, found.low, True)} to {_number(line, found.high, True)}"
 
 
-def name_of(line: Line) -> str:
-    """The KPI's name, with its currency."""
-    return f"{line.kpi.name} {line.currency}".rstrip()
-
-
 def _cells(line: Line) -> tuple[str, ...]:
     """What stands in a line: name, both values, difference, interval, units, verdict, and what explains it."""
     found = line.difference
@@ -88,7 +68,7 @@ def _cells(line: Line) -> tuple[str, ...]:
 
 def _slice_cells(line: Line, each: Slice) -> tuple[str, ...]:
     found = each.difference
-    value = "not told" if each.value is None else _clean(each.value)
+    value = "not told" if each.value is None else clean(each.value)
     return (
         f"  {each.fact} {value}",
         _number(line, found.baseline),
@@ -104,111 +84,13 @@ def _slice_cells(line: Line, each: Slice) -> tuple[str, ...]:
 def _rows(comparison: Comparison) -> Iterator[tuple[str, ...]]:
     design = comparison.design
     level = f"{(1 - comparison.alpha) * 100:g} %"
-    yield "KPI", _clean(design.baseline), _clean(design.candidate), "difference", level, "n", "verdict", ""
+    yield "KPI", clean(design.baseline), clean(design.candidate), "difference", level, "n", "verdict", ""
     for line in comparison.lines:
         yield _cells(line)
         yield from (_slice_cells(line, each) for each in line.slices)
 
 
-# --- what is said around ----------------------------------------------------------------------------------------------
-
-
-def _title(comparison: Comparison) -> str:
-    design = comparison.design
-    _, period = design.windows[0]
-    until = _until_ns(period, comparison)
-    when = " to ".join(moment(at, design.calendar) for at in (period.since_ns, until))
-    if design.is_concurrent:
-        return f"{design.by} {_clean(design.candidate)} against {_clean(design.baseline)}, the same minutes of {when}"
-    before = len(design.windows) - 1
-    return f"{when} against the same weekdays and hours, {before} times before"
-
-
-def _until_ns(period: Period, comparison: Comparison) -> int:
-    """How far it has gone by; nothing of it, where it has not begun."""
-    return max(period.since_ns, min(period.until_ns, comparison.as_of_ns))
-
-
-def _notes(comparison: Comparison) -> Iterator[str]:
-    design = comparison.design
-    if comparison.absent:
-        seen = ", ".join(f"{_clean(name)} ({n:,})" for name, n in comparison.seen.items()) or "none"
-        what = " and ".join(_clean(arm) for arm in comparison.absent)
-        where = f" of {design.by}" if design.by else ""
-        yield f"no record{where} {what} in this time; records: {seen}"
-        yield from _left_out(design)
-        return
-    if not design.is_concurrent:
-        yield _NOT_RANDOMISED
-        yield from _left_out(design)
-        yield from _not_there(comparison)
-    many = f" of all {comparison.tests} together" if comparison.tests > 1 else ""
-    what = "hold" if design.is_concurrent else "cover chance, and how weeks differ by themselves,"
-    yield f"the intervals{many} {what} with {(1 - comparison.alpha) * 100:g} %, however often one looks"
-    if any(line.slices for line in comparison.lines):
-        yield "slices describe; they have no verdict"
-    suppressed = sum(line.suppressed for line in comparison.lines)
-    if suppressed:
-        yield f"{suppressed} slices are not shown: too small, or they would give a small one away"
-    yield from (said for line in comparison.lines for said in _unmatched(line))
-    for what, said in _BESIDE:
-        told: dict[int, list[str]] = {}
-        for line in comparison.lines:
-            if line.beside.get(what):
-                told.setdefault(line.beside[what], []).append(name_of(line))
-        yield from (f"{n:,} {said}: {', '.join(names)}" for n, names in told.items())
-
-
-def _unmatched(line: Line) -> Iterator[str]:
-    if line.difference is None or not line.difference.unmatched:
-        return
-    units = f"{line.difference.unmatched:,} units"
-    if line.hours is None:
-        yield f"{name_of(line)}: {units} had nobody of the other arm beside them"
-        return
-    matched, many = line.hours
-    alone = many - matched
-    yield (
-        f"{name_of(line)}: {alone} of {many} hours (by weekday) {'has' if alone == 1 else 'have'} records on one side"
-        f" alone, so that {units} are left out"
-    )
-
-
-def _left_out(design: Design) -> Iterator[str]:
-    if not design.left_out:
-        return
-    n, left = len(design.windows) - 1, len(design.left_out)
-    hours = sum(_hours(each.period) for each in design.left_out)
-    yield (
-        f"marked, so left out of what came before: {left} {'time' if left == 1 else 'times'} ({hours:g} h); {n} without"
-        f" a mark {'is' if n == 1 else 'are'} compared with"
-    )
-    for each in design.left_out:
-        since, until = (moment(at, design.calendar) for at in (each.period.since_ns, each.period.until_ns))
-        labels = ", ".join(_clean(label) for label in each.labels)
-        yield f"left out: {since} to {until} ({_hours(each.period):g} h), {labels}"
-
-
-def _not_there(comparison: Comparison) -> Iterator[str]:
-    """Times before that have nothing, or not everything."""
-    calendar = comparison.design.calendar
-    many = len(comparison.before)
-    empty = [period for period, n in comparison.before if not n]
-    if empty:
-        told = ", ".join(moment(each.since_ns, calendar) for each in empty)
-        yield f"no record in {len(empty)} of {many} times before, so nothing to compare with: from {told}"
-    partial = [period for period, n in comparison.before if n and comparison.is_incomplete(period)]
-    if partial:
-        told = ", ".join(moment(each.since_ns, calendar) for each in partial)
-        since = moment(comparison.kept_since_ns, calendar)
-        yield (
-            f"the store has dropped what happened before {since}: {len(partial)} of {many} times before"
-            f" {'is' if len(partial) == 1 else 'are'} incomplete: from {told}"
-        )
-
-
-def _hours(period: Period) -> float:
-    return round((period.until_ns - period.since_ns) / _HOUR_NS, 2)
+# --- the whole of it --------------------------------------------------------------------------------------------------
 
 
 def verdict_of(comparison: Comparison) -> str:
@@ -232,13 +114,13 @@ def as_text(comparison: Comparison, encoding: str = "utf-8", source: str = "") -
         encoding: Of the stream; what it can't write is replaced.
         source: Where the events are.
     """
-    lines = [_title(comparison), *([f"from {source}"] if source else []), ""]
+    lines = [title_of(comparison), *([f"from {source}"] if source else []), ""]
     if comparison.lines:
         rows = list(_rows(comparison))
         widths = [max(len(row[column]) for row in rows) for column in range(7)]
         lines += ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
         lines.append("")
-    lines += [*_notes(comparison), _last(comparison)]
+    lines += [*notes_of(comparison), _last(comparison)]
     return "\n".join(lines).encode(encoding, "replace").decode(encoding)
 
 
@@ -250,12 +132,12 @@ def _aligned(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
 
 def as_markdown(comparison: Comparison, source: str = "") -> str:
     """The same as a table, for a pull request or a job's summary."""
-    title = f"{_title(comparison)}{', from ' if source else ''}{source}"
+    title = f"{title_of(comparison)}{', from ' if source else ''}{source}"
     lines = [f"**{_escaped(_last(comparison))}**", "", _escaped(title), ""]
     if comparison.lines:
         head, *rows = _rows(comparison)
         lines += [_row(head), "|---|---:|---:|---:|---:|---:|---|---|", *map(_row, rows), ""]
-    lines += [f"- {_escaped(note)}" for note in _notes(comparison)]
+    lines += [f"- {_escaped(note)}" for note in notes_of(comparison)]
     return "\n".join(lines)
 
 
@@ -294,7 +176,7 @@ def as_data(comparison: Comparison, exit_code: int) -> dict[str, Any]:
             {
                 "arm": arm or None,
                 "since": moment(period.since_ns, design.calendar),
-                "until": moment(_until_ns(period, comparison), design.calendar),
+                "until": moment(until_ns_of(period, comparison), design.calendar),
                 "records": n,
                 "incomplete": comparison.is_incomplete(period),
             }
@@ -304,7 +186,7 @@ def as_data(comparison: Comparison, exit_code: int) -> dict[str, Any]:
             {
                 "since": moment(each.period.since_ns, design.calendar),
                 "until": moment(each.period.until_ns, design.calendar),
-                "hours": _hours(each.period),
+                "hours": hours_of(each.period),
                 "marks": list(each.labels),
             }
             for each in design.left_out
@@ -314,7 +196,7 @@ def as_data(comparison: Comparison, exit_code: int) -> dict[str, Any]:
         "alpha": comparison.alpha,
         "tests": comparison.tests,
         "records": dict(comparison.seen),
-        "notes": list(_notes(comparison)),
+        "notes": list(notes_of(comparison)),
         "kpis": [_line_data(line) for line in comparison.lines],
     }
 
@@ -343,7 +225,7 @@ def _line_data(line: Line) -> dict[str, Any]:
             "hours_matched": line.hours[0] if line.hours else None, "hours": line.hours[1] if line.hours else None,
             "per_hour": line.per_hour, "crude_baseline": crude[0], "crude_candidate": crude[1],
         }  # fmt: skip
-        told |= {what: line.beside.get(what, 0) for what, _ in _BESIDE}
+        told |= {what: line.beside.get(what, 0) for what, _ in BESIDE}
         told["slices"] = [_slice_data(each) for each in line.slices]
         told["slices_suppressed"] = line.suppressed
     return told
