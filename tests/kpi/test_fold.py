@@ -12,7 +12,18 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 
 from bizspan import names
-from bizspan.kpi import KPI, Conversion, Distinct, Quantile, SqliteSource, Statement, events, operations, statements
+from bizspan.kpi import (
+    KPI,
+    Conversion,
+    Distinct,
+    Period,
+    Quantile,
+    SqliteSource,
+    Statement,
+    events,
+    operations,
+    statements,
+)
 from bizspan.kpi import _fold as fold
 from bizspan.kpi import _folds as folds
 from tests.kpi import strategies
@@ -164,6 +175,79 @@ def test_entries_at_one_moment_count_by_the_first_row(tmp_path: Path, reentry: A
 
     assert run(source, asked(of, source))[0] == found
     assert ("FR", 1, 1, 0) == found[0] if reentry == "first" else ("DE", 1, 1, 0) in found
+
+
+@pytest.mark.parametrize("reentry", ["first", "each"])
+@pytest.mark.parametrize("start_ns", [0, 95, 10**18 - 5, DAY.since_ns])
+def test_moments_of_any_length_come_in_turn(tmp_path: Path, start_ns: int, reentry: Any) -> None:
+    """
+    Just after 1970, and where one more digit is needed: each moment is what it is, not how it is written.
+    """
+    kinds = ["basket", "checkout", "basket", "basket", "checkout", "checkout"] * 4
+    told = [
+        _visit(n, start_ns + n // 2 * 3, "abc"[n % 3], kind, **{COUNTRY: "DE" if n % 4 else "AT"})
+        for n, kind in enumerate(kinds)
+    ]
+    source = sqlite_store(tmp_path / "store.db", told)
+    steps = (operations("basket"), operations("checkout"))
+    of = KPI("paid", Conversion(steps, window="1h", reentry=reentry), owner="shop", meaning="Who paid.")
+    period = Period(start_ns, start_ns + 10**6, "span")
+
+    for by in ((), ("country",)):
+        both = statements(of, source, period, by=by, as_of_ns=period.until_ns)
+        assert run(source, both) == source.rows(both)
+        assert sum(row[-3] for row in source.rows(both)[0]) > 0
+
+
+def test_a_conversion_may_have_more_steps_than_there_are_digits(tmp_path: Path) -> None:
+    """
+    Each of twenty steps is told apart from all others.
+    """
+    told = [
+        _visit(19 * n + step, DAY.since_ns + (19 * n + step) * MINUTE, f"c-{n}", f"step-{step}")
+        for n in range(20)
+        for step in range(n + 1)
+    ]
+    source = sqlite_store(tmp_path / "store.db", told)
+    steps = tuple(operations(f"step-{step}") for step in range(20))
+    of = KPI("far", Conversion(steps), owner="shop", meaning="How far they came.")
+
+    (found, _) = source.rows(asked(of, source))
+
+    assert run(source, asked(of, source))[0] == found
+    assert [*range(20, 0, -1)] == [*found[0][:-1]]
+
+
+@pytest.mark.parametrize("reentry", ["first", "each"])
+@pytest.mark.parametrize(("other", "reads"), [("DE", 0), ("AT", 1)])
+def test_rows_are_numbered_where_it_matters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str, reads: int, reentry: Any
+) -> None:
+    """
+    Which row came first is only read where somebody entered twice at one moment, in different groups.
+    """
+    at = [DAY.since_ns + n // 4 * HOUR for n in range(40)]
+    told = [
+        _visit(n, time_ns, f"c-{n // 2}", "checkout" if n % 4 == 3 else "basket", **{COUNTRY: "DE"})
+        for n, time_ns in enumerate(at)
+    ]
+    told.append(_visit(40, at[-1], "c-18", "basket", **{COUNTRY: other}))
+    source = sqlite_store(tmp_path / "store.db", told)
+    steps = (operations("basket"), operations("checkout"))
+    of = KPI("paid", Conversion(steps, reentry=reentry), owner="shop", meaning="Who paid.", by=("country",))
+    read: list[str] = []
+    seldom = fold.Folder._seldom
+
+    def noted(folder: fold.Folder, told: fold.Fold, often: Any, column: fold.Column, found: Any) -> Any:
+        read.append(column.sql)
+        return seldom(folder, told, often, column, found)
+
+    monkeypatch.setattr(fold.Folder, "_seldom", noted)
+
+    (found, _) = source.rows(asked(of, source))
+
+    assert run(source, asked(of, source))[0] == found
+    assert ["id"] * reads == read
 
 
 def test_facts_that_are_numbers_are_left_to_sqlite() -> None:

@@ -8,7 +8,9 @@ import pytest
 
 from tests.kpi.load import KPIS, fill, measured
 
-CPU_S = 1.2  # of processor time, for 300,000 events: twice what the slowest kind took on a machine with other work
+# Of processor time, by that of one grouped look at the same events in the same process, so that a slower machine is one
+# for both: the slowest kind took 1.6 times as much.
+TIMES_REFERENCE = 4.0
 MEMORY_MIB = 300
 
 
@@ -19,12 +21,12 @@ def test_each_kind_of_kpi_is_there_soon_and_memory_stays_small(tmp_path: Path, l
     A month of a shop with 300,000 events, in a process that does nothing else: over all, by country, and what is said
     beside it.
     """
-    count = 1_000_000 if long else 300_000
-    fill(tmp_path / "load.db", count)
+    fill(tmp_path / "load.db", 1_000_000 if long else 300_000)
 
     found = {each.name: each for each in measured(tmp_path / "load.db")}
 
+    print(*found.values(), sep="\n")
     assert [*KPIS] == [*found]
     assert [] == [name for name, each in found.items() if not each.n]
-    assert {} == {name: each.cpu_s for name, each in found.items() if each.cpu_s > CPU_S * count / 300_000}
+    assert [] == [str(each) for each in found.values() if each.times_reference > TIMES_REFERENCE]
     assert max(each.peak_mib for each in found.values()) < MEMORY_MIB

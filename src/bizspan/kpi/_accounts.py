@@ -24,6 +24,7 @@ from bizspan.kpi._definition import (
 from bizspan.kpi._dialect import Dialect
 from bizspan.kpi._emit import Cell, Statement
 from bizspan.kpi._facts import Fact
+from bizspan.kpi._fold import Column
 from bizspan.kpi._records import Records
 from bizspan.kpi._writer import Asked, Writer, flag
 
@@ -93,7 +94,9 @@ def _accounts(writer: Writer, told: Selected, subject: str, by_order: bool) -> S
     if by_order:
         tables, sold = writer.sold(columns, among)
         start = partial(_folds.DatedAccounts, asked.period.since_ns, writer.until_ns, [*map(bool, beside.values())])
-        fold = writer.fold_of_dated(fits[0], [flag(among), *columns.values()], start, by=False)
+        fold = writer.fold_of_dated(
+            fits[0], flag(among), start, [Column(each, "digit") for each in columns.values()], by=False
+        )
         since, until = emit.bind(asked.period.since_ns), emit.bind(writer.until_ns)
         # Refunds of the period whose order was never sold, as far as is known.
         unsold = f"sold IS NULL AND time >= {since} AND time < {until}"

@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any, Final, Literal, Protocol, cast
 
-SLICE: Final = 100_000  # events of one reading; more where more happened at one moment
+# Events of one reading; more where more happened at one moment. Twice as many no longer fit into the processor's cache.
+SLICE: Final = 50_000
 KEYS_MOST: Final = 1_000_000  # customers or orders that are kept in memory: beyond, SQLite sorts, on the disk
 _SPLIT, _NOTHING = "\x1f", "\x1e"
+_ZERO: Final = ord("0")
+_NUMBERS: Final = bytes((code - _ZERO) % 256 for code in range(256))  # by the character's code
 _AHEAD: Final = 6  # slices that are read before they are put together
-_FROM: Final = "FROM events WHERE time_ns >= :fold_since AND time_ns < :fold_until"
+_IN_ONE: Final = 20  # slices of one statement
 _INT64: Final = range(-(1 << 63), 1 << 63)
 
 Row = tuple[Any, ...]
@@ -37,14 +41,21 @@ class Column:
     What is read of each event.
 
     Args:
-        sql: A text, or a whole number.
+        sql: A text, a whole number, or one of the texts that `digit` gives, such as 0 and 1.
         kind: Which of them.
-        is_told: Whether there is one for each.
+        is_told: Whether there is one for each; so it is of digits.
+        is_seldom: Whether it is only read when it is asked for: what is given is a function without arguments.
     """
 
     sql: str
-    kind: Literal["text", "int"] = "text"
+    kind: Literal["text", "int", "digit"] = "text"
     is_told: bool = False
+    is_seldom: bool = False
+
+
+def digit(number: int) -> str:
+    """One character for a small number, 0 to 9 and beyond: many of them are read as bytes, in one step."""
+    return chr(_ZERO + number)
 
 
 class Folding(Protocol):
@@ -98,6 +109,18 @@ class Fold:
     start: Callable[[], Folding]
     groups: int = 0
     knows_total: bool = False
+
+    def which(self, since_ns: int | None = None, until_ns: int | None = None) -> str:
+        """
+        The condition of an event that is read.
+
+        Args:
+            since_ns: From when on; by default, all of the time.
+            until_ns: Before when.
+        """
+        since_ns = self.since_ns if since_ns is None else since_ns
+        until_ns = self.until_ns if until_ns is None else until_ns
+        return f"time_ns >= {since_ns} AND time_ns < {until_ns} AND {self.conditions}"
 
     def is_total_of(self, other: Fold) -> bool:
         """Whether the other one, of the same kind, knows this one's rows."""
@@ -159,54 +182,90 @@ class Folder:
             if fold.is_total_of(whole)
         }
         started = {number: fold.start() for number, fold in enumerate(folds) if number not in totals}
-        places = [[columns.index(column) for column in fold.columns] for fold in folds]
-        slices = _slices(self._database, folds[0], columns, then)
+        often = [column for column in columns if not column.is_seldom]
+        slices = _slices(self._database, folds[0], often, then)
         waiting = deque(self._thread.submit(next, slices, None) for _ in range(_AHEAD))
-        while (cells := waiting.popleft().result()) is not None:
+        while (found := waiting.popleft().result()) is not None:
             waiting.append(self._thread.submit(next, slices, None))
-            count, texts = cells
-            read = [_values(*each, count) for each in zip(columns, texts[::2], texts[1::2], strict=True)]
+            told = _values(often, found)
+            told |= {each: partial(self._seldom, folds[0], often, each, found) for each in {*columns} - {*often}}
             for number, folding in started.items():
-                folding.add(*(read[place] for place in places[number]))
+                folding.add(*map(told.__getitem__, folds[number].columns))
 
         def more(select: str, rest: str) -> list[Row]:
-            sql = f"SELECT {select} {_FROM} AND {folds[0].conditions} {rest}"
-            bounds = _bounds(folds[0].since_ns, folds[0].until_ns)
-            return self._thread.submit(lambda: self._database.execute(sql, bounds).fetchall()).result()
+            sql = f"SELECT {select} FROM events WHERE {folds[0].which()} {rest}"
+            return self._thread.submit(lambda: self._database.execute(sql).fetchall()).result()
 
-        found = [
+        given = [
             cast("KnowsTotal", started[totals[number]]).total() if number in totals else started[number].rows(more)
             for number in range(len(folds))
         ]
-        if not all(number in _INT64 for rows in found for row in rows for number in row if isinstance(number, int)):
+        if not all(number in _INT64 for rows in given for row in rows for number in row if isinstance(number, int)):
             raise CantFold
-        return found
+        return given
 
-
-def _bounds(since_ns: int, until_ns: int) -> dict[str, int]:
-    return {"fold_since": since_ns, "fold_until": until_ns}
+    def _seldom(self, fold: Fold, often: Sequence[Column], column: Column, found: _Slice) -> Sequence[Any]:
+        # With all else that was read, so that it comes in the same order.
+        both = [*often, column]
+        sql = _slice(fold, both, found.since_ns, found.until_ns)
+        again = self._thread.submit(lambda: next(_read(self._database, sql))).result()
+        values: Sequence[Any] = _values(both, again)[column]
+        return values
 
 
 def _nothing() -> None:
     """Nothing is to be done."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """
+    A stretch of time.
+
+    Args:
+        since_ns: Where it begins.
+        until_ns: Before what it ends.
+        count: How many events it has.
+        texts: Of each column all values.
+        known: Of each column how many values there are; None where there is one for each event.
+    """
+
+    since_ns: int
+    until_ns: int
+    count: int
+    texts: Sequence[str]
+    known: Sequence[int | None]
+
+
 def _slices(
     database: sqlite3.Connection, fold: Fold, columns: Sequence[Column], then: Callable[[], None]
-) -> Generator[tuple[int, list[Any]]]:
-    """Of a stretch of time after the other: how many events, and of each column its text and how many values it has."""
-    told = ", ".join(
-        f"group_concat({each.sql}, '{_SPLIT}'), NULL"
-        if each.is_told
-        else f"group_concat(coalesce({each.sql}, '{_NOTHING}'), '{_SPLIT}'), count({each.sql})"
-        for each in columns
-    )
-    sql = f"SELECT count(*), {told} {_FROM} AND {fold.conditions}"
-    for since_ns, until_ns in pairwise(_borders(database, fold.since_ns, fold.until_ns)):
-        count, *cells = database.execute(sql, _bounds(since_ns, until_ns)).fetchone()
-        if count:
-            yield count, cells
+) -> Generator[_Slice]:
+    """One stretch of time after the other; not those without events."""
+    stretches = [*pairwise(_borders(database, fold.since_ns, fold.until_ns))]
+    for start in range(0, len(stretches), _IN_ONE):
+        # The row of a further stretch waits once for the interpreter's lock; a statement of its own waits six times.
+        sql = " UNION ALL ".join(_slice(fold, columns, *each) for each in stretches[start : start + _IN_ONE])
+        yield from (found for found in _read(database, sql) if found.count)
     then()
+
+
+def _slice(fold: Fold, columns: Sequence[Column], since_ns: int, until_ns: int) -> str:
+    told = ", ".join(map(_joined, columns))
+    which = fold.which(since_ns, until_ns)
+    return f"SELECT {since_ns}, {until_ns}, count(*), {told} FROM events WHERE {which}"
+
+
+def _read(database: sqlite3.Connection, sql: str) -> Iterator[_Slice]:
+    for since_ns, until_ns, count, *cells in database.execute(sql):
+        yield _Slice(since_ns, until_ns, count, cells[::2], cells[1::2])
+
+
+def _joined(column: Column) -> str:
+    if column.kind == "digit":
+        return f"group_concat({column.sql}, ''), NULL"
+    if column.is_told:
+        return f"group_concat({column.sql}, '{_SPLIT}'), NULL"
+    return f"group_concat(coalesce({column.sql}, '{_NOTHING}'), '{_SPLIT}'), count({column.sql})"
 
 
 def _borders(database: sqlite3.Connection, since_ns: int, until_ns: int) -> list[int]:
@@ -221,13 +280,23 @@ def _borders(database: sqlite3.Connection, since_ns: int, until_ns: int) -> list
     return [since_ns, *sorted(time for time in times if since_ns < time < until_ns), until_ns]
 
 
-def _values(column: Column, text: str, known: int | None, count: int) -> list[Any]:
+def _values(columns: Sequence[Column], found: _Slice) -> dict[Column, Any]:
     """
-    One value for each event.
+    Of each column one value for each event.
 
     Raises:
         CantFold: They can't be told apart for sure.
     """
+    read = zip(columns, found.texts, found.known, strict=True)
+    return {column: _values_of(column, text, known, found.count) for column, text, known in read}
+
+
+def _values_of(column: Column, text: str, known: int | None, count: int) -> Sequence[Any]:
+    if column.kind == "digit":
+        numbers = text.encode().translate(_NUMBERS)
+        if len(numbers) != count:
+            raise CantFold
+        return numbers
     values: list[Any] = text.split(_SPLIT)
     if len(values) != count:
         raise CantFold

@@ -187,10 +187,7 @@ class _Dated:
         self._sold: dict[str, int] = {}
         self._told: list[tuple[str | None, int, tuple[Any, ...]]] = []
 
-    def add(
-        self, orders: Sequence[str], times: Sequence[int], sales: Sequence[int], fits: Sequence[int],
-        *rest: Sequence[Any],
-    ) -> None:  # fmt: skip
+    def add(self, orders: Sequence[str], times: Sequence[int], sales: bytes, fits: bytes, *rest: Sequence[Any]) -> None:
         """Take in some events."""
         sold = self._sold
         for order, time in compress(zip(orders, times, strict=True), sales):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress, islice, pairwise
 from operator import ge
@@ -14,6 +14,8 @@ from typing import Any
 
 from bizspan.kpi._fold import Read, Row
 from bizspan.kpi._folds import Key, bounded, in_order, key_of, marks_of
+
+Ids = Callable[[], Sequence[int]]  # of the rows: seldom needed, and so only then read
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,31 +69,45 @@ class _Conversion:
         return [(*key, *self._counts[key]) for key in in_order(self._counts)]
 
 
+def _are_in_turn(times: Sequence[str]) -> bool:
+    """Whether each moment is later than the one before it: texts of one length are compared as they are."""
+    is_later = not any(map(ge, times, islice(times, 1, None)))
+    return is_later and len({*map(len, times)}) == 1
+
+
 def _in_turn(
-    subjects: Sequence[str], times: Sequence[int], steps: Sequence[int], ids: Sequence[str],
-    groups: Sequence[Sequence[Any]],
-) -> tuple[Sequence[str], Sequence[int], Sequence[int], Sequence[Any]]:  # fmt: skip
+    subjects: Sequence[str], times: Sequence[str], steps: bytes, ids: Ids, groups: Sequence[Sequence[Any]]
+) -> tuple[Sequence[str], Sequence[str], bytes, Sequence[Any]]:
     """
     Subjects, times, steps, and marks of groups, by time.
 
     At one moment an entry comes first, and of several, that of the first row.
     """
     marks: Sequence[Any] = marks_of(groups) if groups else [()] * len(times)
-    if not any(map(ge, times, times[1:])):
+    if _are_in_turn(times):
         return subjects, times, steps, marks
-    places = sorted(range(len(times)), key=lambda place: (times[place], steps[place], int(ids[place])))
+    moments = [*map(int, times)]
+    places = sorted(range(len(times)), key=[*zip(moments, steps, strict=True)].__getitem__)
+    if _is_entered_twice(subjects, times, steps, marks):
+        places = sorted(range(len(times)), key=[*zip(moments, steps, ids(), strict=True)].__getitem__)
     return (
         [subjects[place] for place in places],
         [times[place] for place in places],
-        [steps[place] for place in places],
+        bytes(steps[place] for place in places),
         [marks[place] for place in places],
     )
 
 
-def _of(step: int, steps: Sequence[int], *columns: Sequence[Any]) -> list[list[Any]]:
-    """What these columns have of one step."""
-    is_it = [each == step for each in steps]
-    return [[*compress(column, is_it)] for column in columns]
+def _is_entered_twice(subjects: Sequence[str], times: Sequence[str], steps: bytes, marks: Sequence[Any]) -> bool:
+    """Whether somebody entered twice at one moment, in different groups."""
+    is_it = _is(1, steps)
+    entries = {*compress(zip(subjects, times, marks, strict=True), is_it)}
+    return len(entries) > len({*compress(zip(subjects, times, strict=True), is_it)})
+
+
+def _is(step: int, steps: bytes) -> bytes:
+    """1 where it is this step, else 0."""
+    return steps.translate(bytes(number == step for number in range(256)))
 
 
 class FirstConversion(_Conversion):
@@ -107,19 +123,20 @@ class FirstConversion(_Conversion):
         self._waiting: list[dict[str, int]] = [{} for _ in range(1, steps.last)]
 
     def add(
-        self, subjects: Sequence[str], times: Sequence[int], steps: Sequence[int], ids: Sequence[str],
-        *groups: Sequence[Any],
+        self, subjects: Sequence[str], times: Sequence[str], steps: bytes, ids: Ids, *groups: Sequence[Any]
     ) -> None:  # fmt: skip
         """Take in some events."""
         subjects, times, steps, marks = _in_turn(subjects, times, steps, ids, groups)
         # Most subjects are known and most later steps are over: what changes nothing is passed over without a loop.
-        self._enter(*_of(1, steps, subjects, times, marks))
+        self._enter(subjects, times, steps, marks)
         for step, reached in enumerate(self._later, 2):
             waiting = self._waiting[step - 2]
             since = waiting.get
-            came = _of(step, steps, subjects, times)
-            for subject, time in compress(zip(*came, strict=True), [*map(waiting.__contains__, came[0])]):
-                began = since(subject)
+            is_it = _is(step, steps)
+            came = [*compress(subjects, is_it)]
+            read = zip(came, compress(times, is_it), strict=True)
+            for subject, told in compress(read, [*map(waiting.__contains__, came)]):
+                began, time = since(subject), int(told)
                 if began is not None and began <= time:
                     reached[subject] = time
                     del waiting[subject]
@@ -127,14 +144,15 @@ class FirstConversion(_Conversion):
                         self._waiting[step - 1][subject] = time
         bounded(len(self._entered))
 
-    def _enter(self, subjects: Sequence[str], times: Sequence[int], marks: Sequence[Any]) -> None:
-        """These subjects entered; the first time counts."""
+    def _enter(self, subjects: Sequence[str], times: Sequence[str], steps: bytes, marks: Sequence[Any]) -> None:
+        """Those whose first step it is entered; the first time counts."""
         entered, waiting = self._entered, self._waiting[0]
-        known = len(entered)
-        deque(map(entered.setdefault, subjects, times), 0)
-        deque(map(self._marks.setdefault, subjects, marks), 0)
-        for subject in islice(reversed(entered), len(entered) - known):
-            waiting[subject] = entered[subject]
+        known, is_it = len(entered), _is(1, steps)
+        deque(map(entered.setdefault, compress(subjects, is_it), compress(range(len(times)), is_it)), 0)
+        for subject in [*islice(reversed(entered), len(entered) - known)][::-1]:
+            place = entered[subject]
+            entered[subject] = waiting[subject] = int(times[place])
+            self._marks[subject] = marks[place]
 
     def rows(self, read: Read) -> list[Row]:
         """By group of the entry: how many reached each step, and how many still have time."""
@@ -165,14 +183,13 @@ class EachConversion(_Conversion):
         self._open: dict[str, tuple[Key, list[int | None]]] = {}
 
     def add(
-        self, subjects: Sequence[str], times: Sequence[int], steps: Sequence[int], ids: Sequence[str],
-        *groups: Sequence[Any],
+        self, subjects: Sequence[str], times: Sequence[str], steps: bytes, ids: Ids, *groups: Sequence[Any]
     ) -> None:  # fmt: skip
         """Take in some events."""
         subjects, times, steps, marks = _in_turn(subjects, times, steps, ids, groups)
         attempts, later = self._open, [None] * (self._steps.last - 1)
         known = attempts.get
-        for time, step, subject, mark in zip(times, steps, subjects, marks, strict=True):
+        for time, step, subject, mark in zip(map(int, times), steps, subjects, marks, strict=True):
             attempt = known(subject)
             if step == 1:
                 if attempt is not None:
@@ -206,7 +223,7 @@ class Retention:
         self._periods = periods
         self._seen: dict[str, list[int]] = {}  # the cohort, and a bit for each age
 
-    def add(self, subjects: Sequence[str], times: Sequence[int], first: Sequence[int], back: Sequence[int]) -> None:
+    def add(self, subjects: Sequence[str], times: Sequence[int], first: bytes, back: bytes) -> None:
         """Take in some events."""
         rows: Iterable[Any] = zip(times, first, back, subjects, strict=True)
         if any(time < before for before, time in pairwise(times)):

@@ -12,7 +12,7 @@ from functools import partial
 from bizspan.kpi import _folds_of_subjects as folds
 from bizspan.kpi._definition import Conversion, Retention
 from bizspan.kpi._emit import Cell, Statement
-from bizspan.kpi._fold import Column, Fold
+from bizspan.kpi._fold import Column, Fold, digit
 from bizspan.kpi._writer import Writer, flag
 
 
@@ -23,7 +23,8 @@ def paths(writer: Writer, definition: Conversion) -> dict[str, str]:
     ``of_g0`` and so on.
     """
     emit, dialect = writer.emit, writer.dialect
-    subject, step, conditions = _steps(writer, definition)
+    subject, fits, conditions = _steps(writer, definition)
+    step = "CASE " + " ".join(f"WHEN {fit} THEN {number}" for number, fit in enumerate(fits, 1)) + " END"
     columns = {"subject": subject, "time": dialect.time, "row_id": dialect.row, "step": step, **writer.grouped()}
     within = writer.within(until_ns=_until(writer, definition))
     tables = {"records": emit.read(columns, [*within, *conditions])}
@@ -61,15 +62,14 @@ def paths(writer: Writer, definition: Conversion) -> dict[str, str]:
     return tables
 
 
-def _steps(writer: Writer, definition: Conversion) -> tuple[str, str, list[str]]:
-    """The subject, which step a record is, and the conditions of those that are one."""
+def _steps(writer: Writer, definition: Conversion) -> tuple[str, list[str], list[str]]:
+    """The subject, the condition of each step, and the conditions of records that are one."""
     emit = writer.emit
     fits = [
         " AND ".join(each for each in (emit.records(step), emit.customers(step)) if each) for step in definition.steps
     ]
     subject = emit.fact(definition.subject)
-    step = "CASE " + " ".join(f"WHEN {fit} THEN {number}" for number, fit in enumerate(fits, 1)) + " END"
-    return subject, step, ["(" + " OR ".join(f"({fit})" for fit in fits) + ")", f"{subject} IS NOT NULL"]
+    return subject, fits, ["(" + " OR ".join(f"({fit})" for fit in fits) + ")", f"{subject} IS NOT NULL"]
 
 
 def _until(writer: Writer, definition: Conversion) -> int:
@@ -78,13 +78,15 @@ def _until(writer: Writer, definition: Conversion) -> int:
 
 
 def _fold_of_paths(writer: Writer, definition: Conversion) -> Fold | None:
-    subject, step, conditions = _steps(writer, definition)
+    subject, fits, conditions = _steps(writer, definition)
+    # What is read is one of them: the last need not be looked at again.
+    cases = " ".join(f"WHEN {fit} THEN '{digit(number)}'" for number, fit in enumerate(fits[:-1], 1))
+    step = f"CASE {cases} ELSE '{digit(len(fits))}' END"
     asked = folds.Steps(len(definition.steps), definition.window_ns, writer.until_ns, writer.asked.as_of_ns)
     kind = folds.EachConversion if definition.reentry == "each" else folds.FirstConversion
-    time, row = writer.dialect.time, writer.dialect.row  # a row's number is seldom looked at, and stays text
     return writer.fold(
-        [Column(subject, is_told=True), Column(time, "int", is_told=True), Column(step, "int", is_told=True),
-         Column(row, is_told=True)], conditions,
+        [Column(subject, is_told=True), Column(writer.dialect.time, is_told=True), Column(step, "digit"),
+         Column(writer.dialect.row, "int", is_told=True, is_seldom=True)], conditions,
         partial(kind, asked, has_groups=bool(writer.groups)),
         until_ns=_until(writer, definition), facts=[definition.subject],
     )  # fmt: skip
@@ -149,8 +151,8 @@ def retention(writer: Writer, definition: Retention, what: str) -> Statement:
         "    AND (is_back = 1 OR seen = cohort)\nGROUP BY cohort, seen - cohort"
     )
     fold = writer.fold(
-        [Column(subject, is_told=True), *(Column(each, "int", is_told=True) for each in [*columns.values()][1:])],
-        conditions,
+        [Column(subject, is_told=True), Column(writer.dialect.time, "int", is_told=True),
+         *(Column(columns[name], "digit") for name in ("is_first", "is_back"))], conditions,
         partial(folds.Retention, asked.boundaries, asked.cohorts, definition.periods),
         since_ns=0, until_ns=until_ns, facts=[definition.subject],
     )  # fmt: skip

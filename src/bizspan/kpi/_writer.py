@@ -4,7 +4,7 @@ What the statements of all kinds share: time, groups, amounts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -168,28 +168,27 @@ class Writer:
         """How amounts by the date of their order are put together."""
         fits = " AND ".join(each for each in self.of_amounts(money, of) if each)
         # A sale that is no such record may have no amount of this kind.
-        numbers = [flag(fits), f"coalesce({self.emit.minor(money)}, 0)"]
+        units = Column(f"coalesce({self.emit.minor(money)}, 0)", "int", is_told=True)
         start = partial(_folds.DatedSums, self.asked.period.since_ns, self.until_ns)
         among = self.emit.records(of, money)  # what is said beside the amounts reads these, too
-        return self.fold_of_dated(among, numbers, start, (Column(self.emit.currency(money)),))
+        return self.fold_of_dated(among, flag(fits), start, (units, Column(self.emit.currency(money))))
 
     def fold_of_dated(
-        self, among: str, numbers: Iterable[str], start: Callable[[], Folding], texts: Sequence[Column] = (),
-        *, by: bool = True,
-    ) -> Fold | None:  # fmt: skip
+        self, among: str, fits: str, start: Callable[[], Folding], rest: Sequence[Column], *, by: bool = True
+    ) -> Fold | None:
         """
         How records with the time at which their order was sold first are put together.
 
         Args:
             among: Which records, beside the sales themselves.
-            numbers: What is read of them: whether they fit, and more whole numbers, for each record one.
+            fits: Whether it is one of those that fit, as 1 or 0.
             start: What becomes of them.
-            texts: What else is read.
+            rest: What else is read of each.
             by: Whether there are groups.
         """
         order, is_sale = self.dialect.fact(ORDER), self._is_sale()
-        read = [self.dialect.time, flag(is_sale), *numbers]
-        columns = [Column(order), *(Column(each, "int", is_told=True) for each in read), *texts]
+        time = Column(self.dialect.time, "int", is_told=True)
+        columns = [Column(order), time, Column(flag(is_sale), "digit"), Column(fits, "digit"), *rest]
         either = f"(({among}) OR ({is_sale}))"
         return self.fold(columns, [either], start, since_ns=0, until_ns=self.asked.as_of_ns, by=by)
 
