@@ -28,10 +28,13 @@ SUPPORTED = ("3.11", "3.12", "3.13")
 # Coverage would make thousands of examples twice as slow, and a signal may come while it holds a lock of its own.
 UNCOVERED = "fuzz or signals"
 SUITE = ("-n", "3", "-m", f"not (bench or {UNCOVERED})")  # two cores: servers mostly wait; what is measured runs alone
-# On further versions without those examples, and without the servers under load.
-AGAIN = ("-n", "2", "-m", "not bench and not fuzz and not server")
-# What stands on the standard library and the lens alone has nothing to try with older dependencies.
-INDEPENDENT = tuple(f"--ignore=tests/{room}" for room in ("kpi", "report", "page", "demo"))
+# On further versions without those examples, with fewer of the others, and without the servers under load.
+AGAIN = ("-n", "2", "--examples", "25", "-m", "not bench and not fuzz and not server")
+# What stands on the standard library and the lens alone has nothing to try with older dependencies; nor has the prose.
+INDEPENDENT = tuple(
+    f"--ignore=tests/{each}"
+    for each in ("kpi", "report", "page", "demo", "lens", "test_docs.py", "test_docs_commands.py")
+)
 NO_TESTS_COLLECTED = 5
 REPORTS = ROOT / ".nox" / "reports"
 FOUND: list[Path] = []  # one for each run of pytest

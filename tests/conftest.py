@@ -12,6 +12,7 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run what takes minutes, and the long forms of loops")
+    parser.addoption("--examples", type=int, default=100, help="of each property, without --long (default: 100)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -20,7 +21,10 @@ def pytest_configure(config: pytest.Config) -> None:
     from hypothesis import settings
 
     # The same examples in every run: a red gate is red again on the next machine. --long looks for new ones.
-    settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
+    settings.register_profile(
+        "ci", derandomize=True, deadline=None, database=None, print_blob=True,
+        max_examples=config.getoption("--examples"),
+    )  # fmt: skip
     settings.register_profile("long", deadline=None, database=None, print_blob=True, max_examples=1_000)
     settings.load_profile("long" if config.getoption("--long") else "ci")
 
