@@ -120,9 +120,10 @@ def served_table(exporting: str, requests: Sequence[Served]) -> str:
 
 
 def encoding_table(encoding: Encoding) -> str:
-    """A request of spans."""
+    """A request of spans, and one of events."""
     rows = (
         ("encoded", f"{encoding.sdk_us:.1f} us", f"{encoding.ours_us:.1f} us"),
+        ("an event, encoded", f"{encoding.events_sdk_us:.1f} us", f"{encoding.events_ours_us:.1f} us"),
         ("compressed, gzip at level 9 and 1", f"{encoding.gzip_9_us:.1f} us", f"{encoding.gzip_1_us:.1f} us"),
         ("the batch, compressed", f"{encoding.gzip_9_bytes} By", f"{encoding.gzip_1_bytes} By"),
     )
