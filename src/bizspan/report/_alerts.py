@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from bizspan.report import _questions
-from bizspan.report._rows import Asked, rows_of
+from bizspan.report._rows import Asked, answered, rows_of
 from bizspan.report._tables import clean
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def alerts(rules: Iterable[Rule], source: Source, calendar: Calendar, as_of_ns: 
 def _target(rule: Rule, source: Source, calendar: Calendar, as_of_ns: int) -> list[str]:
     assert rule.kpi is not None
     period = calendar.read(rule.period, as_of_ns)
-    rows = rows_of(rule.kpi, Asked(source, calendar, period, None, as_of_ns))
+    asked = Asked(source, calendar, period, None, as_of_ns)
+    rows = rows_of(answered(rule.kpi, asked), asked)
     return [
         f"{row.kpi} missed its target: {_reached(row.mean, row.currency) or row.shown}, target {row.target_shown}"
         f"{f' a {row.per}' if row.per else ''} ({clean(period.label)}, n={row.n:,}; owner {clean(row.owner)})"
