@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -161,17 +161,20 @@ class Folder:
             CantFold: The statements have to be run.
         """
         found: dict[int, list[Row]] = {}
-        others: Rows = []
+        others: list[Future[list[Row]]] = []
 
         def last() -> None:
-            others.extend(self._database.execute(*each).fetchall() for each in beside[len(others) :])
+            others.extend(self._thread.submit(self._all, *each) for each in beside)
 
         for number, fold in enumerate(folds):
             if number not in found:
                 same = {n: each for n, each in enumerate(folds) if fold.reads_as(each)}
                 is_last = len(found) + len(same) == len(folds)
                 found |= zip(same, self._together([*same.values()], last if is_last else _nothing), strict=True)
-        return [found[number] for number in range(len(folds))], others
+        return [found[number] for number in range(len(folds))], [each.result() for each in others]
+
+    def _all(self, sql: str, parameters: Mapping[str, Any]) -> list[Row]:
+        return self._database.execute(sql, parameters).fetchall()
 
     def _together(self, folds: Sequence[Fold], then: Callable[[], None]) -> Rows:
         columns = list(dict.fromkeys(column for fold in folds for column in fold.columns))
@@ -194,7 +197,7 @@ class Folder:
 
         def more(select: str, rest: str) -> list[Row]:
             sql = f"SELECT {select} FROM events WHERE {folds[0].which()} {rest}"
-            return self._thread.submit(lambda: self._database.execute(sql).fetchall()).result()
+            return self._thread.submit(self._all, sql, {}).result()
 
         given = [
             cast("KnowsTotal", started[totals[number]]).total() if number in totals else started[number].rows(more)

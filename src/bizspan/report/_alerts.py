@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from bizspan.errors import SetupError
 from bizspan.report import _questions
-from bizspan.report._rows import Asked, rows_of
+from bizspan.report._rows import Asked, answered, rows_of
 from bizspan.report._tables import clean
 from bizspan.report._usual import Situation, drops
 
@@ -83,7 +83,8 @@ def _target(rule: Rule, now: Situation) -> list[str]:
     assert rule.kpi is not None
     period = now.calendar.read(rule.period, now.as_of_ns)
     marked = _marked(marks_of(rule.kpi, now.marks), period)
-    rows = rows_of(rule.kpi, Asked(now.source, now.calendar, period, None, now.as_of_ns))
+    asked = Asked(now.source, now.calendar, period, None, now.as_of_ns)
+    rows = rows_of(answered(rule.kpi, asked), asked)
     return [
         f"{row.kpi} missed its target: {_reached(row.mean, row.currency) or row.shown}, target {row.target_shown}"
         f"{f' a {row.per}' if row.per else ''} ({clean(period.label)}, n={row.n:,}; owner {clean(row.owner)})"

@@ -15,7 +15,7 @@ from bizspan.report import _movers, _questions, _rows, _standard
 from bizspan.report._model import Factor, Outcome, Report, Risk, Row, Span
 
 if TYPE_CHECKING:
-    from bizspan.kpi import KPI, Calendar, Period, Source
+    from bizspan.kpi import KPI, Answer, Calendar, Period, Source
     from bizspan.lens import Mark
 
 FACTS: Final = ("segment", "country", "campaign")
@@ -74,21 +74,19 @@ def build(request: Request) -> Report:
         kpis = _standard_kpis(request, baseline, ended)
     asked = _rows.Asked(request.source, request.calendar, request.period, baseline, request.as_of_ns)
     rows: list[Row] = []
+    answers: list[Answer] = []
     for kpi in kpis.values():
         try:
-            rows += _rows.rows_of(kpi, asked)
+            answer = _rows.answered(kpi, asked)
+            rows += _rows.rows_of(answer, asked)
+            answers.append(answer)
         except SetupError as error:
             rows.append(_rows.failed_row(kpi, str(error)))
-    lost = {row.kpi for row in rows if row.error}
     moved: list[Any] = []
     too_small = 0
     if baseline is not None:
-        compared = _movers.Comparison(
-            request.source, request.calendar, request.period, baseline, request.as_of_ns
-        )  # fmt: skip
-        moved, too_small = _movers.movers(
-            [each for each in kpis.values() if each.name not in lost], request.facts, compared
-        )
+        compared = _movers.Comparison(request.source, request.period, baseline, request.as_of_ns)
+        moved, too_small = _movers.movers(answers, request.facts, compared)
     elif request.is_compared:
         notes.append("There is no earlier period to compare with: each of the last ones has a mark in it.")
     beside = _questions.beside(time, request.source)

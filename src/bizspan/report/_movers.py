@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from bizspan.report._model import Mover
 
 if TYPE_CHECKING:
-    from bizspan.kpi import KPI, Answer, Calendar, Figure, Period, Source
+    from bizspan.kpi import Answer, Figure, Period, Source
 
 _Z: Final = 1.959963984540054  # 95 %, two-sided
 _NOT_BY_GROUP: Final = ("retention", "recurring")
@@ -25,44 +25,36 @@ class Comparison:
 
     Args:
         source: The store.
-        calendar: Whose days.
         period: Now.
         baseline: Before.
         as_of_ns: What happened or arrived later is not in it.
     """
 
     source: Source
-    calendar: Calendar
     period: Period
     baseline: Period
     as_of_ns: int
 
 
-def movers(kpis: Iterable[KPI], facts: Sequence[str], of: Comparison) -> tuple[list[Mover], int]:
+def movers(answers: Iterable[Answer], facts: Sequence[str], of: Comparison) -> tuple[list[Mover], int]:
     """
     The groups whose value changed, the biggest first, and how many are too small to be compared.
 
     A group is compared where it has the KPI's minimum of records in both periods, and is shown in both.
 
     Args:
-        kpis: Which KPIs.
+        answers: Of which KPIs: over all, with what they were before.
         facts: What groups are told apart by, each for itself.
         of: What is compared.
 
     Raises:
         SetupError: A fact is not known.
     """
-    from bizspan.kpi import evaluate
-
     found: list[Mover] = []
     too_small = 0
-    for kpi in kpis:
-        if kpi.kind in _NOT_BY_GROUP:
+    for answer in answers:
+        if answer.kpi.kind in _NOT_BY_GROUP:
             continue
-        answer = evaluate(
-            kpi, of.source, of.period, calendar=of.calendar, by=(), compare=of.baseline, as_of_ns=of.as_of_ns,
-            beside=False,
-        )  # fmt: skip
         if answer.previous is None or not any(each.n for each in answer.previous.total):
             continue  # nothing to compare with
         if answer.kept_since_ns is not None or answer.previous.kept_since_ns is not None:

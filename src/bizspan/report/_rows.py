@@ -43,19 +43,35 @@ class Asked:
     as_of_ns: int
 
 
-def rows_of(kpi: KPI, asked: Asked) -> list[Row]:
+def answered(kpi: KPI, asked: Asked) -> Answer:
     """
-    The rows of a KPI: one, or one for each currency.
+    What a KPI was over all, and before.
 
     Raises:
         SetupError: The source can't answer.
     """
     from bizspan.kpi import evaluate
 
-    answer = evaluate(
+    return evaluate(
         kpi, asked.source, asked.period, calendar=asked.calendar, by=(), compare=asked.baseline,
         as_of_ns=asked.as_of_ns,
     )  # fmt: skip
+
+
+def rows_of(answer: Answer, asked: Asked) -> list[Row]:
+    """
+    The rows of a KPI: one, or one for each currency.
+
+    Args:
+        answer: Of `answered`.
+        asked: The same.
+
+    Raises:
+        SetupError: The source can't answer.
+    """
+    from bizspan.kpi import evaluate
+
+    kpi = answer.kpi
     unit = _unit(kpi, asked)
     parts = _parts(kpi, asked, unit)
     course = [
