@@ -1,5 +1,6 @@
 """
-What the pages show, read from the store: from the counts per minute where they can tell it, from the events otherwise.
+What the pages show, read from the store: from the counts per minute and hour where they can tell it, from the events
+otherwise.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from bizspan.page._statements import Statements, traffic_sql, where_sql, written
 
 DIMENSIONS: Final = ("reason", "segment", "country", "channel", "campaign", "feature", "version")
 _BASE: Final = frozenset({"operation", "outcome"})  # the minutes know them beside any dimension
+HOUR: Final = 3_600
 _CUSTOMER: Final = ("", "customer")
 _MONEY: Final = tuple(
     (
@@ -48,8 +50,7 @@ def count(
         dimensions: Of `DIMENSIONS`, or any column where the events are read.
         blocks: Where what was counted before is kept.
     """
-    is_known = asked.filters.keys() <= _BASE and NOT_TOLD not in asked.filters.values()
-    by_minutes = is_known and set(dimensions) <= {*DIMENSIONS}
+    by_minutes = is_of_minutes(asked) and set(dimensions) <= {*DIMENSIONS}
     read = _from_minutes if by_minutes else _from_events
     step = step_of(asked)
     cell_s = cell_of(asked, step)
@@ -66,6 +67,11 @@ def count(
     if by_minutes:
         _add_untold(found, dimensions)
     return found
+
+
+def is_of_minutes(asked: Asked) -> bool:
+    """Whether the minutes know what is asked for, as far as the filters go."""
+    return asked.filters.keys() <= _BASE and NOT_TOLD not in asked.filters.values()
 
 
 class Reader(Protocol):
@@ -103,27 +109,58 @@ def _from_minutes(connection: Reader, asked: Asked, dimensions: Sequence[str], s
         step, "events, each counted once when it came in (minute_counts, minute_money)", Statements(asked, True, step)
     )
     base, base_values = where_sql(asked.where)
-    within: list[object] = [asked.since, asked.until, *base_values]
     listed = ", ".join(f"'{each}'" for each in ("", *dimensions))
-    for row in ran(
-        connection, [],
-        "SELECT json_array(dimension, value, name, operation, outcome, traffic), sum(count), sum(timed), "
-        "sum(duration_us), min(minute), max(minute) FROM minute_counts WHERE minute >= ? AND minute < ? "
-        f"{base} AND dimension IN ({listed}) GROUP BY 1",
-        within,
-    ):  # fmt: skip
-        _add_counts(found, asked, cell(row))
-    for row in ran(
-        connection, [],
-        "SELECT json_array(dimension, value, operation, outcome, traffic, kind, currency), sum(count), sum(minor) "
-        f"FROM minute_money WHERE minute >= ? AND minute < ?{base} AND dimension IN ({listed}) GROUP BY 1",
-        within,
-    ):  # fmt: skip
-        dimension, value, operation, outcome, traffic, kind, currency, number, minor = cell(row)
-        if _counts(asked, traffic):
-            found.group(dimension, value).add_money((kind, currency, operation, outcome), number, round(minor))
+    for at, since, until in stretches(connection, asked):
+        ends = "min(first), max(last)" if at == "hour" else "min(minute), max(minute)"
+        for row in ran(
+            connection, [],
+            "SELECT json_array(dimension, value, name, operation, outcome, traffic), sum(count), sum(timed), "
+            f"sum(duration_us), {ends} FROM {at}_counts WHERE {within(at)}"
+            f"{base} AND dimension IN ({listed}) GROUP BY 1",
+            [since, until, *base_values],
+        ):  # fmt: skip
+            _add_counts(found, asked, cell(row))
+        for row in ran(
+            connection, [],
+            "SELECT json_array(dimension, value, operation, outcome, traffic, kind, currency), sum(count), sum(minor) "
+            f"FROM {at}_money WHERE {within(at)}{base} AND dimension IN ({listed}) GROUP BY 1",
+            [since, until, *base_values],
+        ):  # fmt: skip
+            dimension, value, operation, outcome, traffic, kind, currency, number, minor = cell(row)
+            if _counts(asked, traffic):
+                found.group(dimension, value).add_money((kind, currency, operation, outcome), number, round(minor))
     _add_series(connection, found, asked, "", "")
     return found
+
+
+def stretches(connection: Reader, asked: Asked) -> list[tuple[str, int, int]]:
+    """
+    From which counts a period is read: ``hour`` or ``minute``, since when and until when.
+
+    Hours that were added up, and the minutes of the others; minutes alone for people, who see one statement.
+    """
+    first, end = -(-asked.since // HOUR) * HOUR, asked.until // HOUR * HOUR
+    if isinstance(connection, Unasked) or first >= end:
+        return [("minute", asked.since, asked.until)]
+    opened = connection.execute(
+        "SELECT hour FROM open_hours WHERE hour >= ? AND hour < ? ORDER BY hour", (first, end)
+    ).fetchall()
+    minutes = [(asked.since, first), *((hour, hour + HOUR) for (hour,) in opened), (end, asked.until)]
+    merged: list[tuple[int, int]] = []
+    for since, until in minutes:
+        if merged and merged[-1][1] == since:
+            merged[-1] = merged[-1][0], until
+        elif since < until:
+            merged.append((since, until))
+    # An empty list leaves no hour: all of them are open, one after the other.
+    is_hourly = merged != [(asked.since, asked.until)]
+    return [*([("hour", first, end)] if is_hourly else []), *(("minute", *each) for each in merged)]
+
+
+def within(at: str) -> str:
+    """The condition of a stretch; hours that are open are not added up."""
+    closed = " AND hour NOT IN (SELECT hour FROM open_hours)" if at == "hour" else ""
+    return f"{at} >= ? AND {at} < ?{closed}"
 
 
 def _add_series(connection: Reader, found: Counted, asked: Asked, dimension: str, value: str) -> None:
@@ -131,23 +168,25 @@ def _add_series(connection: Reader, found: Counted, asked: Asked, dimension: str
     traffic_is, traffic_values = traffic_sql(asked)
     base_is, base_values = where_sql([(name, told) for name, told in asked.where if name in _BASE])
     step = found.step
-    within = [asked.since, asked.until, *base_values, dimension, value]
-    for at, outcome, number in ran(
-        connection, found.sql,
-        f"SELECT minute / {step} * {step}, outcome, sum(count) FROM minute_counts WHERE minute >= ? AND minute < ? "
-        f"{base_is} AND dimension = ? AND value = ? AND name = ?{traffic_is} GROUP BY 1, 2",
-        [*within, names.EVENT_OPERATION, *traffic_values],
-    ):  # fmt: skip
-        found.outcomes[at, outcome] += number
-    for at, currency, minor in ran(
-        connection, found.sql,
-        f"SELECT minute / {step} * {step}, currency, sum(minor) FROM minute_money WHERE minute >= ? AND minute < ? "
-        f"{base_is} AND dimension = ? AND value = ? AND kind = 'revenue' AND currency <> '' "
-        f"AND outcome IN ('', 'success'){traffic_is} GROUP BY 1, 2",
-        [*within, *traffic_values],
-    ):  # fmt: skip
-        if currency in EXPONENTS:
-            found.revenue[at, currency] += round(minor)
+    read = stretches(connection, asked) if step % HOUR == 0 else [("minute", asked.since, asked.until)]
+    for of, since, until in read:
+        values = [since, until, *base_values, dimension, value]
+        for at, outcome, number in ran(
+            connection, found.sql,
+            f"SELECT {of} / {step} * {step}, outcome, sum(count) FROM {of}_counts WHERE {within(of)}"
+            f"{base_is} AND dimension = ? AND value = ? AND name = ?{traffic_is} GROUP BY 1, 2",
+            [*values, names.EVENT_OPERATION, *traffic_values],
+        ):  # fmt: skip
+            found.outcomes[at, outcome] += number
+        for at, currency, minor in ran(
+            connection, found.sql,
+            f"SELECT {of} / {step} * {step}, currency, sum(minor) FROM {of}_money WHERE {within(of)}"
+            f"{base_is} AND dimension = ? AND value = ? AND kind = 'revenue' AND currency <> '' "
+            f"AND outcome IN ('', 'success'){traffic_is} GROUP BY 1, 2",
+            [*values, *traffic_values],
+        ):  # fmt: skip
+            if currency in EXPONENTS:
+                found.revenue[at, currency] += round(minor)
 
 
 def cell(row: tuple[Any, ...]) -> tuple[Any, ...]:

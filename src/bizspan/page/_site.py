@@ -53,6 +53,14 @@ _SEEN_FOR_S: Final = 20.0
 _SELECT_MOST: Final = 200
 _LATEST, _EVENTS = 10, 200
 _OVERVIEW: Final = ("reason", "segment", "country", "channel", "campaign")
+_FIRST_AND_LAST: Final = """
+SELECT dimension, value, min(first), max(last) FROM (
+    SELECT dimension, value, first, last FROM hour_counts WHERE hour NOT IN (SELECT hour FROM open_hours)
+    UNION ALL
+    SELECT dimension, value, minute, minute FROM open_hours
+    JOIN minute_counts ON minute >= hour AND minute < hour + 3600
+) WHERE dimension IN ('version', 'feature') GROUP BY 1, 2
+"""
 _TRACE: Final = re.compile(r"[0-9a-f]{32}")
 
 
@@ -294,10 +302,7 @@ class Site:
         """Of versions and features, the first and the last minute; read again after a while."""
         if time.monotonic() - self._seen_at > _SEEN_FOR_S:
             found: dict[str, dict[str, tuple[int, int]]] = {}
-            for dimension, value, first, last in connection.execute(
-                "SELECT dimension, value, min(minute), max(minute) FROM minute_counts "
-                "WHERE dimension IN ('version', 'feature') GROUP BY 1, 2"
-            ):
+            for dimension, value, first, last in connection.execute(_FIRST_AND_LAST):
                 found.setdefault(dimension, {})[value] = (first, last)
             self._seen, self._seen_at = found, time.monotonic()
         return self._seen
