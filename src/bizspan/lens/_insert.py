@@ -213,5 +213,7 @@ def _pairs(found: Deltas) -> set[tuple[str, str]]:
     for _, name, operation, outcome, traffic, dimension, value in found.counts:
         pairs.add((dimension, value))
         pairs.update(zip(_SHOWN, (name, operation, outcome, traffic), strict=False))
-    pairs.update(("currency", cell[-1]) for cell in found.money)
+    for *_, kind, currency in found.money:
+        pairs.add(("money", kind))
+        pairs.add(("currency", currency))
     return pairs

@@ -10,6 +10,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import repeat
 from typing import Any, Final, Protocol
 
 from bizspan import names
@@ -247,20 +248,42 @@ def _from_events(connection: Reader, asked: Asked, dimensions: Sequence[str], st
     traffic_is, traffic_values = ("", []) if asked.traffic == CUSTOMERS else traffic_sql(asked)
     at = "0" if by_minutes else f"time_ns / {step * 10**9} * {step}"
     keys = [at, "name", "operation", "outcome", "traffic", *dimensions]
-    keys += [currency for _, _, currency, _ in _MONEY]
-    sums = ", ".join(f"count({minor}), sum({minor}), count({invalid})" for _, minor, _, invalid in _MONEY)
+    within_is = f"FROM events WHERE time_ns >= ? AND time_ns < ?{conditions}{traffic_is}"
+    told_values = [asked.since * 10**9, asked.until * 10**9, *values, *traffic_values]
+    kinds = _kinds(connection)
+    keys += [currency if kind in kinds else "NULL" for kind, _, currency, _ in _MONEY]
+    sums = ", ".join(
+        f"count({minor}), sum({minor}), count({invalid})" if kind in kinds else "0, NULL, 0"
+        for kind, minor, _, invalid in _MONEY
+    )
+    rows: list[tuple[Any, ...]] = []
     for row in ran(
         connection, [],
         f"SELECT json_array({', '.join(keys)}), count(*), count(duration_s), sum(duration_s), min(time_ns), "
-        f"max(time_ns), {sums} "
-        f"FROM events WHERE time_ns >= ? AND time_ns < ?{conditions}{traffic_is} "
-        "GROUP BY 1",
-        [asked.since * 10**9, asked.until * 10**9, *values, *traffic_values],
+        f"max(time_ns), {sums} {within_is} GROUP BY 1",
+        told_values,
     ):  # fmt: skip
-        _add_cell(found, asked, dimensions, cell(row), with_time=not by_minutes)
+        told = cell(row)
+        if _counts(asked, told[4] or ""):
+            rows.append(told)
+        else:
+            found.hidden += told[5 + len(dimensions) + len(_MONEY)]
+    _add_cells(found, dimensions, rows)
     if by_minutes:
         _add_series(connection, found, asked, *by_minutes)
+    else:
+        _add_times(found, rows, 5 + len(dimensions))
     return found
+
+
+def _kinds(connection: Reader) -> frozenset[str]:
+    """The kinds of money that the store has ever taken in: to sort with those that it never had takes a third longer."""
+    if connection.execute("SELECT 1 FROM dropped WHERE reason = 'again'").fetchall():
+        return frozenset(kind for kind, *_ in _MONEY)  # there may be others, of events that were not counted
+    return frozenset(
+        kind
+        for (kind,) in connection.execute("SELECT value FROM dimension_values WHERE dimension = 'money'").fetchall()
+    )
 
 
 def _one_dimension(asked: Asked) -> tuple[str, str] | None:
@@ -270,35 +293,53 @@ def _one_dimension(asked: Asked) -> tuple[str, str] | None:
     return told[0] if is_known else None
 
 
-def _add_cell(
-    found: Counted, asked: Asked, dimensions: Sequence[str], row: tuple[Any, ...], *, with_time: bool
-) -> None:
-    at, name, operation, outcome, traffic = row[0], row[1], *(each or "" for each in row[2:5])
-    told, rest = row[5 : 5 + len(dimensions)], row[5 + len(dimensions) :]
-    currencies, (number, timed, seconds, first, last), sums = rest[:3], rest[3:8], rest[8:]
-    if not _counts(asked, traffic):
-        found.hidden += number
+def _add_cells(found: Counted, dimensions: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """
+    Add rows to the groups of each dimension. They are put together by column, and then added: one by one, by each
+    dimension, would take six times as long.
+    """
+    if not rows:
         return
-    money: list[tuple[tuple[str, str, str, str], int, int]] = []
+    columns = [*zip(*rows, strict=True)]
+    end = 5 + len(dimensions)
+    bases = [*zip(*columns[1:4], *columns[end : end + len(_MONEY)], strict=True)]
+    numbers = columns[end + len(_MONEY) :]
+    for dimension, values in (("", repeat(None)), *zip(dimensions, columns[5:end], strict=True)):
+        places: dict[tuple[Any, ...], list[int]] = {}
+        for place, key in enumerate(zip(values, bases, strict=False)):
+            places.setdefault(key, []).append(place)
+        for (value, base), of in places.items():
+            _add_cell(
+                found.group(dimension, value or ""), base, [[column[place] for place in of] for column in numbers]
+            )
+
+
+def _add_cell(group: Group, base: tuple[Any, ...], numbers: Sequence[Sequence[Any]]) -> None:
+    name, operation, outcome = base[0], base[1] or "", base[2] or ""
+    number = sum(numbers[0])
+    first, last = min(numbers[3]), max(numbers[4])
+    group.events += number
+    group.first = min(group.first or first, first // 10**9 // 60 * 60)
+    group.last = max(group.last, last // 10**9 // 60 * 60)
     for at_kind, (kind, *_) in enumerate(_MONEY):
-        told_of, minor, missing = sums[3 * at_kind : 3 * at_kind + 3]
-        if told_of and currencies[at_kind]:
-            money.append(((kind, currencies[at_kind], operation, outcome), told_of, minor))
+        of, minor, missing = (sum(filter(None, each)) for each in numbers[5 + 3 * at_kind : 8 + 3 * at_kind])
+        if of and base[3 + at_kind]:
+            group.add_money((kind, base[3 + at_kind], operation, outcome), of, minor)
         if missing:
-            money.append(((kind, "", operation, outcome), missing, 0))
-    for dimension, value in (("", ""), *zip(dimensions, told, strict=True)):
-        group = found.group(dimension, value or "")
-        group.events += number
-        group.first = min(group.first or first, first // 10**9 // 60 * 60)
-        group.last = max(group.last, last // 10**9 // 60 * 60)
-        for key, count, minor in money:
-            group.add_money(key, count, minor)
-        if name == names.EVENT_OPERATION:
-            group.operations[operation, outcome] += number
-            before = group.timed.get(operation, (0, 0))
-            group.timed[operation] = before[0] + timed, before[1] + round((seconds or 0.0) * 1e6)
-    if with_time:
+            group.add_money((kind, "", operation, outcome), missing, 0)
+    if name == names.EVENT_OPERATION:
+        group.operations[operation, outcome] += number
+        before = group.timed.get(operation, (0, 0))
+        seconds = sum(filter(None, numbers[2]))
+        group.timed[operation] = before[0] + sum(numbers[1]), before[1] + round(seconds * 1e6)
+
+
+def _add_times(found: Counted, rows: Sequence[tuple[Any, ...]], end: int) -> None:
+    """Add rows to operations and revenue over time."""
+    for row in rows:
+        at, name, outcome, currency = row[0], row[1], row[3] or "", row[end]
+        number, _, _, _, _, sold, minor = row[end + len(_MONEY) : end + len(_MONEY) + 7]
         if name == names.EVENT_OPERATION:
             found.outcomes[at, outcome] += number
-        if sums[0] and currencies[0] in EXPONENTS and outcome in SOLD:
-            found.revenue[at, currencies[0]] += sums[1]
+        if sold and currency in EXPONENTS and outcome in SOLD:
+            found.revenue[at, currency] += minor
