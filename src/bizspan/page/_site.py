@@ -19,6 +19,8 @@ from bizspan.page import _charts, _frame, _funnel, _kpis, _logins, _reading, _se
 from bizspan.page._actions import REFERRER, Action, Actions
 from bizspan.page._blocks import Blocks
 from bizspan.page._charts import Mark
+from bizspan.page._counted import Counted
+from bizspan.page._few import Guard
 from bizspan.page._filter import Asked, Wrong, read, tidied
 from bizspan.page._html import Html, tag
 
@@ -53,6 +55,7 @@ _SEEN_FOR_S: Final = 20.0
 _SELECT_MOST: Final = 200
 _LATEST, _EVENTS = 10, 200
 _OVERVIEW: Final = ("reason", "segment", "country", "channel", "campaign")
+_TABLES: Final = frozenset({"events", "cost", "outcomes", "conversion", "series", "funnel", *_sections.TITLES})
 _FIRST_AND_LAST: Final = """
 SELECT dimension, value, min(first), max(last) FROM (
     SELECT dimension, value, first, last FROM hour_counts WHERE hour NOT IN (SELECT hour FROM open_hours)
@@ -73,9 +76,12 @@ class Site:
         kpis: What the page of KPIs shows.
         calendar: Whose days.
         actions: What the overview offers to do.
+        minimum_group: Smaller ones are not shown.
     """
 
-    def __init__(self, lens: Lens, kpis: Iterable[KPI], calendar: Calendar, actions: Iterable[Action] = ()) -> None:
+    def __init__(
+        self, lens: Lens, kpis: Iterable[KPI], calendar: Calendar, actions: Iterable[Action], minimum_group: int
+    ) -> None:
         self._lens = lens
         self._store = lens.store
         self._kpis = tuple(kpis)
@@ -83,6 +89,7 @@ class Site:
         self._actions = Actions(lens, actions, calendar, HEADERS)
         self._live = threading.BoundedSemaphore(_LIVE_MOST)
         self._blocks = Blocks()
+        self._guard = Guard(minimum_group, self._blocks)
         self._seen: dict[str, dict[str, tuple[int, int]]] = {}
         self._seen_at = float("-inf")
 
@@ -209,11 +216,16 @@ class Site:
     # --- pages --------------------------------------------------------------------------------------------------------
 
     def _overview(self, connection: sqlite3.Connection, asked: Asked) -> Sequence[Html]:
+        if self._guard.is_few(connection, asked):
+            return [self._guard.note(asked)]
         counted = _reading.count(connection, asked, _OVERVIEW, self._blocks)
         if not counted.all.events:
             return [self._nothing(connection, asked)]
         marks = self._marks(connection, asked)
-        shown = [_sections.breakdown(counted, name) for name in ("segment", "country", "campaign", "channel")]
+        shown = [
+            _sections.breakdown(counted, name, self._guard.minimum)
+            for name in ("segment", "country", "campaign", "channel")
+        ]
         tables = [_tables.as_html(table, asked) for table in shown]
         return [
             _charts.tiles(asked, counted),
@@ -225,6 +237,8 @@ class Site:
         ]
 
     def _features(self, connection: sqlite3.Connection, asked: Asked) -> Sequence[Html]:
+        if self._guard.is_few(connection, asked):
+            return [self._guard.note(asked)]
         counted = _reading.count(connection, asked, ("feature",), self._blocks)
         seen = self._first_and_last(connection).get("feature", {})
         if not counted.all.events and not seen:
@@ -235,6 +249,12 @@ class Site:
         counted = _reading.count(connection, asked, (), self._blocks)
         sql, sql_of_cost = list[str](), list[str]()
         found = _technical.latencies(connection, asked, counted.step, sql)
+        if self._guard.is_few(connection, asked):
+            nothing = Counted(counted.step, counted.basis, counted.statements)
+            return [
+                self._guard.note(asked),
+                _technical.beside(asked, nothing, found, sql, self._marks(connection, asked)),
+            ]
         if not counted.all.events and not found:
             return [self._nothing(connection, asked)]
         bands = _technical.bands(connection, asked, sql_of_cost, self._blocks)
@@ -248,15 +268,23 @@ class Site:
 
     def _funnel(self, connection: sqlite3.Connection, asked: Asked) -> Sequence[Html]:
         known = [list(self._known(connection, name)) for name in ("operation", "name")]
-        return _funnel.funnel(asked, self._store.path, known[0], known[1])
+        few = self._guard.note(asked) if self._guard.is_few(connection, asked) else None
+        return _funnel.funnel(asked, self._store.path, known[0], known[1], few)
 
     def _events(self, connection: sqlite3.Connection, asked: Asked) -> Sequence[Html]:
+        if self._guard.is_few(connection, asked):
+            return [self._guard.note(asked)]
         table = _traces.latest(connection, asked, _EVENTS)
         if not table.rows:
             return [self._nothing(connection, asked)]
         return [_tables.as_html(table, asked, class_="wide")]
 
     def _table(self, connection: sqlite3.Connection, asked: Asked, name: str) -> _tables.Table | None:
+        if (kpi := next((each for each in self._kpis if name == f"kpi-{each.name}"), None)) is not None:
+            return _kpis.group_table(kpi, self._store.path, asked)
+        if name in _TABLES and self._guard.is_few(connection, asked):
+            said = self._guard.said()
+            return _tables.Table(name, name, [_tables.Column("Note", "text")], [[said]], _tables.About(said, 0, ""))
         if name == "events":
             return _traces.latest(connection, asked, 10_000)
         if name == "cost":
@@ -273,10 +301,9 @@ class Site:
             return _charts.series_table(asked, _reading.count(connection, asked, (), self._blocks))
         if name == "funnel":
             return _funnel.table(asked, self._store.path, self._known(connection, "operation"))
-        if (kpi := next((each for each in self._kpis if name == f"kpi-{each.name}"), None)) is not None:
-            return _kpis.group_table(kpi, self._store.path, asked)
         if name in _sections.TITLES:
-            return _sections.breakdown(_reading.count(connection, asked, (name,), self._blocks), name)
+            counted = _reading.count(connection, asked, (name,), self._blocks)
+            return _sections.breakdown(counted, name, self._guard.minimum)
         return None
 
     # --- what is around them ------------------------------------------------------------------------------------------
