@@ -51,7 +51,7 @@ class Guard:
         told = [(name, value) for name, value in asked.where if name not in _OF_SOFTWARE]
         if not told or self.minimum <= 1:
             return False
-        if len(told) > _FACTS_MOST or 0 < self._at_least(connection, asked) < self.minimum:
+        if len(told) > _FACTS_MOST or 0 < self.at_least(connection, asked) < self.minimum:
             return True
         facts = tuple(name for name, _ in told)
         wanted = tuple(None if value == NOT_TOLD else value for _, value in told)
@@ -76,7 +76,7 @@ class Guard:
             tag("p", tag("a", "Remove all filters", href=remove)), class_="note", id="few",
         )  # fmt: skip
 
-    def _at_least(self, connection: sqlite3.Connection, asked: Asked) -> int:
+    def at_least(self, connection: sqlite3.Connection, asked: Asked) -> int:
         """How many records there are; not more than matters."""
         conditions, values = where_sql(asked.where)
         traffic_is, traffic_values = traffic_sql(asked)

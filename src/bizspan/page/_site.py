@@ -55,7 +55,7 @@ _SEEN_FOR_S: Final = 20.0
 _SELECT_MOST: Final = 200
 _LATEST, _EVENTS = 10, 200
 _OVERVIEW: Final = ("reason", "segment", "country", "channel", "campaign")
-_TABLES: Final = frozenset({"events", "cost", "outcomes", "conversion", "series", "funnel", *_sections.TITLES})
+_TABLES: Final = frozenset({"events", "cost", "outcomes", "conversion", "series", "features", "funnel", *_sections.TITLES})
 _FIRST_AND_LAST: Final = """
 SELECT dimension, value, min(first), max(last) FROM (
     SELECT dimension, value, first, last FROM hour_counts WHERE hour NOT IN (SELECT hour FROM open_hours)
