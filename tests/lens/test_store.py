@@ -215,6 +215,15 @@ def test_a_newer_file_is_refused(tmp_path: Path) -> None:
         pass
 
 
+_FORMAT_2 = """
+DROP TABLE hour_counts; DROP TABLE hour_money; DROP TABLE open_hours;
+DROP INDEX events_by_time; CREATE INDEX events_by_time ON events (time_ns, name);
+DELETE FROM minute_counts WHERE dimension = 'took'; DELETE FROM minute_money WHERE dimension = 'took';
+DELETE FROM dimension_values WHERE dimension IN ('money', 'took');
+PRAGMA user_version = 2;
+"""
+
+
 def test_a_store_of_the_format_before_becomes_one_of_this(tmp_path: Path) -> None:
     """
     With what a new store would have counted of the same events; and what comes in then is counted on.
@@ -225,12 +234,7 @@ def test_a_store_of_the_format_before_becomes_one_of_this(tmp_path: Path) -> Non
             Intake(store).take("logs", "protobuf", first)
         if name == "older":
             with closing(sqlite3.connect(tmp_path / "older.db")) as database:
-                database.executescript(
-                    "DROP TABLE hour_counts; DROP TABLE hour_money; DROP TABLE open_hours; DROP INDEX events_by_time; "
-                    "CREATE INDEX events_by_time ON events (time_ns, name); DELETE FROM minute_counts WHERE dimension = "
-                    "'took'; DELETE FROM minute_money WHERE dimension = 'took'; DELETE FROM dimension_values WHERE "
-                    "dimension IN ('money', 'took'); PRAGMA user_version = 2;"
-                )
+                database.executescript(_FORMAT_2)
         with Store(tmp_path / f"{name}.db") as store:
             Intake(store).take("logs", "protobuf", second)
             store.prune()

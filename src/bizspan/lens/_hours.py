@@ -15,8 +15,8 @@ _BEYOND: Final = "integer overflow"  # of a sum beyond 64 bits, which only inven
 _CELL: Final = "name, operation, outcome, traffic, dimension, value"
 _ADDED_UP: Final = (
     (
-        f"INSERT INTO hour_counts SELECT ?, {_CELL}, sum(count), sum(timed), sum(duration_us), min(minute), max(minute) "
-        f"FROM minute_counts WHERE minute >= ? AND minute < ? GROUP BY {_CELL}"
+        f"INSERT INTO hour_counts SELECT ?, {_CELL}, sum(count), sum(timed), sum(duration_us), min(minute), "
+        f"max(minute) FROM minute_counts WHERE minute >= ? AND minute < ? GROUP BY {_CELL}"
     ),
     (
         f"INSERT INTO hour_money SELECT ?, {_CELL}, kind, currency, sum(count), sum(minor) "

@@ -20,9 +20,9 @@ _CELL: Final = (
 )
 _CELL_KEY: Final = "minute, dimension, name, operation, outcome, traffic, value"
 
-# What most KPIs and filtered pages read of an event stands in the one index beside the time, so that they need not read its row: a quarter
-# of the file, and KPIs take half the time. Events come in nearly by time, so each goes to the index's end; a further
-# index by name would cost an event 2 us, and saves less.
+# What most KPIs and filtered pages read of an event stands in the one index beside the time, so that they need not read
+# its row: a quarter of the file, and KPIs take half the time. Events come in nearly by time, so each goes to the
+# index's end; a further index by name would cost an event 2 us, and saves less.
 _READ: Final = (
     "name, operation, outcome, traffic, received_ns, customer, order_id, country, segment, duration_s, "
     "revenue_minor, revenue_currency, revenue_invalid, refund_minor, refund_currency, refund_invalid, "

@@ -1,9 +1,9 @@
 """
-Whether a filter leaves so few records that nothing is said of them: what a small group did is not to be read off a page.
+Whether a filter leaves so few records that nothing is said of them.
 
-The rule is that of filtered KPIs. What a filter by customers' facts leaves is a group of the breakdown by these facts, and
-is shown where that breakdown shows it: not where it is small, nor where it and the others that are shown would give a
-small one away by subtraction, nor where that holds without one of the facts.
+The rule is that of filtered KPIs. What a filter by customers' facts leaves is a group of the breakdown by these facts,
+and is shown where that breakdown shows it: not where it is small, nor where it and the others that are shown would give
+a small one away by subtraction, nor where that holds without one of the facts.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def _of_events(connection: sqlite3.Connection, asked: Asked, facts: Sequence[str
     number, text = connection.execute(f"SELECT count(*), group_concat({key}, '{_SPLIT}') {of}", values).fetchone()
     if not number:
         return {}
-    keys = text.split(_SPLIT)
+    keys = str(text).split(_SPLIT)
     found = {tuple(each.split(_WITHIN)): size for each, size in Counter(keys).items()}
     if len(keys) == number and all(len(group) == len(facts) for group in found):
         return {tuple(None if value == _NOTHING else value for value in group): size for group, size in found.items()}

@@ -277,7 +277,7 @@ def _from_events(connection: Reader, asked: Asked, dimensions: Sequence[str], st
 
 
 def _kinds(connection: Reader) -> frozenset[str]:
-    """The kinds of money that the store has ever taken in: to sort with those that it never had takes a third longer."""
+    """The kinds of money that the store ever took in: to sort with those that it never had takes a third longer."""
     if connection.execute("SELECT 1 FROM dropped WHERE reason = 'again'").fetchall():
         return frozenset(kind for kind, *_ in _MONEY)  # there may be others, of events that were not counted
     return frozenset(

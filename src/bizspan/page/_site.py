@@ -18,11 +18,11 @@ from bizspan.errors import SetupError
 from bizspan.page import _charts, _frame, _funnel, _kpis, _logins, _reading, _sections, _tables, _technical, _traces
 from bizspan.page._actions import REFERRER, Action, Actions
 from bizspan.page._blocks import Blocks
-from bizspan.page._charts import Mark
 from bizspan.page._counted import Counted
 from bizspan.page._few import Guard
 from bizspan.page._filter import Asked, Wrong, read, tidied
 from bizspan.page._html import Html, tag
+from bizspan.page._seen import Seen
 
 if TYPE_CHECKING:
     from bizspan.kpi import KPI, Calendar
@@ -51,19 +51,12 @@ _FASTER: Final = f"PRAGMA mmap_size = {256 << 20}"
 _LIVE_MOST: Final = 16
 _BETWEEN_S: Final = 0.5
 _WAITED_S: Final = 0.5
-_SEEN_FOR_S: Final = 20.0
 _SELECT_MOST: Final = 200
 _LATEST, _EVENTS = 10, 200
 _OVERVIEW: Final = ("reason", "segment", "country", "channel", "campaign")
-_TABLES: Final = frozenset({"events", "cost", "outcomes", "conversion", "series", "features", "funnel", *_sections.TITLES})
-_FIRST_AND_LAST: Final = """
-SELECT dimension, value, min(first), max(last) FROM (
-    SELECT dimension, value, first, last FROM hour_counts WHERE hour NOT IN (SELECT hour FROM open_hours)
-    UNION ALL
-    SELECT dimension, value, minute, minute FROM open_hours
-    JOIN minute_counts ON minute >= hour AND minute < hour + 3600
-) WHERE dimension IN ('version', 'feature') GROUP BY 1, 2
-"""
+_TABLES: Final = frozenset(
+    {"events", "cost", "outcomes", "conversion", "series", "features", "funnel", *_sections.TITLES}
+)
 _TRACE: Final = re.compile(r"[0-9a-f]{32}")
 
 
@@ -90,8 +83,7 @@ class Site:
         self._live = threading.BoundedSemaphore(_LIVE_MOST)
         self._blocks = Blocks()
         self._guard = Guard(minimum_group, self._blocks)
-        self._seen: dict[str, dict[str, tuple[int, int]]] = {}
-        self._seen_at = float("-inf")
+        self._seen = Seen()
 
     def add_to_routes(self) -> None:
         """Have the lens answer under the paths of the pages."""
@@ -221,7 +213,7 @@ class Site:
         counted = _reading.count(connection, asked, _OVERVIEW, self._blocks)
         if not counted.all.events:
             return [self._nothing(connection, asked)]
-        marks = self._marks(connection, asked)
+        marks = self._seen.marks(connection, asked)
         shown = [
             _sections.breakdown(counted, name, self._guard.minimum)
             for name in ("segment", "country", "campaign", "channel")
@@ -240,7 +232,7 @@ class Site:
         if self._guard.is_few(connection, asked):
             return [self._guard.note(asked)]
         counted = _reading.count(connection, asked, ("feature",), self._blocks)
-        seen = self._first_and_last(connection).get("feature", {})
+        seen = self._seen.of(connection, "feature")
         if not counted.all.events and not seen:
             return [self._nothing(connection, asked)]
         return [_tables.as_html(_sections.features(counted, seen, asked), asked, class_="wide")]
@@ -253,13 +245,13 @@ class Site:
             nothing = Counted(counted.step, counted.basis, counted.statements)
             return [
                 self._guard.note(asked),
-                _technical.beside(asked, nothing, found, sql, self._marks(connection, asked)),
+                _technical.beside(asked, nothing, found, sql, self._seen.marks(connection, asked)),
             ]
         if not counted.all.events and not found:
             return [self._nothing(connection, asked)]
         bands = _technical.bands(connection, asked, sql_of_cost, self._blocks)
         return [
-            _technical.beside(asked, counted, found, sql, self._marks(connection, asked)),
+            _technical.beside(asked, counted, found, sql, self._seen.marks(connection, asked)),
             _tables.as_html(_technical.cost(bands, asked, counted, sql_of_cost), asked, class_="wide"),
         ]
 
@@ -293,7 +285,7 @@ class Site:
             return _technical.cost(_technical.bands(connection, asked, sql, self._blocks), asked, counted, sql)
         if name == "features":
             counted = _reading.count(connection, asked, ("feature",), self._blocks)
-            return _sections.features(counted, self._first_and_last(connection).get("feature", {}), asked)
+            return _sections.features(counted, self._seen.of(connection, "feature"), asked)
         made = {"outcomes": _sections.outcomes, "conversion": _sections.conversion}
         if name in made:
             return made[name](_reading.count(connection, asked, ("reason",), self._blocks))
@@ -324,34 +316,6 @@ class Site:
                 (dimension,),
             )
         ]
-
-    def _first_and_last(self, connection: sqlite3.Connection) -> dict[str, dict[str, tuple[int, int]]]:
-        """Of versions and features, the first and the last minute; read again after a while."""
-        if time.monotonic() - self._seen_at > _SEEN_FOR_S:
-            found: dict[str, dict[str, tuple[int, int]]] = {}
-            for dimension, value, first, last in connection.execute(_FIRST_AND_LAST):
-                found.setdefault(dimension, {})[value] = (first, last)
-            self._seen, self._seen_at = found, time.monotonic()
-        return self._seen
-
-    def _marks(self, connection: sqlite3.Connection, asked: Asked) -> list[Mark]:
-        """Releases, by the first appearance of each version but the first one ever; and what people marked."""
-        seen = self._first_and_last(connection).get("version", {})
-        begin = min((first for first, _ in seen.values()), default=0)
-        found: list[Mark] = [
-            (first, version, 0)
-            for version, (first, _) in seen.items()
-            if max(asked.since, begin + 1) <= first < asked.until
-        ]
-        country = asked.filters.get("country", "")
-        for label, since_ns, until_ns, where in connection.execute(
-            "SELECT label, since_ns, until_ns, country FROM marks WHERE since_ns < ? AND until_ns > ?",
-            (asked.until * 10**9, asked.since * 10**9),
-        ):
-            if not (where and country and where != country):
-                shown = f"{label} ({where})" if where else label
-                found.append((max(since_ns // 10**9, asked.since), shown, min(until_ns // 10**9, asked.until)))
-        return sorted(found)
 
 
 class _Told:
