@@ -149,7 +149,7 @@ class _Counting:
         self._bases, self._ids = _bases(columns, admitted)
         self._split = [(name, columns[INDEX[name]]) for name in DIMENSIONS if columns[INDEX[name]]]
         if columns[INDEX["duration_s"]]:
-            self._split.append((TOOK, [*map(_stretch, columns[INDEX["duration_s"]])]))
+            self._split.append((TOOK, _stretches(columns[INDEX["duration_s"]])))
 
     def add_events(self) -> None:
         """Count them."""
@@ -210,9 +210,14 @@ class _Counting:
         return dimension, self._admitted.of(dimension, value)
 
 
-def _stretch(seconds: Any) -> str | None:
-    # What is no number, SQLite keeps as NULL.
-    return None if seconds is None or seconds != seconds else _STRETCHES[bisect_left(TOOK_S, seconds)]
+def _stretches(durations: Sequence[Any]) -> list[str | None]:
+    """Of each duration, which stretch it is in. What is no number, SQLite keeps as NULL."""
+    if None not in durations and (total := sum(durations)) == total:
+        return list(map(_STRETCHES.__getitem__, map(bisect_left, repeat(TOOK_S), durations)))
+    return [
+        None if seconds is None or seconds != seconds else _STRETCHES[bisect_left(TOOK_S, seconds)]
+        for seconds in durations
+    ]
 
 
 def _summed(cells: Sequence[_T], units: list[int]) -> Iterator[tuple[_T, int, int]]:

@@ -252,18 +252,28 @@ def _from_events(connection: Reader, asked: Asked, dimensions: Sequence[str], st
     told_values = [asked.since * 10**9, asked.until * 10**9, *values, *traffic_values]
     kinds = _kinds(connection)
     keys += [currency if kind in kinds else "NULL" for kind, _, currency, _ in _MONEY]
+    # What is filtered by is the same in all rows; when a group was last seen is said of features alone.
+    same = {
+        place: None if asked.filters[key] == NOT_TOLD else asked.filters[key]
+        for place, key in enumerate(keys)
+        if key in asked.filters
+    }
+    keys = ["NULL" if place in same else key for place, key in enumerate(keys)]
+    ends = "min(time_ns), max(time_ns)" if "feature" in dimensions else "0, 0"
     sums = ", ".join(
         f"count({minor}), sum({minor}), count({invalid})" if kind in kinds else "0, NULL, 0"
         for kind, minor, _, invalid in _MONEY
     )
-    rows: list[tuple[Any, ...]] = []
+    rows: list[list[Any]] = []
     for row in ran(
         connection, [],
-        f"SELECT json_array({', '.join(keys)}), count(*), count(duration_s), sum(duration_s), min(time_ns), "
-        f"max(time_ns), {sums} {within_is} GROUP BY 1",
+        f"SELECT json_array({', '.join(keys)}), count(*), count(duration_s), sum(duration_s), {ends}, "
+        f"{sums} {within_is} GROUP BY 1",
         told_values,
     ):  # fmt: skip
-        told = cell(row)
+        told = [*cell(row)]
+        for place, value in same.items():
+            told[place] = value
         if _counts(asked, told[4] or ""):
             rows.append(told)
         else:
@@ -293,7 +303,7 @@ def _one_dimension(asked: Asked) -> tuple[str, str] | None:
     return told[0] if is_known else None
 
 
-def _add_cells(found: Counted, dimensions: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+def _add_cells(found: Counted, dimensions: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """
     Add rows to the groups of each dimension. They are put together by column, and then added: one by one, by each
     dimension, would take six times as long.
@@ -334,7 +344,7 @@ def _add_cell(group: Group, base: tuple[Any, ...], numbers: Sequence[Sequence[An
         group.timed[operation] = before[0] + sum(numbers[1]), before[1] + round(seconds * 1e6)
 
 
-def _add_times(found: Counted, rows: Sequence[tuple[Any, ...]], end: int) -> None:
+def _add_times(found: Counted, rows: Sequence[Sequence[Any]], end: int) -> None:
     """Add rows to operations and revenue over time."""
     for row in rows:
         at, name, outcome, currency = row[0], row[1], row[3] or "", row[end]
