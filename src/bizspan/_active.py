@@ -34,7 +34,7 @@ _starting: dict[str, threading.RLock] = {}
 _is_starting = False
 # The semantic conventions' key, and the one that it replaced.
 _ENVIRONMENT_KEYS: Final = ("deployment.environment.name", "deployment.environment")
-_EXIT_S: Final = 1.0
+_EXIT_S = _HAND_OVER_S = 1.0
 # Called with each new process pipeline: gauges start here.
 on_start: list[Callable[[], None]] = []
 # Called when the process's pipeline is taken away: gauges stop here.
@@ -61,11 +61,15 @@ def pipeline() -> Pipeline | None:
 
 def install(recipe: Recipe) -> Pipeline:
     """
-    Make this the process's pipeline, now and in forked children.
+    Make this the process's pipeline, now and in forked children; one that took records before hands over what it has.
     """
     global _recipe
     _recipe = recipe
-    return _start()
+    before = current
+    started = _start()
+    if before is not None and before.pid == os.getpid():
+        before.take(_HAND_OVER_S)
+    return started
 
 
 def restart() -> None:

@@ -23,6 +23,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--token", default="", metavar="TEXT", help="every request needs it (default: BIZSPAN_LENS_TOKEN)")
     add("--allow-host", action="append", default=[], metavar="NAME", help="a further name to be asked under")
     add("--config", metavar="FILE", help="the file that declares KPIs for the page (default: the one that applies)")
+    add(
+        "--minimum-group",
+        type=_group,
+        default=5,
+        metavar="N",
+        help="smaller ones are not shown (default: 5; 1: all are)",
+    )
     add("--format", choices=("text", "json"), default="text", help="how to print (default: text)")
     parser.epilog = "Exit code: 0 after Ctrl-C or SIGTERM, 2 wrong arguments, or a port or store that can't be used."
 
@@ -51,12 +58,19 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
         retention=Retention(days=options.retention_days, bytes=options.max_size),
         as_json=options.format == "json",
     )
-    return _command.serve(told, show, furnish=lambda lens: add_page_from(lens, options.config))
+    least: int = options.minimum_group
+    return _command.serve(told, show, furnish=lambda lens: add_page_from(lens, options.config, minimum_group=least))
 
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) < 65_536):
         raise argparse.ArgumentTypeError("must be a port: a whole number below 65536")
+    return int(text)
+
+
+def _group(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1_000_000):
+        raise argparse.ArgumentTypeError("must be a whole number from 1 on")
     return int(text)
 
 

@@ -74,3 +74,6 @@ COLUMNS: Final[dict[str, Column]] = {
     **{names.CURRENCY_KEYS[kind]: Column(f"{kind[len('business.') :]}_currency") for kind in names.MONEY_KINDS},
     **{names.AMOUNT_INVALID_KEYS[kind]: Column(f"{kind[len('business.') :]}_invalid") for kind in names.MONEY_KINDS},
 }
+
+# A store counts operations by how long they took as well: up to each of these, in seconds, and beyond the last.
+TOOK_S: Final = (0.1, 0.3, 1.0, 3.0)

@@ -280,12 +280,14 @@ class Pipeline:
             if not self._intake and not self._events:
                 self._await_signal(self.waiting.due_in_s())
             self._awake = True
-            while not self._signal.empty():
-                self._await_signal(0.0)
-            if not (self._hurried or self.closed):
-                self._await_signal(_BATCH_DELAY_S)
+            until = time.monotonic() + _BATCH_DELAY_S
+            while not (self._hurried or self.closed) and (left_s := until - time.monotonic()) > 0:
+                self._await_signal(left_s)
             self._hurried = False
-            self.take()
+            try:
+                self.take()
+            except Exception as error:  # the next records must find somebody
+                _guard.swallowed("taking what waits", error)
 
     def _await_signal(self, timeout_s: float | None) -> None:
         with suppress(queue.Empty):

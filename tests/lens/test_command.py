@@ -172,6 +172,8 @@ def test_the_token_comes_from_a_variable(tmp_path: Path) -> None:
         (["--retention-days", "0"], "must be a number of days above 0"),
         (["--max-size", "10"], "must be a size of at least 1MB"),
         (["--max-size", "many"], "must be a size of at least 1MB"),
+        (["--minimum-group", "0"], "must be a whole number from 1 on"),
+        (["--minimum-group", "few"], "must be a whole number from 1 on"),
         (["--token", "two words"], "ASCII without spaces"),
         (["--store", "/proc/none/lens.db"], "can't be opened"),
     ],

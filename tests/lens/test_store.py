@@ -7,6 +7,7 @@ import stat
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from operator import attrgetter
 from pathlib import Path
 
@@ -205,13 +206,56 @@ def test_a_newer_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "lens.db"
     Store(path).close()
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 3")
+        connection.execute("PRAGMA user_version = 4")
     connection.close()
 
-    with pytest.raises(SetupError, match=r"newer bizspan \(format 3, this one knows 2\): update bizspan"):
+    with pytest.raises(SetupError, match=r"newer bizspan \(format 4, this one knows 3\): update bizspan"):
         Store(path)
     with pytest.raises(SetupError, match="newer bizspan"), reading(path):
         pass
+
+
+_FORMAT_2 = """
+DROP TABLE hour_counts; DROP TABLE hour_money; DROP TABLE open_hours;
+DROP INDEX events_by_time; CREATE INDEX events_by_time ON events (time_ns, name);
+DELETE FROM minute_counts WHERE dimension = 'took'; DELETE FROM minute_money WHERE dimension = 'took';
+DELETE FROM dimension_values WHERE dimension IN ('money', 'took');
+PRAGMA user_version = 2;
+"""
+
+
+def test_a_store_of_the_format_before_becomes_one_of_this(tmp_path: Path) -> None:
+    """
+    With what a new store would have counted of the same events; and what comes in then is counted on.
+    """
+    first, second = Shop(per_second=1).requests(10_000, size=5_000)
+    for name in ("older", "new"):
+        with Store(tmp_path / f"{name}.db") as store:
+            Intake(store).take("logs", "protobuf", first)
+        if name == "older":
+            with closing(sqlite3.connect(tmp_path / "older.db")) as database:
+                database.executescript(_FORMAT_2)
+        with Store(tmp_path / f"{name}.db") as store:
+            Intake(store).take("logs", "protobuf", second)
+            store.prune()
+    older, new = (_all_of(tmp_path / f"{name}.db") for name in ("older", "new"))
+
+    assert older == new
+    assert {"0", "1", "2"} == {row[6] for row in older["minute_counts"] if row[5] == "took"}
+    assert not older["open_hours"]
+
+
+def _all_of(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """What a store has counted, and how it looks."""
+    tables = ("minute_counts", "minute_money", "hour_counts", "hour_money", "open_hours")
+    with reading(path) as connection:
+        found = {name: sorted(connection.execute(f"SELECT * FROM {name}")) for name in tables}
+        known = connection.execute("SELECT * FROM dimension_values WHERE dimension <> 'took'")
+        return {
+            **found,
+            "known": sorted(known),
+            "schema": sorted(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql <> ''")),
+        }
 
 
 @pytest.mark.parametrize("content", ["database", "text"])
@@ -366,7 +410,7 @@ def test_who_waits_for_something_new_is_woken(intake: Intake, store: Store) -> N
          "COVERING INDEX events_by_time (time_ns>? AND time_ns<?)"),
         ("customer = 'c' AND traffic IS NULL AND outcome = 'success' AND country = 'DE' AND time_ns >= 1",
          "COVERING INDEX events_by_time (time_ns>?)"),
-        ("campaign = 'tv' AND time_ns >= 1 AND time_ns < 2", "INDEX events_by_time (time_ns>? AND time_ns<?)"),
+        ("plan = 'pro' AND time_ns >= 1 AND time_ns < 2", "INDEX events_by_time (time_ns>? AND time_ns<?)"),
         ("uid = 'u-1'", "INDEX sqlite_autoindex_events_1 (uid=?)"),
     ],
 )  # fmt: skip

@@ -17,3 +17,11 @@ def lens(tmp_path: Path) -> Generator[Lens]:
     with Lens(tmp_path / "lens.db") as started:
         add_page(started)
         yield started.start(0)
+
+
+@pytest.fixture
+def lens_of_all(tmp_path: Path) -> Generator[Lens]:
+    """The same, with a page that shows groups of any size."""
+    with Lens(tmp_path / "lens.db") as started:
+        add_page(started, minimum_group=1)
+        yield started.start(0)

@@ -30,7 +30,7 @@ QUERIES = (
 def started(path: Path, *amounts: dict[str, Any]) -> Lens:
     """A lens with a page, and a checkout for each of these amounts, a minute apart."""
     lens = Lens(path / "lens.db")
-    add_page(lens, [REVENUE])
+    add_page(lens, [REVENUE], minimum_group=1)
     lens.start(0)
     for number, told in enumerate(amounts):
         facts = {**checkout(segment="smb", country="NO", feature="one-click"), names.OPERATION_DURATION: 0.2, **told}

@@ -32,7 +32,7 @@ def _asked(**told: str) -> Asked:
     return read("/", [("period", _PERIOD), *told.items()], Calendar(), now_ns=START_NS + 1_000 * HOUR_NS)
 
 
-def _more(intake: Intake, count: int, seed: int, *, since_ns: int = START_NS, hours: int = 30) -> None:
+def more(intake: Intake, count: int, seed: int, *, since_ns: int = START_NS, hours: int = 30) -> None:
     chance = random.Random(seed)
     request = ExportLogsServiceRequest()
     for number in range(count):
@@ -51,14 +51,14 @@ def _more(intake: Intake, count: int, seed: int, *, since_ns: int = START_NS, ho
 
 
 @contextmanager
-def _reading_of(store: Store) -> Generator[sqlite3.Connection]:
+def reading_of(store: Store) -> Generator[sqlite3.Connection]:
     with store.reading() as connection:
         connection.execute("BEGIN")
         connection.execute("SELECT count(*) FROM events").fetchone()  # its state begins here
         yield connection
 
 
-def _told(connection: sqlite3.Connection, asked: Asked, blocks: Blocks | None) -> tuple[Any, ...]:
+def told_of(connection: sqlite3.Connection, asked: Asked, blocks: Blocks | None) -> tuple[Any, ...]:
     """All that is counted, as what can be compared."""
     counted = _reading.count(connection, asked, _DIMENSIONS, blocks)
     sql: list[str] = []
@@ -72,11 +72,11 @@ def _told(connection: sqlite3.Connection, asked: Asked, blocks: Blocks | None) -
 
 
 def _differences(store: Store, blocks: Blocks) -> list[dict[str, str]]:
-    with _reading_of(store) as connection:
+    with reading_of(store) as connection:
         return [
             told
             for told in QUESTIONS
-            if _told(connection, _asked(**told), blocks) != _told(connection, _asked(**told), None)
+            if told_of(connection, _asked(**told), blocks) != told_of(connection, _asked(**told), None)
         ]
 
 
@@ -102,9 +102,9 @@ def test_what_is_kept_says_what_counting_again_says(tmp_path: Path) -> None:
     with Store(tmp_path / "lens.db", retention=Retention.everything(), time_ns=lambda: START_NS) as store:
         intake = Intake(store)
         for seed in (1, 2, 3, 3, 4):
-            _more(intake, 400, seed)
+            more(intake, 400, seed)
             assert [] == _differences(store, blocks) == _differences(store, blocks)
-        _more(intake, 5, 5, since_ns=START_NS + 3 * HOUR_NS, hours=1)
+        more(intake, 5, 5, since_ns=START_NS + 3 * HOUR_NS, hours=1)
         assert [] == _differences(store, blocks)
 
 
@@ -117,11 +117,11 @@ def test_pieces_add_up_to_what_is_counted_at_once(tmp_path: Path, monkeypatch: p
     Minutes, series, first and last, and what does not tell a dimension: as of one read of the whole period.
     """
     with Store(tmp_path / "lens.db", retention=Retention.everything(), time_ns=lambda: START_NS) as store:
-        _more(Intake(store), 1_000, 1)
-        with _reading_of(store) as connection:
-            by_pieces = [_told(connection, _asked(**told), Blocks()) for told in QUESTIONS]
+        more(Intake(store), 1_000, 1)
+        with reading_of(store) as connection:
+            by_pieces = [told_of(connection, _asked(**told), Blocks()) for told in QUESTIONS]
             monkeypatch.setattr(_blocks, "pieces", _at_once)
-            at_once = [_told(connection, _asked(**told), Blocks()) for told in QUESTIONS]
+            at_once = [told_of(connection, _asked(**told), Blocks()) for told in QUESTIONS]
 
     assert all(told[0] for told in at_once)
     for pieced, whole in zip(by_pieces, at_once, strict=True):
@@ -136,11 +136,11 @@ def test_what_retention_drops_is_not_kept(tmp_path: Path) -> None:
     blocks = Blocks()
     with Store(tmp_path / "lens.db", retention=Retention(days=1, rollup_days=2), time_ns=lambda: now[0]) as store:
         intake = Intake(store, time_ns=lambda: now[0])
-        _more(intake, 400, 1)
+        more(intake, 400, 1)
         assert [] == _differences(store, blocks)
         for days in (2, 40):
             now[0] = START_NS + days * 24 * HOUR_NS
-            _more(intake, 10, days)
+            more(intake, 10, days)
             store.prune()
             assert [] == _differences(store, blocks)
 
@@ -152,14 +152,14 @@ def test_a_page_that_began_earlier_does_not_see_what_came_later(tmp_path: Path) 
     blocks = Blocks()
     with Store(tmp_path / "lens.db", retention=Retention.everything(), time_ns=lambda: START_NS) as store:
         intake = Intake(store)
-        _more(intake, 400, 1)
-        with _reading_of(store) as earlier:
-            before = _told(earlier, _asked(), None)
-            _more(intake, 400, 2)
-            with _reading_of(store) as later:
-                after = _told(later, _asked(), blocks)
-                assert before == _told(earlier, _asked(), blocks)
-                assert after == _told(later, _asked(), blocks)
+        more(intake, 400, 1)
+        with reading_of(store) as earlier:
+            before = told_of(earlier, _asked(), None)
+            more(intake, 400, 2)
+            with reading_of(store) as later:
+                after = told_of(later, _asked(), blocks)
+                assert before == told_of(earlier, _asked(), blocks)
+                assert after == told_of(later, _asked(), blocks)
     assert before != after
 
 
@@ -177,17 +177,17 @@ def test_hours_that_are_over_are_not_read_again(tmp_path: Path) -> None:
 
     def ask() -> list[tuple[int, int]]:
         read_again.clear()
-        with _reading_of(store) as connection:
+        with reading_of(store) as connection:
             found = [*blocks.over(connection, "all", period, count, lambda _: 1)]
         assert period == (found[0][0], found[-1][1])
         return [*read_again]
 
     with Store(tmp_path / "lens.db", retention=Retention.everything(), time_ns=lambda: START_NS) as store:
         intake = Intake(store)
-        _more(intake, 10, 1)
+        more(intake, 10, 1)
         first = ask()
         second = ask()
-        _more(intake, 1, 2, since_ns=(begin + 86_400) * 10**9, hours=1)
+        more(intake, 1, 2, since_ns=(begin + 86_400) * 10**9, hours=1)
         third = ask()
 
     assert len(first) > 8
@@ -203,7 +203,7 @@ def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     blocks = Blocks()
     read_again: list[int] = []
     with Store(tmp_path / "lens.db", retention=Retention.everything(), time_ns=lambda: START_NS) as store:
-        _more(Intake(store), 1, 1)
+        more(Intake(store), 1, 1)
 
         def count(since: int, until: int) -> int:
             read_again.append(since)
@@ -211,7 +211,7 @@ def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
         def ask(question: int, cells: int) -> int:
             read_again.clear()
-            with _reading_of(store) as connection:
+            with reading_of(store) as connection:
                 assert [1] == [*blocks.over(connection, question, (0, 3_600), count, lambda _: cells)]
             return len(read_again)
 

@@ -27,10 +27,11 @@ def statements(lens: Lens, path: str) -> dict[str, list[str]]:
     }
 
 
-def test_the_sql_that_is_shown_can_be_run(lens: Lens) -> None:
+def test_the_sql_that_is_shown_can_be_run(lens_of_all: Lens) -> None:
     """
     Each statement of each page, as it stands there.
     """
+    lens = lens_of_all
     fill(lens.intake, visits=60)
     found = 0
     for path in ("/", "/features", "/technical", "/events", "/?segment=smb&country=DE", "/features?segment=smb"):

@@ -30,11 +30,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+NEWER = ("marks", "alerts_said", "hour_counts", "hour_money", "open_hours")
+
+
 def older(path: Path) -> Path:
     """A store of format 1, as it was before there were marks."""
     lens_store(path, [operation("u-1", WEEK.since_ns, minor=100)])
     with closing(sqlite3.connect(path)) as database:
-        database.executescript("DROP TABLE marks; DROP TABLE alerts_said; PRAGMA user_version = 1;")
+        database.executescript("".join(f"DROP TABLE {name}; " for name in NEWER) + "PRAGMA user_version = 1;")
     return path
 
 
@@ -50,7 +53,7 @@ def test_a_store_of_the_format_before_is_read_as_it_is_and_grows_when_written(tm
         assert (1,) == connection.execute("PRAGMA user_version").fetchone()
     Store(path).close()
     with reading(path) as connection:
-        assert (2,) == connection.execute("PRAGMA user_version").fetchone()
+        assert (3,) == connection.execute("PRAGMA user_version").fetchone()
         assert (1,) == connection.execute("SELECT count(*) FROM events").fetchone()
     assert 1 == _marks.add(path, [Mark("TV spot", 1, 2)])
     assert ["TV spot"] == [mark.label for mark in _marks.listed(path)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, compress
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from bizspan.lens._layout import INDEX, TABLES, Batch, Columns
 from bizspan.lens._rollups import Admitted, Deltas, deltas
 
 _ROWS_MOST: Final = 128
+_STATEMENTS_MOST: Final = 128
 _COUNTS: Final = (
     "minute_counts",
     ("minute", "name", "operation", "outcome", "traffic", "dimension", "value"),
@@ -46,8 +48,11 @@ def _sizes(total: int) -> Iterator[int]:
         total -= size
 
 
-def _values(columns: int, rows: int) -> str:
-    return ",".join([f"({','.join('?' * columns)})"] * rows)
+@lru_cache(_STATEMENTS_MOST)
+def _statement(head: str, tail: str, width: int, size: int) -> str:
+    """An insert of so many rows; made once: it is some thousand characters long."""
+    rows = ",".join([f"({','.join('?' * width)})"] * size)
+    return f"{head} VALUES {rows} {tail}"
 
 
 def _chunked(rows: Sequence[tuple[Any, ...]]) -> list[Chunk]:
@@ -72,7 +77,7 @@ def _inserted(connection: sqlite3.Connection, head: str, tail: str, width: int, 
     """
     count = 0
     for size, values in chunks:
-        count += connection.execute(f"{head} VALUES {_values(width, size)} {tail}", values).rowcount
+        count += connection.execute(_statement(head, tail, width, size), values).rowcount
     return count
 
 
@@ -213,5 +218,7 @@ def _pairs(found: Deltas) -> set[tuple[str, str]]:
     for _, name, operation, outcome, traffic, dimension, value in found.counts:
         pairs.add((dimension, value))
         pairs.update(zip(_SHOWN, (name, operation, outcome, traffic), strict=False))
-    pairs.update(("currency", cell[-1]) for cell in found.money)
+    for *_, kind, currency in found.money:
+        pairs.add(("money", kind))
+        pairs.add(("currency", currency))
     return pairs

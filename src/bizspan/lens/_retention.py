@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from bizspan.lens import _hours
 from bizspan.lens._layout import TABLES
 
 _CHUNK: Final = 2_000
@@ -170,6 +171,7 @@ def _drop_minutes(connection: sqlite3.Connection, table: str, reason: str, befor
     count = connection.execute(f"DELETE FROM {table} WHERE minute < ?", (before,)).rowcount
     if count:
         _note(connection, table, reason, count, (before - 1) * 10**9)
+        _hours.drop_before(connection, before)
     connection.execute("COMMIT")
     return count
 

@@ -3,11 +3,13 @@ What is counted per minute while events come in, so that a page needs not read t
 
 Each event counts once under the dimension ``""``, and once under each dimension of which it has a value: sums over one
 dimension are exact, and the tables stay small where events are many. A filter by two dimensions reads the events.
+How long an event took is a dimension as well, by a few stretches.
 """
 
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,15 +17,17 @@ from itertools import compress, repeat, zip_longest
 from typing import Any, Final, TypeVar
 
 from bizspan import names
-from bizspan._columns import COLUMNS
+from bizspan._columns import COLUMNS, TOOK_S
 from bizspan._currencies import EXPONENTS
 from bizspan._minor import INT64_MAX, INT64_MIN
 from bizspan.lens._layout import INDEX, Columns
 
 DIMENSIONS: Final = ("reason", "segment", "country", "channel", "campaign", "feature", "version")
+TOOK: Final = "took"  # its values are the number of the stretch
 VALUES_MOST: Final = 1_000  # of one dimension; what is beyond is counted under OTHER
 _LONGEST: Final = 200
 _MINUTE_NS: Final = 60_000_000_000
+_STRETCHES: Final = [str(number) for number in range(len(TOOK_S) + 1)]
 
 # (minute, name, operation, outcome, traffic), then (dimension, value).
 Base = tuple[int, str, str, str, str]
@@ -157,6 +161,8 @@ class _Counting:
         self._admitted = admitted
         self._bases, self._ids = _bases(columns, admitted)
         self._split = [(name, columns[INDEX[name]]) for name in DIMENSIONS if columns[INDEX[name]]]
+        if columns[INDEX["duration_s"]]:
+            self._split.append((TOOK, _stretches(columns[INDEX["duration_s"]])))
 
     def add_events(self) -> None:
         """Count them."""
@@ -214,6 +220,16 @@ class _Counting:
 
     def _shown(self, dimension: str, value: str) -> tuple[str, str]:
         return dimension, self._admitted.of(dimension, value)
+
+
+def _stretches(durations: Sequence[Any]) -> list[str | None]:
+    """Of each duration, which stretch it is in. What is no number, SQLite keeps as NULL."""
+    if None not in durations and (total := sum(durations)) == total:
+        return list(map(_STRETCHES.__getitem__, map(bisect_left, repeat(TOOK_S), durations)))
+    return [
+        None if seconds is None or seconds != seconds else _STRETCHES[bisect_left(TOOK_S, seconds)]
+        for seconds in durations
+    ]
 
 
 def _summed(cells: Sequence[_T], units: list[int]) -> Iterator[tuple[_T, int, int]]:

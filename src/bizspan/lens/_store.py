@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from bizspan.errors import BizspanError
-from bizspan.lens import _database, _insert
+from bizspan.lens import _database, _hours, _insert
 from bizspan.lens._insert import Prepared
 from bizspan.lens._layout import Batch
 from bizspan.lens._retention import Dropped, Retention, dropped_so_far, keep_within
@@ -97,6 +97,7 @@ class Store:
         self._connection = _database.writer(self.path)
         self._known_values = set(self._connection.execute("SELECT dimension, value FROM dimension_values"))
         self._known_origins: set[int] = set()
+        self._open_hours: set[int] = set()  # of which the store knows that they are
         self.admitted = Admitted(self._known_values)
         self._queue: deque[_Waiting] = deque()
         self._waiting_rows = 0
@@ -163,7 +164,7 @@ class Store:
             return self._writes
 
     def prune(self, *, timeout_s: float = 60.0) -> None:
-        """Drop now what is too old or too much; it happens by itself every half a minute."""
+        """Drop what is too old or too much, and add up hours that are over, now; by itself every half a minute."""
         asked = threading.Event()
         with self._changed:
             if self._is_closed:
@@ -247,6 +248,8 @@ class Store:
                 each.stored = each.prepared.insert(connection)
                 found.add(each.prepared.deltas)
             values = _insert.add_deltas(connection, found, self._known_values)
+            hours = _hours.of({cell[0] for cell in found.counts}) - self._open_hours
+            _hours.reopen(connection, hours)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -254,15 +257,19 @@ class Store:
             raise
         self._known_origins |= origins
         self._known_values |= values
+        self._open_hours |= hours
 
     def _prune(self) -> bool:
         """Whether it is done."""
         is_done = True
+        now_ns = self.time_ns()
         try:
-            is_done = keep_within(self._connection, self.retention, self.time_ns(), is_wanted=lambda: bool(self._queue))
+            is_done = keep_within(self._connection, self.retention, now_ns, is_wanted=lambda: bool(self._queue))
+            is_done = is_done and _hours.add_up(self._connection, now_ns, is_wanted=lambda: bool(self._queue))
         except sqlite3.Error:
             # The disk may be full; the next round tries again, and writers are told by their own errors.
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+        self._open_hours.clear()
         self._prune_at = time.monotonic() + (_RETENTION_EVERY_S if is_done else 0.0)
         return is_done

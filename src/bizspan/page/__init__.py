@@ -21,7 +21,12 @@ __all__ = ["Action", "add_page", "add_page_from"]
 
 
 def add_page(
-    lens: Lens, kpis: Iterable[KPI] = (), calendar: Calendar | None = None, *, actions: Iterable[Action] = ()
+    lens: Lens,
+    kpis: Iterable[KPI] = (),
+    calendar: Calendar | None = None,
+    *,
+    actions: Iterable[Action] = (),
+    minimum_group: int = 5,
 ) -> None:
     """
     Have a lens show a page at ``/``.
@@ -31,23 +36,26 @@ def add_page(
         kpis: What the page shows against their targets.
         calendar: Whose days; by default UTC's.
         actions: Buttons on the overview, for whoever may see the page; by default none.
+        minimum_group: Smaller groups of records are not shown, in tables and under filters; 1 shows all. KPIs have
+            their own.
     """
     from bizspan.kpi import Calendar
 
-    Site(lens, kpis, calendar or Calendar(), actions).add_to_routes()
+    Site(lens, kpis, calendar or Calendar(), actions, minimum_group).add_to_routes()
     lens.page_path = lens.access.add_pages(_LOGIN, "/assets/")
 
 
-def add_page_from(lens: Lens, config: str | Path | None = None) -> None:
+def add_page_from(lens: Lens, config: str | Path | None = None, *, minimum_group: int = 5) -> None:
     """
     The same with the KPIs of a configuration file.
 
     Args:
         lens: As for `add_page`.
         config: The file; by default the one that applies, and without any, no KPI.
+        minimum_group: As for `add_page`.
 
     Raises:
         SetupError: The file is missing, or wrong.
     """
     found = found_in(None if config is None else str(config))
-    add_page(lens, found.kpis.values(), found.calendar)
+    add_page(lens, found.kpis.values(), found.calendar, minimum_group=minimum_group)

@@ -24,13 +24,15 @@ SUBJECTS: Final = ("customer", "session", "order")
 WINDOWS: Final = {"30min": "30 minutes", "1d": "1 day", "7d": "7 days"}
 
 
-def funnel(asked: Asked, store: Path, operations: Sequence[str], event_names: Sequence[str]) -> list[Html]:
-    """Who reached which step, in order, within a window."""
+def funnel(
+    asked: Asked, store: Path, operations: Sequence[str], event_names: Sequence[str], few: Html | None = None
+) -> list[Html]:
+    """Who reached which step, in order, within a window; or what stands there, where these are too few."""
     known = [*operations, *(name for name in event_names if name != names.EVENT_OPERATION and name not in operations)]
     steps = _steps(asked)
     found = [_form(asked, known, steps, *_whose(asked))]
     if len(steps) >= 2:
-        found.append(_funnel(asked, _reached(asked, store, frozenset(operations), steps), steps))
+        found.append(few or _funnel(asked, _reached(asked, store, frozenset(operations), steps), steps))
     return found
 
 

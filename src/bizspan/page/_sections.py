@@ -54,11 +54,11 @@ def currencies(groups: Sequence[Group], kind: str = "revenue") -> list[str]:
     return sorted(found, key=lambda code: (-found[code], code))
 
 
-def breakdown(counted: Counted, dimension: str) -> Table:
+def breakdown(counted: Counted, dimension: str, minimum: int) -> Table:
     """Revenue, operations and how many succeed, by the values of a dimension: of groups as large as KPIs show them."""
     groups = counted.by(dimension)
     codes = currencies(list(groups.values()))
-    hidden = _hidden(groups)
+    hidden = _hidden(groups, minimum)
     rows: list[list[Any]] = []
     for value, group in groups.items():
         sums = group.sums("revenue")
@@ -69,7 +69,7 @@ def breakdown(counted: Counted, dimension: str) -> Table:
             *([FEW, FEW] if ("", value or None) in hidden else ended),
         ]
         is_seen = any(cell is not FEW and cell not in (None, 0) for cell in told)
-        if is_seen or (FEW not in told and group.events >= _least()):
+        if is_seen or (FEW not in told and group.events >= minimum):
             rows.append([value, *told])
     first = len(codes[:1])
     rows.sort(key=lambda row: (-_size(row[1]) if first else 0, -_size(row[1 + len(codes)]), row[0]))
@@ -85,46 +85,40 @@ def breakdown(counted: Counted, dimension: str) -> Table:
         "apart; operations; and the part of them that succeeded.",
         sum(group.events for group in groups.values()),
         "Currencies are never added up. Rows are in the order of the currency with the most records.",
-        f"Groups of fewer than {_least()} are not shown, nor those that would give one away.",
+        f"Groups of fewer than {minimum} are not shown, nor those that would give one away.",
         sql=[counted.statements.breakdown(dimension, codes)],
     )
     title = TITLES.get(dimension, f"By {dimension}")
     return Table(
         dimension, title, columns, rows, said,
         empty=f"No event of this period tells a {dimension}: pass {dimension}=... to operation() or context().",
-        withheld=_withheld(len(groups) - len(rows), sum(FEW in row for row in rows)),
+        withheld=_withheld(len(groups) - len(rows), sum(FEW in row for row in rows), minimum),
     )  # fmt: skip
 
 
-def _hidden(groups: Mapping[str, Group]) -> set[tuple[str | None, ...]]:
+def _hidden(groups: Mapping[str, Group], minimum: int) -> set[tuple[str | None, ...]]:
     """
     Of which currency and value, and of which value's operations, nothing is shown.
 
     In the words of KPIs, where None is not told: of groups of one size the same one is left out.
     """
-    from bizspan.kpi._small import MINIMUM, too_small, totals
+    from bizspan.kpi._small import too_small, totals
 
     sizes: dict[tuple[str | None, ...], int] = {}
     for value, group in groups.items():
         sizes.update({(code, value or None): number for code, number in group.numbers("revenue").items() if number})
         if tried := group.count():
             sizes["", value or None] = tried
-    return too_small(sizes, MINIMUM, totals)
+    return too_small(sizes, minimum, totals)
 
 
-def _least() -> int:
-    from bizspan.kpi._small import MINIMUM
-
-    return MINIMUM
-
-
-def _withheld(groups: int, others: int) -> str:
+def _withheld(groups: int, others: int, minimum: int) -> str:
     """What is said of groups that are not shown, or not whole."""
     told = [f"{groups:,} {'group is' if groups == 1 else 'groups are'} too small to be shown"] if groups else []
     if others:
         what = "" if groups else "group " if others == 1 else "groups "
         told.append(f"{others:,} {what}{'is' if others == 1 else 'are'} shown in part")
-    least = f": fewer than {_least()} records, or a figure that would give such a group away." if told else ""
+    least = f": fewer than {minimum} records, or a figure that would give such a group away." if told else ""
     return ", and ".join(told) + least
 
 

@@ -18,9 +18,11 @@ from bizspan.errors import SetupError
 from bizspan.page import _charts, _frame, _funnel, _kpis, _logins, _reading, _sections, _tables, _technical, _traces
 from bizspan.page._actions import REFERRER, Action, Actions
 from bizspan.page._blocks import Blocks
-from bizspan.page._charts import Mark
+from bizspan.page._counted import Counted
+from bizspan.page._few import Guard
 from bizspan.page._filter import Asked, Wrong, read, tidied
 from bizspan.page._html import Html, tag
+from bizspan.page._seen import Seen
 
 if TYPE_CHECKING:
     from bizspan.kpi import KPI, Calendar
@@ -49,10 +51,12 @@ _FASTER: Final = f"PRAGMA mmap_size = {256 << 20}"
 _LIVE_MOST: Final = 16
 _BETWEEN_S: Final = 0.5
 _WAITED_S: Final = 0.5
-_SEEN_FOR_S: Final = 20.0
 _SELECT_MOST: Final = 200
 _LATEST, _EVENTS = 10, 200
 _OVERVIEW: Final = ("reason", "segment", "country", "channel", "campaign")
+_TABLES: Final = frozenset(
+    {"events", "cost", "outcomes", "conversion", "series", "features", "funnel", *_sections.TITLES}
+)
 _TRACE: Final = re.compile(r"[0-9a-f]{32}")
 
 
@@ -65,9 +69,12 @@ class Site:
         kpis: What the page of KPIs shows.
         calendar: Whose days.
         actions: What the overview offers to do.
+        minimum_group: Smaller ones are not shown.
     """
 
-    def __init__(self, lens: Lens, kpis: Iterable[KPI], calendar: Calendar, actions: Iterable[Action] = ()) -> None:
+    def __init__(
+        self, lens: Lens, kpis: Iterable[KPI], calendar: Calendar, actions: Iterable[Action], minimum_group: int
+    ) -> None:
         self._lens = lens
         self._store = lens.store
         self._kpis = tuple(kpis)
@@ -75,8 +82,8 @@ class Site:
         self._actions = Actions(lens, actions, calendar, HEADERS)
         self._live = threading.BoundedSemaphore(_LIVE_MOST)
         self._blocks = Blocks()
-        self._seen: dict[str, dict[str, tuple[int, int]]] = {}
-        self._seen_at = float("-inf")
+        self._guard = Guard(minimum_group, self._blocks)
+        self._seen = Seen()
 
     def add_to_routes(self) -> None:
         """Have the lens answer under the paths of the pages."""
@@ -201,11 +208,16 @@ class Site:
     # --- pages --------------------------------------------------------------------------------------------------------
 
     def _overview(self, connection: sqlite3.Connection, asked: Asked) -> Sequence[Html]:
+        if self._guard.is_few(connection, asked):
+            return [self._guard.note(asked)]
         counted = _reading.count(connection, asked, _OVERVIEW, self._blocks)
         if not counted.all.events:
             return [self._nothing(connection, asked)]
-        marks = self._marks(connection, asked)
-        shown = [_sections.breakdown(counted, name) for name in ("segment", "country", "campaign", "channel")]
+        marks = self._seen.marks(connection, asked)
+        shown = [
+            _sections.breakdown(counted, name, self._guard.minimum)
+            for name in ("segment", "country", "campaign", "channel")
+        ]
         tables = [_tables.as_html(table, asked) for table in shown]
         return [
             _charts.tiles(asked, counted),
@@ -217,8 +229,10 @@ class Site:
         ]
 
     def _features(self, connection: sqlite3.Connection, asked: Asked) -> Sequence[Html]:
+        if self._guard.is_few(connection, asked):
+            return [self._guard.note(asked)]
         counted = _reading.count(connection, asked, ("feature",), self._blocks)
-        seen = self._first_and_last(connection).get("feature", {})
+        seen = self._seen.of(connection, "feature")
         if not counted.all.events and not seen:
             return [self._nothing(connection, asked)]
         return [_tables.as_html(_sections.features(counted, seen, asked), asked, class_="wide")]
@@ -227,11 +241,17 @@ class Site:
         counted = _reading.count(connection, asked, (), self._blocks)
         sql, sql_of_cost = list[str](), list[str]()
         found = _technical.latencies(connection, asked, counted.step, sql)
+        if self._guard.is_few(connection, asked):
+            nothing = Counted(counted.step, counted.basis, counted.statements)
+            return [
+                self._guard.note(asked),
+                _technical.beside(asked, nothing, found, sql, self._seen.marks(connection, asked)),
+            ]
         if not counted.all.events and not found:
             return [self._nothing(connection, asked)]
         bands = _technical.bands(connection, asked, sql_of_cost, self._blocks)
         return [
-            _technical.beside(asked, counted, found, sql, self._marks(connection, asked)),
+            _technical.beside(asked, counted, found, sql, self._seen.marks(connection, asked)),
             _tables.as_html(_technical.cost(bands, asked, counted, sql_of_cost), asked, class_="wide"),
         ]
 
@@ -240,15 +260,23 @@ class Site:
 
     def _funnel(self, connection: sqlite3.Connection, asked: Asked) -> Sequence[Html]:
         known = [list(self._known(connection, name)) for name in ("operation", "name")]
-        return _funnel.funnel(asked, self._store.path, known[0], known[1])
+        few = self._guard.note(asked) if self._guard.is_few(connection, asked) else None
+        return _funnel.funnel(asked, self._store.path, known[0], known[1], few)
 
     def _events(self, connection: sqlite3.Connection, asked: Asked) -> Sequence[Html]:
+        if self._guard.is_few(connection, asked):
+            return [self._guard.note(asked)]
         table = _traces.latest(connection, asked, _EVENTS)
         if not table.rows:
             return [self._nothing(connection, asked)]
         return [_tables.as_html(table, asked, class_="wide")]
 
     def _table(self, connection: sqlite3.Connection, asked: Asked, name: str) -> _tables.Table | None:
+        if (kpi := next((each for each in self._kpis if name == f"kpi-{each.name}"), None)) is not None:
+            return _kpis.group_table(kpi, self._store.path, asked)
+        if name in _TABLES and self._guard.is_few(connection, asked):
+            said = self._guard.said()
+            return _tables.Table(name, name, [_tables.Column("Note", "text")], [[said]], _tables.About(said, 0, ""))
         if name == "events":
             return _traces.latest(connection, asked, 10_000)
         if name == "cost":
@@ -257,7 +285,7 @@ class Site:
             return _technical.cost(_technical.bands(connection, asked, sql, self._blocks), asked, counted, sql)
         if name == "features":
             counted = _reading.count(connection, asked, ("feature",), self._blocks)
-            return _sections.features(counted, self._first_and_last(connection).get("feature", {}), asked)
+            return _sections.features(counted, self._seen.of(connection, "feature"), asked)
         made = {"outcomes": _sections.outcomes, "conversion": _sections.conversion}
         if name in made:
             return made[name](_reading.count(connection, asked, ("reason",), self._blocks))
@@ -265,10 +293,9 @@ class Site:
             return _charts.series_table(asked, _reading.count(connection, asked, (), self._blocks))
         if name == "funnel":
             return _funnel.table(asked, self._store.path, self._known(connection, "operation"))
-        if (kpi := next((each for each in self._kpis if name == f"kpi-{each.name}"), None)) is not None:
-            return _kpis.group_table(kpi, self._store.path, asked)
         if name in _sections.TITLES:
-            return _sections.breakdown(_reading.count(connection, asked, (name,), self._blocks), name)
+            counted = _reading.count(connection, asked, (name,), self._blocks)
+            return _sections.breakdown(counted, name, self._guard.minimum)
         return None
 
     # --- what is around them ------------------------------------------------------------------------------------------
@@ -289,37 +316,6 @@ class Site:
                 (dimension,),
             )
         ]
-
-    def _first_and_last(self, connection: sqlite3.Connection) -> dict[str, dict[str, tuple[int, int]]]:
-        """Of versions and features, the first and the last minute; read again after a while."""
-        if time.monotonic() - self._seen_at > _SEEN_FOR_S:
-            found: dict[str, dict[str, tuple[int, int]]] = {}
-            for dimension, value, first, last in connection.execute(
-                "SELECT dimension, value, min(minute), max(minute) FROM minute_counts "
-                "WHERE dimension IN ('version', 'feature') GROUP BY 1, 2"
-            ):
-                found.setdefault(dimension, {})[value] = (first, last)
-            self._seen, self._seen_at = found, time.monotonic()
-        return self._seen
-
-    def _marks(self, connection: sqlite3.Connection, asked: Asked) -> list[Mark]:
-        """Releases, by the first appearance of each version but the first one ever; and what people marked."""
-        seen = self._first_and_last(connection).get("version", {})
-        begin = min((first for first, _ in seen.values()), default=0)
-        found: list[Mark] = [
-            (first, version, 0)
-            for version, (first, _) in seen.items()
-            if max(asked.since, begin + 1) <= first < asked.until
-        ]
-        country = asked.filters.get("country", "")
-        for label, since_ns, until_ns, where in connection.execute(
-            "SELECT label, since_ns, until_ns, country FROM marks WHERE since_ns < ? AND until_ns > ?",
-            (asked.until * 10**9, asked.since * 10**9),
-        ):
-            if not (where and country and where != country):
-                shown = f"{label} ({where})" if where else label
-                found.append((max(since_ns // 10**9, asked.since), shown, min(until_ns // 10**9, asked.until)))
-        return sorted(found)
 
 
 class _Told:

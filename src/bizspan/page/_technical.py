@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from bizspan import names
+from bizspan._columns import TOOK_S
 from bizspan._currencies import EXPONENTS
 from bizspan.page import _show
 from bizspan.page._blocks import Blocks
@@ -19,7 +20,7 @@ from bizspan.page._counted import Counted
 from bizspan.page._filter import Asked
 from bizspan.page._html import Html, tag
 from bizspan.page._points import cell_of, place, times
-from bizspan.page._reading import Reader, Unasked, cell, ran, whole
+from bizspan.page._reading import Reader, Unasked, cell, is_of_minutes, ran, stretches, whole, within
 from bizspan.page._statements import traffic_sql, where_sql
 from bizspan.page._tables import About, Column, Table
 from bizspan.page._tables import about as about_html
@@ -46,11 +47,10 @@ _BINS: Final = (
     10.0,
     60.0,
 )
-_BANDS: Final = (0.1, 0.3, 1.0, 3.0)
 _LABELS: Final = (
-    f"up to {_show.seconds(_BANDS[0])}",
-    *(f"{_show.seconds(low)} to {_show.seconds(high)}" for low, high in pairwise(_BANDS)),
-    f"over {_show.seconds(_BANDS[-1])}",
+    f"up to {_show.seconds(TOOK_S[0])}",
+    *(f"{_show.seconds(low)} to {_show.seconds(high)}" for low, high in pairwise(TOOK_S)),
+    f"over {_show.seconds(TOOK_S[-1])}",
 )
 _ENOUGH: Final = 30
 _SPAN_COLUMNS: Final = frozenset({"operation", "service", "version"})
@@ -201,7 +201,7 @@ def bands(connection: sqlite3.Connection, asked: Asked, sql: list[str], blocks: 
     def of_piece(since: int, until: int) -> Bands:
         return _bands(connection, replace(asked, since=since, until=until), [])
 
-    question = "bands", asked.where, asked.traffic
+    question = "bands", asked.where, asked.traffic  # the filters say from where
     kept = blocks or Blocks()
     for piece in kept.over(connection, question, (asked.since, asked.until), of_piece, lambda each: 25 * len(each)):
         for operation, of_operation in piece.items():
@@ -215,13 +215,45 @@ def _no_bands() -> list[Band]:
 
 
 def _bands(connection: Reader, asked: Asked, sql: list[str]) -> Bands:
-    cases = " ".join(f"WHEN duration_s <= {bound} THEN {number}" for number, bound in enumerate(_BANDS))
+    return (_bands_of_minutes if is_of_minutes(asked) else _bands_of_events)(connection, asked, sql)
+
+
+def _bands_of_minutes(connection: Reader, asked: Asked, sql: list[str]) -> Bands:
+    found: Bands = {}
+    conditions, values = where_sql(asked.where)
+    traffic_is, traffic_values = traffic_sql(asked)
+    of = f"{conditions} AND dimension = 'took' AND name = ?{traffic_is}"
+    for at, since, until in stretches(connection, asked):
+        told = [since, until, *values, names.EVENT_OPERATION, *traffic_values]
+        for operation, number, outcome, count in ran(
+            connection, sql,
+            f"SELECT operation, value, outcome, sum(count) FROM {at}_counts WHERE {within(at)}{of} GROUP BY 1, 2, 3",
+            told,
+        ):  # fmt: skip
+            band = found.setdefault(operation, _no_bands())[int(number)]
+            band.tried += count
+            band.good += count if outcome == names.SUCCESS else 0
+        for operation, number, currency, count, minor in ran(
+            connection, sql,
+            f"SELECT operation, value, currency, sum(count), sum(minor) FROM {at}_money WHERE {within(at)}{of} "
+            "AND outcome = ? AND kind = 'revenue' GROUP BY 1, 2, 3",
+            [*told, names.SUCCESS],
+        ):  # fmt: skip
+            if currency in EXPONENTS:
+                revenue = found.setdefault(operation, _no_bands())[int(number)].revenue
+                before = revenue.get(currency, (0, 0))
+                revenue[currency] = before[0] + count, before[1] + whole(minor)
+    return found
+
+
+def _bands_of_events(connection: Reader, asked: Asked, sql: list[str]) -> Bands:
+    cases = " ".join(f"WHEN duration_s <= {bound} THEN {number}" for number, bound in enumerate(TOOK_S))
     conditions, values = where_sql(asked.where)
     traffic_is, traffic_values = traffic_sql(asked)
     found: Bands = {}
     for row in ran(
         connection, sql,
-        f"SELECT json_array(coalesce(operation, ''), CASE {cases} ELSE {len(_BANDS)} END, outcome, revenue_currency), "
+        f"SELECT json_array(coalesce(operation, ''), CASE {cases} ELSE {len(TOOK_S)} END, outcome, revenue_currency), "
         "count(*), count(revenue_minor), sum(revenue_minor) FROM events WHERE time_ns >= ? AND time_ns < ? "
         f"AND name = ? AND duration_s IS NOT NULL{conditions}{traffic_is} GROUP BY 1",
         [asked.since * 10**9, asked.until * 10**9, names.EVENT_OPERATION, *values, *traffic_values],

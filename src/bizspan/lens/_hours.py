@@ -1,0 +1,81 @@
+"""
+Hours that are over, added up from their minutes: a page that is about a day reads a sixtieth of the rows.
+
+An hour is open from when something of it comes in until it is added up. What reads takes open hours from the minutes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection, Iterable
+from typing import Final
+
+HOUR: Final = 3_600
+_BEYOND: Final = "integer overflow"  # of a sum beyond 64 bits, which only invented amounts reach
+_CELL: Final = "name, operation, outcome, traffic, dimension, value"
+_ADDED_UP: Final = (
+    (
+        f"INSERT INTO hour_counts SELECT ?, {_CELL}, sum(count), sum(timed), sum(duration_us), min(minute), "
+        f"max(minute) FROM minute_counts WHERE minute >= ? AND minute < ? GROUP BY {_CELL}"
+    ),
+    (
+        f"INSERT INTO hour_money SELECT ?, {_CELL}, kind, currency, sum(count), sum(minor) "
+        f"FROM minute_money WHERE minute >= ? AND minute < ? GROUP BY {_CELL}, kind, currency"
+    ),
+)
+
+
+def of(minutes: Iterable[int]) -> set[int]:
+    """The hours of some minutes, all in seconds since 1970."""
+    return {minute // HOUR * HOUR for minute in minutes}
+
+
+def reopen(connection: sqlite3.Connection, hours: Collection[int]) -> None:
+    """Have hours open, in the transaction that changes their minutes."""
+    connection.executemany("INSERT OR IGNORE INTO open_hours VALUES (?)", [(hour,) for hour in hours])
+
+
+def add_up(connection: sqlite3.Connection, now_ns: int, *, is_wanted: Callable[[], bool]) -> bool:
+    """
+    Add up the open hours that are over, each in a transaction of its own.
+
+    Args:
+        connection: That of the writer, outside a transaction.
+        now_ns: The time.
+        is_wanted: Whether something waits to be written, which then has its turn.
+
+    Returns:
+        Whether it is done.
+
+    Raises:
+        sqlite3.Error: The disk is full, or broken.
+    """
+    over = (now_ns // 10**9 - HOUR,)
+    for (hour,) in connection.execute("SELECT hour FROM open_hours WHERE hour <= ? ORDER BY hour", over).fetchall():
+        _add_up(connection, hour)
+        if is_wanted():
+            return False
+    return True
+
+
+def _add_up(connection: sqlite3.Connection, hour: int) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for table in ("hour_counts", "hour_money", "open_hours"):
+            connection.execute(f"DELETE FROM {table} WHERE hour = ?", (hour,))
+        for statement in _ADDED_UP:
+            connection.execute(statement, (hour, hour, hour + HOUR))
+    except sqlite3.OperationalError as error:
+        if _BEYOND not in str(error):
+            raise
+        connection.execute("ROLLBACK")  # it stays open
+        return
+    connection.execute("COMMIT")
+
+
+def drop_before(connection: sqlite3.Connection, minute: int) -> None:
+    """Forget hours of which minutes were dropped, in the same transaction; what is left of one is open."""
+    for table in ("hour_counts", "hour_money", "open_hours"):
+        connection.execute(f"DELETE FROM {table} WHERE hour < ?", (minute,))
+    if minute % HOUR:
+        reopen(connection, of([minute]))
