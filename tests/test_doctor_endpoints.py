@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 
+from bizspan.doctor import _inside
 from bizspan.doctor._endpoints import malformed, proxy_of, remarks
 from bizspan.doctor._finding import shown_url, without
 from bizspan.doctor._settings import Target, targets
+from bizspan.sdk._delivery import CountedExporter
+from bizspan.sdk._exporters import PerProcess
+from bizspan.sdk._quick import quick
 
 
 def logs(**variables: str) -> Target:
@@ -120,3 +125,14 @@ def test_a_proxy_is_found_as_the_exporter_would(variables: dict[str, str], proxy
     told = {**variables, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://otlp.example.com:4318"}
 
     assert proxy == proxy_of(told, logs(**told))
+
+
+def test_an_exporter_is_named_with_its_endpoint_whatever_stands_before_it() -> None:
+    """
+    Those that `configure()` builds are counted, made anew in a forked child, and quicker.
+    """
+
+    class Processor:
+        _exporter = CountedExporter(PerProcess(lambda: quick(OTLPLogExporter("http://collector:4318/v1/logs"))))
+
+    assert "OTLPLogExporter http://collector:4318/v1/logs" == _inside._exporter(Processor())

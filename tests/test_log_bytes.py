@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import UserDict
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Any, Final
@@ -119,5 +120,27 @@ def test_a_line_of_any_length_arrives_whole(body: str | None) -> None:
     What the application logs is its own: as long as the SDK would send it.
     """
     records = [record(timestamp=1, body=body)]
+
+    assert list(told_by(by_the_sdk(records))) == list(told_by(ours(records)))
+
+
+def deep(levels: int) -> Any:
+    """A list in a list, and so on."""
+    return [deep(levels - 1)] if levels else ["end"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"attributes": {"text": "x" * 2**21, "k": 1}}, {"body": {"image": "x" * 2**21}}, {"body": [1] * 70_000},
+        {"body": deep(20)}, {"body": UserDict(a=1)},
+    ],
+    ids=lambda told: repr(told)[:30],
+)  # fmt: skip
+def test_what_others_tell_arrives_as_the_sdk_would_send_it(told: dict[str, Any]) -> None:
+    """
+    Bounds are for what bizspan tells; a line of another library has parts, depth and length of its own.
+    """
+    records = [record(timestamp=1, **told)]
 
     assert list(told_by(by_the_sdk(records))) == list(told_by(ours(records)))

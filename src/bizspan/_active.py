@@ -68,8 +68,24 @@ def install(recipe: Recipe) -> Pipeline:
     before = current
     started = _start()
     if before is not None and before.pid == os.getpid():
-        before.take(_HAND_OVER_S)
+        _hand_over(before)
     return started
+
+
+def _hand_over(before: Pipeline) -> None:
+    # On a thread, because its receivers are the application's, and may hang.
+    def take() -> None:
+        try:
+            before.take(_HAND_OVER_S)
+        except Exception as error:
+            _guard.swallowed("handing over what was told before", error)
+
+    try:
+        thread = threading.Thread(target=take, name="bizspan-hand-over", daemon=True)
+        thread.start()
+        thread.join(_HAND_OVER_S)
+    except RuntimeError:  # the interpreter shuts down: no new threads
+        return
 
 
 def restart() -> None:

@@ -77,7 +77,9 @@ def run(options: argparse.Namespace, show: Callable[[str], None], *, colour: boo
     store = Path(options.store) if options.store else default_path()
     source = _cli_source.needed(options)
     told = options.store or (source.path if isinstance(source, SqliteSource) else "")
-    marks = _marks.listed(Path(told)) if told else ()
+    # Alerts begin a store for what they have said; until then there are no marks.
+    is_new = options.alerts and not Path(told).exists()
+    marks = _marks.listed(Path(told)) if told and not is_new else ()
     if options.alerts:
         path = None if declared.loaded is None else declared.loaded.path
         rules = _rules.load(path, declared.kpis, declared.vocabularies)

@@ -165,7 +165,7 @@ class Pipeline:
         self._hurried = False  # whether the thread was told that much waits
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
-        self.waiting = Waiting(self.accounts, self.monotonic_ns, self._wake)
+        self.waiting = Waiting(self.accounts, self.monotonic_ns, self._wake_idle)
 
     def declare(self, declared: Mapping[str, Attribute], hasher: Hasher | None) -> None:
         """
@@ -266,6 +266,10 @@ class Pipeline:
             finally:
                 self._starting.release()
         self._signal.put(None)
+
+    def _wake_idle(self) -> None:
+        if not self._awake:
+            self._wake()
 
     def _hurry(self) -> None:
         """Much waits: the thread, if it rests, is not to wait for more."""

@@ -325,3 +325,14 @@ def test_a_wrong_rule_is_said(weeks: Path, capsys: pytest.CaptureFixture[str], r
 
     assert 2 == watch(ELEVEN)
     assert f"alert.mine: {said}" in capsys.readouterr().err
+
+
+def test_a_period_that_has_just_begun_has_no_drop_yet(weeks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Cron runs at full hours: that is no reason to call a rule one that can't be judged.
+    """
+    file = weeks / "pyproject.toml"
+    file.write_text(file.read_text("utf-8").replace('kind = "drop"\n', 'kind = "drop"\nperiod = "today"\n'), "utf-8")
+
+    assert 0 == watch("2026-03-09T00:00")
+    assert ("no new alert\n", "") == capsys.readouterr()

@@ -496,6 +496,18 @@ def test_clickhouse_is_asked_over_http(
     assert "s3cret" not in out + err
 
 
+@pytest.mark.server
+def test_alerts_over_clickhouse_begin_their_store(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    What was said is kept in a store of its own, which is not there the first time, and has no marks.
+    """
+    with clickhouse([]) as url:
+        ran = [main(["report", "--alerts", "--clickhouse", url, "--store", "said.db", *AS_OF]) for _ in range(2)]
+
+    assert 2 not in ran, capsys.readouterr().err
+    assert 4 not in ran, capsys.readouterr().err
+
+
 def test_without_kpis_there_is_a_standard_set(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """
     Operations, success with its interval, revenue, order value, refunds, and the survey.

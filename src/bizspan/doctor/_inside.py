@@ -22,7 +22,7 @@ from bizspan.doctor._settings import SPOOL_VARIABLE, is_switched_off
 
 _MODULE: Final = "bizspan.doctor._inside"
 _STAMP: Final = "StampLogs"
-_WRAPPERS: Final = 2  # of bizspan, around the exporter that knows the endpoint
+_WRAPPERS: Final = 3  # of bizspan, at most, around the exporter that knows the endpoint
 # The SDK has no public list of processors; where its names change, nothing is said about them.
 _LISTS: Final = {
     "traces": ("_active_span_processor", "_span_processors"),

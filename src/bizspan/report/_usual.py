@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _WEEKS: Final = 4
 _NEEDED_WEEKS: Final = 3
+_LEAST_NS: Final = 60 * 10**9  # of a period that is still running
 # As in the rules for Prometheus: three standard deviations of what chance does, and of a quantile half of its tail.
 _SIGMAS_SQUARED: Final = 9
 _IN_THE_TAIL: Final = 36
@@ -88,6 +89,8 @@ def drops(kpi: KPI, change: float, period: Period, now: Situation, marks: Sequen
     until_ns = min(period.until_ns, now.as_of_ns)
     if any(each.since_ns < until_ns and each.until_ns > period.since_ns for each in mine):
         return []
+    if until_ns - period.since_ns < _LEAST_NS:
+        return []  # it has only just begun
     design = before_after(period.since_ns, until_ns, _WEEKS, now.calendar, mine)
     (_, this), *before = design.windows
     answer, *usual = (_answer(kpi, each, now) for each in (this, *(each for _, each in before)))

@@ -8,6 +8,7 @@ that OTLP cannot carry is left out and its record kept, where the SDK's encoder 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +33,15 @@ _pack_flags: Final = Struct("<BI").pack
 
 def _ignored(reason: str) -> None:
     """As with the SDK's encoder, a value that is left out is not counted."""
+
+
+def _by_the_sdk(data: Any) -> bytes | None:
+    try:
+        encode: Any = import_module("opentelemetry.exporter.otlp.proto.common._log_encoder").encode_logs
+        record: Any = encode([data]).resource_logs[0].scope_logs[0].log_records[0]
+        return bytes(record.SerializeToString())
+    except Exception:
+        return None
 
 
 class LogBytes:
@@ -64,7 +74,11 @@ class LogBytes:
         try:
             return field(b"\x12", self._plain(data, attributes))
         except Exception:
-            # A lone surrogate, a number beyond 64 bits, a body with parts: each field on its own.
+            # A body with parts, a text of megabytes: as the SDK does it.
+            encoded = _by_the_sdk(data)
+            if encoded is not None:
+                return field(b"\x12", encoded)
+            # A lone surrogate, a number beyond 64 bits: each field on its own.
             walk, fields = Walk(_ignored), Fields.of(data)
             return field(b"\x12", log_record(fields, walk, *attributes.encode(walk, fields.attributes)))
 

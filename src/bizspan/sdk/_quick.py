@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _HTTP: Final = "opentelemetry.exporter.otlp.proto.http."
 _SPANS: Final = (f"{_HTTP}trace_exporter", "OTLPSpanExporter")
 _LOGS: Final = (f"{_HTTP}_log_exporter", "OTLPLogExporter")
+_READ: Final = ("_max_request_size", "_shutdown")  # of the exporter, for each batch
 # The exporter then counts its own exports, around its own encoding.
 _COUNTS: Final = "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"
 # Of an SDK before 1.39 both have another name, and it is left as it is.
@@ -48,7 +49,7 @@ def quick(exporter: Any) -> Any:
     if getattr(compression, "value", "") == "gzip" and callable(getattr(client, "_compress", None)):
         client._compress = _gzip
     counts = os.environ.get(_COUNTS, "").strip().lower() == "true"
-    if counts:
+    if counts or not all(hasattr(exporter, name) for name in _READ):
         return exporter
     if (kind.__module__, kind.__name__) == _SPANS:
         return QuickSpans(exporter, client)
