@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 
 from bizspan import names
 from bizspan.errors import SetupError
-from bizspan.lens import Intake, Retention, Store, Stored, StoreError, reading
+from bizspan.lens import Intake, Retention, Store, Stored, StoreError, _retention, reading
 from bizspan.lens import _insert as inserting
 from bizspan.lens._layout import INDEX
 from bizspan.lens._logs import LogDecoder
@@ -216,6 +216,7 @@ def test_a_newer_file_is_refused(tmp_path: Path) -> None:
 
 
 _FORMAT_2 = """
+DROP TRIGGER reopen_of_new; DROP TRIGGER reopen_of_old;
 DROP TABLE hour_counts; DROP TABLE hour_money; DROP TABLE open_hours;
 DROP INDEX events_by_time; CREATE INDEX events_by_time ON events (time_ns, name);
 DELETE FROM minute_counts WHERE dimension = 'took'; DELETE FROM minute_money WHERE dimension = 'took';
@@ -374,6 +375,48 @@ def test_two_writers_share_a_file(tmp_path: Path) -> None:
 
         assert [Stored(10), Stored(0, 10), Stored(0, 10)] == taken
         assert [10] == rows(one, TOTAL)
+
+
+def test_hours_that_another_writer_added_up_are_added_up_again(tmp_path: Path) -> None:
+    """
+    As an import beside a running lens: each closes hours that the other one writes on in.
+    """
+    first, second, third = (list(Shop(seed=seed, per_second=1).requests(50, size=50)) for seed in (1, 2, 3))
+    with Store(tmp_path / "lens.db") as one, Store(tmp_path / "lens.db") as other:
+        for store, requests, adds_up in ((one, first, other), (one, second, one), (other, third, one)):
+            Intake(store).take("logs", "protobuf", requests[0])
+            adds_up.prune()
+
+        counted = [
+            rows(one, f"SELECT sum(count) FROM {table} WHERE dimension = ''")[0]
+            for table in ("minute_counts", "hour_counts")
+        ]
+        assert ([150, 150], []) == (counted, rows(one, "SELECT hour FROM open_hours"))
+
+
+def test_counts_and_money_are_dropped_to_one_moment(tmp_path: Path) -> None:
+    """
+    Of the one there are more rows a minute than of the other; what is left of each is still shown.
+    """
+    with Store(tmp_path / "lens.db") as store:
+        database = store._connection
+        for minute in range(START_NS // 10**9 // 3600 * 3600, START_NS // 10**9 // 3600 * 3600 + 86_400, 60):
+            database.executemany(
+                "INSERT INTO minute_counts VALUES (?, 'n', 'op', 'success', '', ?, ?, 1, 0, 0)",
+                [(minute, "segment" if number else "", str(number)) for number in range(20)],
+            )
+            database.execute(
+                "INSERT INTO minute_money VALUES (?, 'n', 'op', 'success', '', '', '', 'revenue', 'EUR', 1, 100)",
+                (minute,),
+            )
+        store.prune()
+        before = rows(store, "SELECT count(*) FROM hour_counts WHERE dimension = ''")[0]
+        assert _retention._drop_anything(database)
+
+        ends = [rows(store, f"SELECT min(minute) FROM minute_{of}")[0] for of in ("counts", "money")]
+        hours = rows(store, "SELECT count(*), min(hour) FROM hour_counts WHERE dimension = ''")[0]
+    assert ends[0] == ends[1]
+    assert (24, True) == (before, 0 <= hours[1] - ends[0] < 3600 and hours[0] >= 20)
 
 
 def test_a_closed_store_takes_nothing(tmp_path: Path) -> None:

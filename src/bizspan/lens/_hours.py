@@ -1,13 +1,14 @@
 """
 Hours that are over, added up from their minutes: a page that is about a day reads a sixtieth of the rows.
 
-An hour is open from when something of it comes in until it is added up. What reads takes open hours from the minutes.
+An hour is open from when something of it comes in, which triggers see to, until it is added up. What reads takes open
+hours from the minutes.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable
 from typing import Final
 
 HOUR: Final = 3_600
@@ -23,16 +24,6 @@ _ADDED_UP: Final = (
         f"FROM minute_money WHERE minute >= ? AND minute < ? GROUP BY {_CELL}, kind, currency"
     ),
 )
-
-
-def of(minutes: Iterable[int]) -> set[int]:
-    """The hours of some minutes, all in seconds since 1970."""
-    return {minute // HOUR * HOUR for minute in minutes}
-
-
-def reopen(connection: sqlite3.Connection, hours: Collection[int]) -> None:
-    """Have hours open, in the transaction that changes their minutes."""
-    connection.executemany("INSERT OR IGNORE INTO open_hours VALUES (?)", [(hour,) for hour in hours])
 
 
 def add_up(connection: sqlite3.Connection, now_ns: int, *, is_wanted: Callable[[], bool]) -> bool:
@@ -78,4 +69,4 @@ def drop_before(connection: sqlite3.Connection, minute: int) -> None:
     for table in ("hour_counts", "hour_money", "open_hours"):
         connection.execute(f"DELETE FROM {table} WHERE hour < ?", (minute,))
     if minute % HOUR:
-        reopen(connection, of([minute]))
+        connection.execute("INSERT INTO open_hours VALUES (?)", (minute // HOUR * HOUR,))

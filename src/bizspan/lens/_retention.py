@@ -157,13 +157,18 @@ def _drop_anything(connection: sqlite3.Connection) -> bool:
     }
     if first:
         return bool(_drop_oldest(connection, min(first, key=first.__getitem__), "size"))
-    dropped = 0
-    for table in _MINUTES:
-        oldest = f"SELECT minute FROM {table} ORDER BY minute LIMIT {_CHUNK}"
-        (last,) = connection.execute(f"SELECT max(minute) FROM ({oldest})").fetchone()
-        if last is not None:
-            dropped += _drop_minutes(connection, table, "size", last + 1)
-    return bool(dropped)
+    # To one moment: hours are added up, or are not, for both.
+    ends = [
+        connection.execute(
+            f"SELECT max(minute) FROM (SELECT minute FROM {table} ORDER BY minute LIMIT {_CHUNK})"
+        ).fetchone()[0]
+        for table in _MINUTES
+    ]
+    known = [last for last in ends if last is not None]
+    if not known:
+        return False
+    dropped = [_drop_minutes(connection, table, "size", min(known) + 1) for table in _MINUTES]
+    return any(dropped)
 
 
 def _drop_minutes(connection: sqlite3.Connection, table: str, reason: str, before: int) -> int:

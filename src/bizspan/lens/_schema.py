@@ -29,6 +29,12 @@ _READ: Final = (
     "reason, channel, campaign, value_minor, value_currency, value_invalid"
 )
 
+# Whoever writes minutes reopens their hour: also a process of an older version, and one beside another that adds it up.
+_REOPEN: Final = (
+    "ON minute_counts WHEN NEW.dimension = '' AND NOT EXISTS "
+    "(SELECT 1 FROM open_hours WHERE hour = NEW.minute / 3600 * 3600) "
+    "BEGIN INSERT INTO open_hours VALUES (NEW.minute / 3600 * 3600); END"
+)
 _HOUR_CELL, _HOUR_KEY = (text.replace("minute", "hour", 1) for text in (_CELL, _CELL_KEY))
 _OTHER_TABLES: Final = f"""
 CREATE TABLE resources (id INTEGER PRIMARY KEY, attributes TEXT NOT NULL);
@@ -64,6 +70,8 @@ CREATE TABLE hour_counts ({_HOUR_CELL}, count INTEGER NOT NULL, timed INTEGER NO
 CREATE TABLE hour_money ({_HOUR_CELL}, kind TEXT NOT NULL, currency TEXT NOT NULL, count INTEGER NOT NULL,
     minor INTEGER NOT NULL, PRIMARY KEY ({_HOUR_KEY}, kind, currency)) WITHOUT ROWID;
 CREATE TABLE open_hours (hour INTEGER PRIMARY KEY);
+CREATE TRIGGER reopen_of_new AFTER INSERT {_REOPEN};
+CREATE TRIGGER reopen_of_old AFTER UPDATE {_REOPEN};
 """
 _STRETCH: Final = (
     "CASE " + " ".join(f"WHEN duration_s <= {bound} THEN '{n}'" for n, bound in enumerate(TOOK_S))
@@ -85,7 +93,7 @@ INSERT OR IGNORE INTO minute_money SELECT {_TOOK}, 'revenue', revenue_currency, 
 DROP INDEX events_by_time;
 CREATE INDEX events_by_time ON events (time_ns, {_READ});
 INSERT OR IGNORE INTO dimension_values SELECT DISTINCT 'money', kind FROM minute_money;
-INSERT INTO open_hours SELECT DISTINCT minute / 3600 * 3600 FROM minute_counts;
+INSERT OR IGNORE INTO open_hours SELECT DISTINCT minute / 3600 * 3600 FROM minute_counts;
 """
 # What makes a store of one format one of the next.
 _STEPS: Final = {1: _MARKS, 2: f"{_HOURS}{_OLDER}"}

@@ -97,7 +97,6 @@ class Store:
         self._connection = _database.writer(self.path)
         self._known_values = set(self._connection.execute("SELECT dimension, value FROM dimension_values"))
         self._known_origins: set[int] = set()
-        self._open_hours: set[int] = set()  # of which the store knows that they are
         self.admitted = Admitted(self._known_values)
         self._queue: deque[_Waiting] = deque()
         self._waiting_rows = 0
@@ -248,8 +247,6 @@ class Store:
                 each.stored = each.prepared.insert(connection)
                 found.add(each.prepared.deltas)
             values = _insert.add_deltas(connection, found, self._known_values)
-            hours = _hours.of({cell[0] for cell in found.counts}) - self._open_hours
-            _hours.reopen(connection, hours)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -257,7 +254,6 @@ class Store:
             raise
         self._known_origins |= origins
         self._known_values |= values
-        self._open_hours |= hours
 
     def _prune(self) -> bool:
         """Whether it is done."""
@@ -270,6 +266,5 @@ class Store:
             # The disk may be full; the next round tries again, and writers are told by their own errors.
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-        self._open_hours.clear()
         self._prune_at = time.monotonic() + (_RETENTION_EVERY_S if is_done else 0.0)
         return is_done
