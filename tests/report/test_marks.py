@@ -37,6 +37,8 @@ def older(path: Path) -> Path:
     """A store of format 1, as it was before there were marks."""
     lens_store(path, [operation("u-1", WEEK.since_ns, minor=100)])
     with closing(sqlite3.connect(path)) as database:
+        triggers = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")]
+        database.executescript("".join(f"DROP TRIGGER {name}; " for name in triggers))
         database.executescript("".join(f"DROP TABLE {name}; " for name in NEWER) + "PRAGMA user_version = 1;")
     return path
 
