@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace import Tracer
 import bizspan
 from bizspan._clock import Ids
 from bizspan._console import Receipts
+from bizspan._consumer import Consumer
 from bizspan._facts import FactTable
 from bizspan._pipeline import Pipeline
 from bizspan._totals import Totals
@@ -48,7 +49,7 @@ def broken(*arguments: object, **more: object) -> Any:
 STEPS: dict[str, tuple[Any, str]] = {
     "accept": (Pipeline, "accept"),
     "take": (Pipeline, "take"),
-    "wake": (Pipeline, "_wake"),
+    "wake": (Consumer, "wake"),
     "uid": (Pipeline, "uid_for"),
     "totals": (Totals, "add"),
     "facts": (FactTable, "resolve"),

@@ -109,7 +109,7 @@ def test_a_full_queue_refuses_the_newest_counts_it_and_keeps_the_metrics() -> No
     with bizspan.configure(export="console", meter_provider=provider, capacity=2) as configured:
         pipeline = _active.current
         assert pipeline is not None
-        pipeline._immediate, pipeline._awake = False, True  # nobody takes the intake
+        pipeline._immediate, pipeline._consumer.awake = False, True  # nobody takes the intake
         for _ in range(5):
             bizspan.event("a", revenue=(1, "EUR"))
         told = bizspan.diagnostics()

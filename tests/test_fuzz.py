@@ -177,7 +177,7 @@ def world(mode: str) -> Generator[World]:
             pipeline = captured._pipeline
             pipeline.sinks = (*pipeline.sinks, Receipts(pipeline.declared, receipts))
             # As if its thread ran already: this thread takes what it told, and no example waits for another one.
-            pipeline._awake = True
+            pipeline._consumer.awake = True
             yield World(captured, receipts)
     after = frame.get(), otel.get_current(), trace.get_current_span()
     for one, other in zip(before, after, strict=True):

@@ -98,7 +98,7 @@ HOUSE: Final = (
     ("SECOND", "_pipeline"),
     ("FIRST", "_codes _departed"),
     ("FIRST", "_totals _facts _amounts _console _dimensions"),
-    ("FIRST", "_commit"),
+    ("FIRST", "_commit _consumer"),
     ("FIRST", "_accounts"),
     ("FIRST", "_book"),
     ("FIRST", "_wire_attributes _wire_logs"),

@@ -16,7 +16,7 @@ import pytest
 from opentelemetry.sdk._logs import LogRecordProcessor
 
 import bizspan
-from bizspan import _active, _pipeline
+from bizspan import _active, _consumer
 from bizspan._accounts import idle
 from bizspan._guard import Tallies
 from bizspan._pipeline import Pipeline
@@ -102,7 +102,7 @@ def test_much_that_waits_is_taken_before_the_time(monkeypatch: pytest.MonkeyPatc
     """
     The thread rests so that one switch serves many records; half a queue wakes it, each time.
     """
-    monkeypatch.setattr(_pipeline, "_BATCH_DELAY_S", 60.0)
+    monkeypatch.setattr(_consumer, "_REST_S", 60.0)
     held = Held()
     held.go_on.set()
 

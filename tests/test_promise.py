@@ -379,7 +379,7 @@ def test_5_personal_facts_are_keyed_hashed_or_dropped_before_anything_is_stored(
     What waits in memory for the exporters is hashed already.
     """
     pipeline = capbiz._pipeline
-    pipeline._awake = True  # nobody takes the intake
+    pipeline._consumer.awake = True  # nobody takes the intake
     with bizspan.operation("checkout", customer="ada@example.org"):
         bizspan.event("told", customer="ada@example.org")
 

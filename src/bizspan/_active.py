@@ -34,7 +34,7 @@ _starting: dict[str, threading.RLock] = {}
 _is_starting = False
 # The semantic conventions' key, and the one that it replaced.
 _ENVIRONMENT_KEYS: Final = ("deployment.environment.name", "deployment.environment")
-_EXIT_S = _HAND_OVER_S = 1.0
+_HAND_OVER_S: Final = 1.0
 # Called with each new process pipeline: gauges start here.
 on_start: list[Callable[[], None]] = []
 # Called when the process's pipeline is taken away: gauges stop here.
@@ -189,7 +189,7 @@ def _at_exit() -> None:
     # Providers of the application shut down after this: atexit goes backwards, and they were set before.
     if current is not None and current.pid == os.getpid() and not current.closed:
         current.waiting.give_up()
-        current.take(_EXIT_S)
+        current.take(_HAND_OVER_S)
 
 
 _pipeline.on_foreign_process.append(_forget_foreign)

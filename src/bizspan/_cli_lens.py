@@ -26,7 +26,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--minimum-group",
         type=_group,
-        default=5,
         metavar="N",
         help="smaller ones are not shown (default: 5; 1: all are)",
     )
@@ -58,7 +57,7 @@ def run(options: argparse.Namespace, show: Callable[[str], None]) -> int:
         retention=Retention(days=options.retention_days, bytes=options.max_size),
         as_json=options.format == "json",
     )
-    least: int = options.minimum_group
+    least: int | None = options.minimum_group
     return _command.serve(told, show, furnish=lambda lens: add_page_from(lens, options.config, minimum_group=least))
 
 

@@ -9,12 +9,10 @@ forked child builds its own from the same recipe.
 from __future__ import annotations
 
 import os
-import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from bizspan import _guard
@@ -31,6 +29,7 @@ from bizspan._accounts import (
 from bizspan._book import ASIDE, Book
 from bizspan._clock import Clock, Ids
 from bizspan._commit import Waiting
+from bizspan._consumer import Consumer
 from bizspan._facts import FactTable, Hasher
 from bizspan._record import Record
 from bizspan._totals import Totals
@@ -44,9 +43,6 @@ if TYPE_CHECKING:
     from bizspan.vocabulary import Attribute
 
 CAPACITY: Final = 20_000
-# So that one switch of threads serves many records: a switch costs as much as dealing with ten of them.
-_BATCH_DELAY_S: Final = 0.25
-_END_S: Final = 0.05
 _HELP: Final = 64
 _KEY_LIMIT: Final = 1 << 20  # a cut key would be the same as another that is cut
 
@@ -159,13 +155,10 @@ class Pipeline:
         self._counting = threading.RLock()
         self._emitting = threading.RLock()
         self._is_counting = self._is_emitting = False
-        self._awake = False
-        # Looked up now, here and elsewhere: gevent may patch it after bizspan's import, as in a preloaded worker.
-        self._signal: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._hurried = False  # whether the thread was told that much waits
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self.waiting = Waiting(self.accounts, self.monotonic_ns, self._wake_idle)
+        self._consumer = Consumer(
+            lambda: self.take(), lambda: bool(self._intake or self._events), lambda: self.waiting.due_in_s()
+        )  # fmt: skip
+        self.waiting = Waiting(self.accounts, self.monotonic_ns, self._consumer.wake)
 
     def declare(self, declared: Mapping[str, Attribute], hasher: Hasher | None) -> None:
         """
@@ -190,14 +183,15 @@ class Pipeline:
         if waiting < self._capacity and self.sinks and not self.closed and self.pid == os.getpid():
             self._acknowledge()  # before the consumer can hand it over
             intake.append(record)
-            if waiting >= self._much and not self._hurried:
-                self._hurry()
         elif not self._refuse(record, waiting):
             return
         if self._immediate and self.take():
             return
-        if not self._awake:
-            self._wake()
+        consumer = self._consumer
+        if not consumer.awake:
+            consumer.wake()
+        elif waiting >= self._much and not consumer.is_hurried:
+            consumer.hurry()
 
     def _accept_into_book(self, record: Record, book: Book) -> None:
         if self.closed or self.pid != os.getpid():
@@ -209,14 +203,15 @@ class Pipeline:
         record.kept = reason is None and bool(self.sinks)
         self._intake.append(record)
         waiting = len(self._intake)
-        if waiting >= self._much and not self._hurried:
-            self._hurry()
         if waiting > self._capacity:
             self._count(_HELP, blocking=False)  # nobody takes it: its memory stays bounded
         if self._immediate and self.take():
             return
-        if not self._awake:
-            self._wake()
+        consumer = self._consumer
+        if not consumer.awake:
+            consumer.wake()
+        elif waiting >= self._much and not consumer.is_hurried:
+            consumer.hurry()
 
     def uid_for(self, name: str, key: object) -> str:
         """
@@ -253,49 +248,7 @@ class Pipeline:
             self._count(_HELP, blocking=False)
         return True
 
-    def _wake(self) -> None:
-        self._awake = True
-        if self._thread is None and self._starting.acquire(blocking=False):
-            try:
-                thread = threading.Thread(target=self._run, name="bizspan", daemon=True)
-                thread.start()
-                self._thread = thread
-            except RuntimeError:  # the interpreter shuts down: no new threads; the flush at exit takes the intake
-                self._awake = False
-                return
-            finally:
-                self._starting.release()
-        self._signal.put(None)
-
-    def _wake_idle(self) -> None:
-        if not self._awake:
-            self._wake()
-
-    def _hurry(self) -> None:
-        """Much waits: the thread, if it rests, is not to wait for more."""
-        self._hurried = True
-        self._signal.put(None)
-
     # --- on the consumer's ----------------------------------------------------------------------------------------
-
-    def _run(self) -> None:
-        while not self.closed:
-            self._awake = False
-            if not self._intake and not self._events:
-                self._await_signal(self.waiting.due_in_s())
-            self._awake = True
-            until = time.monotonic() + _BATCH_DELAY_S
-            while not (self._hurried or self.closed) and (left_s := until - time.monotonic()) > 0:
-                self._await_signal(left_s)
-            self._hurried = False
-            try:
-                self.take()
-            except Exception as error:  # the next records must find somebody
-                _guard.swallowed("taking what waits", error)
-
-    def _await_signal(self, timeout_s: float | None) -> None:
-        with suppress(queue.Empty):
-            self._signal.get(timeout=timeout_s)
 
     def take(self, timeout_s: float = -1) -> bool:
         """
@@ -412,10 +365,7 @@ class Pipeline:
         self.take(timeout_s)
         if self.book is not None:
             self.book.close(max(0.0, timeout_s - (time.monotonic() - began)))
-        self._signal.put(None)
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(_END_S)
+        self._consumer.end()
 
     def refuse_internal(self) -> None:
         """Count an event that an error of ours lost."""

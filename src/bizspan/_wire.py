@@ -119,6 +119,10 @@ def before_value(tag: bytes, key_field: bytes, start: bytes, length: int) -> byt
     return b"".join((tag, varint(size), key_field, b"\x12", value, start))
 
 
+def _ignored(reason: str) -> None:
+    """Nobody counts."""
+
+
 class Walk:
     """
     Encodes the values of one log record. All of them together are bounded, so that nothing takes long.
@@ -131,7 +135,7 @@ class Walk:
 
     __slots__ = ("_entries", "_on_path", "_room", "said")
 
-    def __init__(self, said: Said) -> None:
+    def __init__(self, said: Said = _ignored) -> None:
         self.said = said
         self._entries = ENTRIES
         self._room = MOST_BYTES
@@ -264,10 +268,6 @@ class Walk:
         if self._room < 0:
             raise WireError("size")
         return data
-
-
-def _ignored(reason: str) -> None:
-    """Nobody counts."""
 
 
 def resource(attributes: Mapping[str, object], schema_url: str | None = None, said: Said = _ignored) -> bytes:

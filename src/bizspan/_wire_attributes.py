@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, cast
 
+from bizspan import names
 from bizspan._wire import (
     BOOL,
     DOUBLE,
@@ -29,6 +30,8 @@ VALUES_ALL: Final = 4096
 LONGEST: Final = 64
 SHORT: Final = 128
 
+# Another value at each record: remembering these would take the room of what comes again.
+ONCE: Final = frozenset({names.RECORD_UID, names.OPERATION_ID, names.ORDER, names.CUSTOMER, names.SESSION})
 _NONE: Final[frozenset[str]] = frozenset()
 
 

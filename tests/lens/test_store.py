@@ -395,6 +395,21 @@ def test_hours_that_another_writer_added_up_are_added_up_again(tmp_path: Path) -
         assert ([100, 100], []) == (counted, rows(running, "SELECT hour FROM open_hours"))
 
 
+def test_an_older_version_that_goes_on_writing_reopens_hours(tmp_path: Path) -> None:
+    """
+    It was started before another process upgraded the store, and knows minutes alone.
+    """
+    first = next(iter(Shop(per_second=1).requests(50, size=50)))
+    with Store(tmp_path / "lens.db") as store, closing(sqlite3.connect(tmp_path / "lens.db")) as older:
+        Intake(store).take("logs", "protobuf", first)
+        store.prune()
+        with older:
+            older.execute("UPDATE minute_counts SET count = count + 1 WHERE dimension = ''")
+        store.prune()
+
+        assert rows(store, TOTAL) == rows(store, TOTAL.replace("minute", "hour"))
+
+
 def test_counts_and_money_are_dropped_to_one_moment(tmp_path: Path) -> None:
     """
     Of the one there are more rows a minute than of the other; what is left of each is still shown.

@@ -13,7 +13,7 @@ from bizspan.cli import main
 from tests.kpi.stores import Told
 from tests.report.hooks import Hook, listening
 from tests.report.shops import DAY, HOUR, WEEK, lens_store, operation
-from tests.report.test_command import event, shop
+from tests.report.test_command import KPIS, event, shop
 
 __all__ = ["shop"]
 
@@ -145,53 +145,20 @@ def test_a_hashed_subject_is_named_whole(shop: Path, capsys: pytest.CaptureFixtu
 
 # --- against the usual, and marks -----------------------------------------------------------------------------------
 
-DROP = """
-[tool.bizspan]
-time_zone = "Europe/Berlin"
 
-[tool.bizspan.kpi.orders]
+def orders(name: str, where: str = "") -> str:
+    """A KPI that counts orders."""
+    return f"""
+[tool.bizspan.kpi.{name}]
 kind = "count"
 owner = "shop"
 meaning = "Orders."
 operation = "checkout"
-where = {outcome = "success"}
-
-[tool.bizspan.kpi.revenue]
-kind = "sum"
-owner = "shop"
-meaning = "Revenue."
-operation = "checkout"
-
-[tool.bizspan.kpi.paid]
-kind = "ratio"
-owner = "shop"
-meaning = "Checkouts that end in an order."
-of = {operation = "checkout", where = {outcome = "success"}}
-to = {operation = "checkout"}
-target = 0.95
-
-[tool.bizspan.kpi.in_france]
-kind = "count"
-owner = "shop"
-meaning = "Orders in France."
-operation = "checkout"
-where = {outcome = "success", country = "FR"}
-
-[tool.bizspan.kpi.lost]
-kind = "count"
-owner = "shop"
-meaning = "Checkouts that were refused."
-operation = "checkout"
-where = {outcome = "rejected"}
-direction = "down"
-
-[tool.bizspan.kpi.rare]
-kind = "count"
-owner = "shop"
-meaning = "Orders in Austria."
-operation = "checkout"
-where = {outcome = "success", country = "AT"}
+where = {{outcome = "success"{where}}}
 """
+
+
+DROP = KPIS + orders("orders") + orders("in_france", ', country = "FR"') + orders("rare", ', country = "AT"') + "\n"
 RULES = "\n".join(f'[tool.bizspan.alert.{name}]\nkind = "drop"\nkpi = "{name}"\n' for name in (
     "orders", "revenue", "paid", "in_france", "lost", "rare",
 ))  # fmt: skip
@@ -240,7 +207,7 @@ def test_a_drop_is_said_against_the_same_hour_of_four_weeks(weeks: Path, capsys:
     assert [
         f"orders: orders dropped: 80, usually 195 {told.format(n=80)}",
         f"revenue: revenue dropped: 800.00 EUR, usually 1,950.00 EUR {told.format(n=80)}",
-        f"paid: paid dropped: 33.3 %, usually 83.3 % {told.format(n=240)}",
+        f"paid: paid dropped: 33.3 %, usually 83.3 % {told.format(n=240)}; https://wiki.example.com/checkout",
         f"in_france: in_france dropped: 40, usually 97.5 {told.format(n=40)}",
         f"lost: lost rose: 160, usually 41 {told.format(n=160)}",
     ] == capsys.readouterr().out.splitlines()
@@ -302,7 +269,7 @@ def test_an_alert_names_the_marks_of_its_time(weeks: Path, capsys: pytest.Captur
     capsys.readouterr()
 
     assert 1 == watch("2026-03-10T08:00")
-    assert "n=240; owner shop); marked: TV spot\n" in capsys.readouterr().out
+    assert "n=240; owner shop); marked: TV spot; https://wiki.example.com/checkout\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

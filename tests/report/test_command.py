@@ -27,7 +27,7 @@ from tests.report.shops import DAY, HOUR, WEEK, lens_store
 from tests.report.test_pages import small_shop
 
 AS_OF = ["--since", "2026-03-02", "--until", "2026-03-09", "--as-of", "2026-03-10"]
-FILE = """
+KPIS = """
 [tool.bizspan]
 time_zone = "Europe/Berlin"
 
@@ -54,7 +54,10 @@ meaning = "Checkouts that were refused."
 operation = "checkout"
 where = {outcome = "rejected"}
 direction = "down"
-
+"""
+FILE = (
+    KPIS
+    + """
 [tool.bizspan.alert.paid_low]
 kind = "target"
 kpi = "paid"
@@ -73,6 +76,7 @@ subject = "order"
 within = "3d"
 names = true
 """
+)
 
 
 def event(uid: str, time_ns: int, name: str, **facts: Any) -> Told:

@@ -193,7 +193,7 @@ def before_after(at_ns: int, until_ns: int, weeks: int, calendar: Calendar, mark
     left_out: list[LeftOut] = []
     for back in range(1, weeks + _MOST_LEFT_OUT + 1):
         earlier = _earlier(since, until, back, calendar)
-        labels = [each.label for each in known if _overlap(each, earlier)]
+        labels = [each.label for each in known if overlap(each, earlier)]
         if labels:
             left_out.append(LeftOut(earlier, tuple(dict.fromkeys(labels))))
         else:
@@ -217,7 +217,8 @@ def _earlier(since: int, until: int, back: int, calendar: Calendar) -> Period:
     return Period(max(0, ns_of(first - back * apart)), max(1, ns_of(last - back * apart)))
 
 
-def _overlap(marked: Marked, period: Period) -> bool:
+def overlap(marked: Marked, period: Period) -> bool:
+    """Whether some of the period is marked."""
     return marked.since_ns < period.until_ns and marked.until_ns > period.since_ns
 
 

@@ -6,7 +6,6 @@ What metrics say is an estimate beside the events: `increase` extrapolates, and 
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,20 +14,18 @@ from typing import Final
 
 from bizspan.errors import SetupError
 from bizspan.kpi import _prometheus_marks
-from bizspan.kpi._definition import Count, Quantile, Ratio, Recurring, Sum, is_additive
+from bizspan.kpi._definition import Count, Quantile, Ratio, Recurring, is_additive
 from bizspan.kpi._design import Placed
 from bizspan.kpi._kpi import KPI
 from bizspan.kpi._prometheus_marks import Gate
 from bizspan.kpi._promql import OFFERED, NotExpressible, Promql
+from bizspan.kpi._usual import IN_THE_TAIL, NEEDED_WEEKS, RATE_CHANGE, VOLUME_CHANGE, WEEKS, is_volume, least_expected
 from bizspan.kpi._yaml import Block, Node, written
 
 WINDOWS: Final[Mapping[str, str]] = {"hour": "1h", "day": "1d", "week": "1w", "month": "30d"}
 _SPOKEN: Final = {"1h": "hour", "1d": "24 hours", "1w": "7 days", "30d": "30 days"}
-_WEEKS: Final = ("1w", "2w", "3w", "4w")
-_NEEDED_WEEKS: Final = 3
+_WEEKS: Final = tuple(f"{back}w" for back in range(1, WEEKS + 1))
 _EXPECTED_AT_LEAST: Final = 5  # by Poisson, none at all comes by chance in fewer than 1 of 100 such hours
-_SIGMAS_SQUARED: Final = 9  # a change counts where it is three standard deviations of what chance does
-_IN_THE_TAIL: Final = 36  # records beyond a quantile: it then stands within half of that tail
 _FOR_DROP, _FOR_TARGET, _FOR_NO_DATA = "5m", "15m", "15m"
 _VALUE, _RECORDS, _TARGET = "bizspan:kpi_value", "bizspan:kpi_records", "bizspan:kpi_target"
 _MEDIAN, _EXPECTED = "bizspan:kpi_median:4w", "bizspan:kpi_expected:4w"
@@ -49,8 +46,8 @@ class RuleOptions:
         SetupError: When a change is not a part from 0.01 up to 1.
     """
 
-    volume_change: float = 0.5
-    rate_change: float = 0.2
+    volume_change: float = VOLUME_CHANGE
+    rate_change: float = RATE_CHANGE
     severity: str = "warning"
     gauges: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
 
@@ -167,7 +164,7 @@ class _Writer:
         told = "\n  or ".join(f'label_replace({series} offset {week}, "week", "{week}", "", "")' for week in _WEEKS)
         weeks = self.gate.weeks(told)
         usual = f"quantile by (kpi, currency) (0.5,\n  {weeks}\n)"
-        return f"{usual}\nand count by (kpi, currency) (\n  {weeks}\n) >= {_NEEDED_WEEKS}"
+        return f"{usual}\nand count by (kpi, currency) (\n  {weeks}\n) >= {NEEDED_WEEKS}"
 
     def record(self, name: str, expression: str, **labels: str) -> Node:
         return {"record": name, "expr": Block(expression), "labels": {"kpi": self.kpi.name, **labels}}
@@ -225,7 +222,7 @@ class _Writer:
 
     def drop(self, records: str) -> list[Node]:
         kpi = self.kpi
-        change = self.options.volume_change if isinstance(kpi.of, (Count, Sum)) else self.options.rate_change
+        change = self.options.volume_change if is_volume(kpi) else self.options.rate_change
         enough = self.enough(change, records)
         value, median = f"{self.current}{self.here}", f"{_MEDIAN}{self.here}"
         if kpi.direction == "up":
@@ -244,14 +241,14 @@ class _Writer:
         """The condition that as much is expected as makes such a change no accident."""
         if not records:
             return ""  # of a gauge: a system of record counts, and does not sample
-        least = math.ceil(_SIGMAS_SQUARED / change**2)
+        least = least_expected(change)
         now, median = f"{_RECORDS}:1h{self.here}", f"{_MEDIAN}{self.here}"
         match self.kpi.of:
             case Ratio(of=Count(), to=Count()):
                 chance = f" * (1 - {median})" if self.kpi.is_rate else ""
                 return f"\nand {median} * on (kpi) group_left () {now}\n  >= {least}{chance}"
             case Quantile(q=q):
-                return f"\nand on (kpi) {_float(min(q, 1 - q))} * {now} >= {_IN_THE_TAIL}"
+                return f"\nand on (kpi) {_float(min(q, 1 - q))} * {now} >= {IN_THE_TAIL}"
             case _:
                 return f"\nand on (kpi, currency) {_EXPECTED}{self.here} >= {least}"
 

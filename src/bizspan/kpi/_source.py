@@ -5,7 +5,7 @@ Where KPIs are read from: a SQLite file of the lens, or ClickHouse over HTTP.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,35 +118,27 @@ def _rows(database: sqlite3.Connection, statements: Sequence[Statement]) -> list
                 raise
         finally:
             folder.close()
-    return [_rows_of(database, each) for each in statements]
+    return [fetched(database, each.sql, dict(each.parameters)) for each in statements]
 
 
-def _rows_of(database: sqlite3.Connection, statement: Statement) -> list[Row]:
-    try:
-        return database.execute(statement.sql, dict(statement.parameters)).fetchall()
-    except sqlite3.OperationalError as error:
-        if not sums_exactly(database, error):
-            raise
-    return database.execute(statement.sql, dict(statement.parameters)).fetchall()
-
-
-def sums_exactly(database: sqlite3.Connection, error: sqlite3.OperationalError) -> bool:
+def fetched(database: sqlite3.Connection, sql: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[Row]:
     """
-    Have a connection add up whole numbers of any size, where that is what it failed at: ask once more, then.
+    The rows of a statement; a sum of whole numbers beyond 64 bits is a text.
 
-    Beyond 64 bits SQLite gives up. Python's sum takes several times as long: from here on, in this connection alone.
+    There SQLite gives up. Python's sum takes several times as long: from here on, in this connection alone.
 
     Args:
         database: The connection.
-        error: What it raised.
-
-    Returns:
-        Whether it was that. A sum beyond 64 bits is a text.
+        sql: The statement.
+        parameters: Its values.
     """
-    if _BEYOND not in str(error):
-        return False
+    try:
+        return database.execute(sql, parameters).fetchall()
+    except sqlite3.OperationalError as error:
+        if _BEYOND not in str(error):
+            raise
     database.create_window_function("sum", 1, _ExactSum)
-    return True
+    return database.execute(sql, parameters).fetchall()
 
 
 class _ExactSum:

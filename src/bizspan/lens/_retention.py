@@ -113,8 +113,7 @@ def keep_within(
             if is_over():
                 return False
     minute = (now_ns - round(retention.rollup_days * _DAY_NS)) // 10**9
-    for table in _MINUTES:
-        _drop_minutes(connection, table, "age", minute)
+    _drop_minutes(connection, "age", minute)
     _keep_logs(connection, retention.logs)
     if used_bytes(connection) > retention.bytes:
         most = round(retention.bytes * _BELOW)
@@ -165,20 +164,21 @@ def _drop_anything(connection: sqlite3.Connection) -> bool:
         for table in _MINUTES
     ]
     known = [last for last in ends if last is not None]
-    if not known:
-        return False
-    dropped = [_drop_minutes(connection, table, "size", min(known) + 1) for table in _MINUTES]
-    return any(dropped)
+    return bool(known) and _drop_minutes(connection, "size", min(known) + 1)
 
 
-def _drop_minutes(connection: sqlite3.Connection, table: str, reason: str, before: int) -> int:
+def _drop_minutes(connection: sqlite3.Connection, reason: str, before: int) -> bool:
+    """Drop counts and money of older minutes, and what was added up of them; whether there were any."""
     connection.execute("BEGIN IMMEDIATE")
-    count = connection.execute(f"DELETE FROM {table} WHERE minute < ?", (before,)).rowcount
-    if count:
-        _note(connection, table, reason, count, (before - 1) * 10**9)
+    dropped = 0
+    for table in _MINUTES:
+        if count := connection.execute(f"DELETE FROM {table} WHERE minute < ?", (before,)).rowcount:
+            _note(connection, table, reason, count, (before - 1) * 10**9)
+            dropped += count
+    if dropped:
         _hours.drop_before(connection, before)
     connection.execute("COMMIT")
-    return count
+    return dropped > 0
 
 
 def _keep_logs(connection: sqlite3.Connection, most: int) -> None:

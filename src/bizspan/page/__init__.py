@@ -26,7 +26,7 @@ def add_page(
     calendar: Calendar | None = None,
     *,
     actions: Iterable[Action] = (),
-    minimum_group: int = 5,
+    minimum_group: int | None = None,
 ) -> None:
     """
     Have a lens show a page at ``/``.
@@ -36,16 +36,18 @@ def add_page(
         kpis: What the page shows against their targets.
         calendar: Whose days; by default UTC's.
         actions: Buttons on the overview, for whoever may see the page; by default none.
-        minimum_group: Smaller groups of records are not shown, in tables and under filters; 1 shows all. KPIs have
-            their own.
+        minimum_group: Smaller groups of records are not shown, in tables and under filters; 1 shows all. By default
+            5, as of KPIs, which have their own.
     """
     from bizspan.kpi import Calendar
+    from bizspan.kpi._small import MINIMUM
 
-    Site(lens, kpis, calendar or Calendar(), actions, minimum_group).add_to_routes()
+    least = MINIMUM if minimum_group is None else minimum_group
+    Site(lens, kpis, calendar or Calendar(), actions, least).add_to_routes()
     lens.page_path = lens.access.add_pages(_LOGIN, "/assets/")
 
 
-def add_page_from(lens: Lens, config: str | Path | None = None, *, minimum_group: int = 5) -> None:
+def add_page_from(lens: Lens, config: str | Path | None = None, *, minimum_group: int | None = None) -> None:
     """
     The same with the KPIs of a configuration file.
 

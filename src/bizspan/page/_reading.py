@@ -97,16 +97,10 @@ class Unasked:
 
 def ran(connection: Reader, into: list[str], sql: str, values: Sequence[object]) -> list[Any]:
     """The rows of a query, which is noted as one can run it."""
-    from bizspan.kpi._source import sums_exactly
+    from bizspan.kpi._source import fetched
 
     into.append(written(sql, values))
-    try:
-        rows: list[Any] = connection.execute(sql, values).fetchall()
-    except sqlite3.OperationalError as error:
-        if not isinstance(connection, sqlite3.Connection) or not sums_exactly(connection, error):
-            raise
-        rows = connection.execute(sql, values).fetchall()
-    return rows
+    return fetched(connection, sql, values) if isinstance(connection, sqlite3.Connection) else []
 
 
 def whole(minor: float | str) -> int:

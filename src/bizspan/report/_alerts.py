@@ -121,7 +121,9 @@ def _left_out(labels: Sequence[str]) -> str:
 
 def _marked(marks: Sequence[Placed], period: Period) -> str:
     """What is marked in a period, for the end of a sentence."""
-    found = [each.label for each in marks if each.since_ns < period.until_ns and each.until_ns > period.since_ns]
+    from bizspan.kpi._design import overlap
+
+    found = [each.label for each in marks if overlap(each, period)]
     return f"; marked: {_labels(found)}" if found else ""
 
 

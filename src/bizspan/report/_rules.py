@@ -33,7 +33,6 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 _RECORDS: Final = ("operation", "event", "feedback", "where", "unless")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
 _LEAST: Final = 5
-_VOLUME_CHANGE, _RATE_CHANGE = 0.5, 0.2  # as in the rules for Prometheus
 _ANY_NS: Final = 1_700_000_000 * 10**9
 
 
@@ -165,10 +164,12 @@ def _target(rule: Rule, period: str | None, table: Mapping[str, Any], kpis: Mapp
 
 
 def _drop(rule: Rule, period: str | None, table: Mapping[str, Any], kpis: Mapping[str, KPI]) -> Rule:
+    from bizspan.kpi._usual import RATE_CHANGE, VOLUME_CHANGE, is_volume
+
     kpi = _kpi(table, kpis)
     if kpi.kind == "retention":
         raise _Wrong("a retention has a value for each cohort, and no usual one.", "kpi")
-    change = table.get("change", _VOLUME_CHANGE if kpi.kind in ("count", "sum") else _RATE_CHANGE)
+    change = table.get("change", VOLUME_CHANGE if is_volume(kpi) else RATE_CHANGE)
     if isinstance(change, bool) or not isinstance(change, int | float) or not 0.01 <= change < 1:
         raise _Wrong(f"change is a part of the usual, from 0.01 up to 1, such as 0.3; got {change!r}.", "change")
     return replace(rule, period=period or "last-hour", kpi=kpi, change=float(change))

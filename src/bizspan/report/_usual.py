@@ -4,9 +4,8 @@ What is usual: the median of the same weekday and hour in the weeks before, with
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from statistics import median
 from typing import TYPE_CHECKING, Final
@@ -19,12 +18,7 @@ if TYPE_CHECKING:
     from bizspan.kpi._design import Placed
     from bizspan.lens import Mark
 
-_WEEKS: Final = 4
-_NEEDED_WEEKS: Final = 3
 _LEAST_NS: Final = 60 * 10**9  # of a period that is still running
-# As in the rules for Prometheus: three standard deviations of what chance does, and of a quantile half of its tail.
-_SIGMAS_SQUARED: Final = 9
-_IN_THE_TAIL: Final = 36
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +77,16 @@ def drops(kpi: KPI, change: float, period: Period, now: Situation, marks: Sequen
         SetupError: The source can't answer, or all times before are marked.
     """
     from bizspan.kpi import before_after
-    from bizspan.kpi._design import marks_of
+    from bizspan.kpi._design import marks_of, overlap
+    from bizspan.kpi._usual import NEEDED_WEEKS, WEEKS
 
     mine = marks_of(kpi, marks)
     until_ns = min(period.until_ns, now.as_of_ns)
-    if any(each.since_ns < until_ns and each.until_ns > period.since_ns for each in mine):
-        return []
     if until_ns - period.since_ns < _LEAST_NS:
         return []  # it has only just begun
-    design = before_after(period.since_ns, until_ns, _WEEKS, now.calendar, mine)
+    if any(overlap(each, replace(period, until_ns=until_ns)) for each in mine):
+        return []
+    design = before_after(period.since_ns, until_ns, WEEKS, now.calendar, mine)
     (_, this), *before = design.windows
     answer, *usual = (_answer(kpi, each, now) for each in (this, *(each for _, each in before)))
     labels = tuple(dict.fromkeys(label for each in design.left_out for label in each.labels))
@@ -101,7 +96,7 @@ def drops(kpi: KPI, change: float, period: Period, now: Situation, marks: Sequen
         # A week without any record is one before the store began, rather than one of nothing.
         told = [figure_in(one, currency) for one in usual if one.kept_since_ns is None]
         weeks = [each for each in told if each.n and each.value is not None]
-        if figure.value is None or len(weeks) < _NEEDED_WEEKS or answer.kept_since_ns is not None:
+        if figure.value is None or len(weeks) < NEEDED_WEEKS or answer.kept_since_ns is not None:
             continue
         middle = median(Decimal(str(each.value)) for each in weeks)
         expected = median(each.n for each in weeks)
@@ -127,10 +122,11 @@ def _is_off(kpi: KPI, figure: Figure, usual: Decimal, change: float) -> bool:
 def _is_enough(kpi: KPI, change: float, n: int, usual: Decimal, expected: float) -> bool:
     """Whether as much is expected as makes such a change no accident."""
     from bizspan.kpi import Quantile
+    from bizspan.kpi._usual import IN_THE_TAIL, least_expected
 
-    least = math.ceil(_SIGMAS_SQUARED / change**2)
+    least = least_expected(change)
     if isinstance(kpi.of, Quantile):
-        return min(kpi.of.q, 1 - kpi.of.q) * n >= _IN_THE_TAIL
+        return min(kpi.of.q, 1 - kpi.of.q) * n >= IN_THE_TAIL
     if kpi.kind == "recurring":
         return True  # a system of record counts, and does not sample
     if kpi.is_rate:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry._logs import SeverityNumber
 
 from bizspan._wire import ATTRIBUTE, Walk, field, utf8, varint
-from bizspan._wire_attributes import Attributes
+from bizspan._wire_attributes import ONCE, Attributes
 from bizspan._wire_logs import Fields, log_record
-from bizspan.sdk._request_bytes import ONCE, request
+from bizspan.sdk._request_bytes import request
 
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs import ReadableLogRecord
@@ -29,19 +29,6 @@ _NO_BODY: Final = b"\x2a\x00"  # one that is there and empty, as the SDK's encod
 _pack_times: Final = Struct("<BQBQ").pack
 _pack_link: Final = Struct(">HQQHQ").pack
 _pack_flags: Final = Struct("<BI").pack
-
-
-def _ignored(reason: str) -> None:
-    """As with the SDK's encoder, a value that is left out is not counted."""
-
-
-def _by_the_sdk(data: Any) -> bytes | None:
-    try:
-        encode: Any = import_module("opentelemetry.exporter.otlp.proto.common._log_encoder").encode_logs
-        record: Any = encode([data]).resource_logs[0].scope_logs[0].log_records[0]
-        return bytes(record.SerializeToString())
-    except Exception:
-        return None
 
 
 class LogBytes:
@@ -73,14 +60,8 @@ class LogBytes:
         attributes = self._ours if ours else self._others
         try:
             return field(b"\x12", self._plain(data, attributes))
-        except Exception:
-            # A body with parts, a text of megabytes: as the SDK does it.
-            encoded = _by_the_sdk(data)
-            if encoded is not None:
-                return field(b"\x12", encoded)
-            # A lone surrogate, a number beyond 64 bits: each field on its own.
-            walk, fields = Walk(_ignored), Fields.of(data)
-            return field(b"\x12", log_record(fields, walk, *attributes.encode(walk, fields.attributes)))
+        except Exception:  # a body with parts, or a value that OTLP cannot carry
+            return field(b"\x12", _carefully(data, attributes))
 
     def _plain(self, data: Any, attributes: Attributes) -> bytes:
         """As most records are; raises for any other."""
@@ -111,3 +92,20 @@ class LogBytes:
         else:
             raise TypeError
         return b"".join(parts)
+
+
+def _carefully(data: Any, attributes: Attributes) -> bytes:
+    """Each field on its own; where that takes something away, as the SDK does it, if it can."""
+    changed: list[str] = []
+    walk, fields = Walk(changed.append), Fields.of(data)
+    encoded = log_record(fields, walk, *attributes.encode(walk, fields.attributes))
+    return (_by_the_sdk(data) or encoded) if changed else encoded
+
+
+def _by_the_sdk(data: Any) -> bytes:
+    """Empty where it raises."""
+    try:
+        encode: Any = import_module("opentelemetry.exporter.otlp.proto.common._log_encoder").encode_logs
+        return bytes(encode([data]).resource_logs[0].scope_logs[0].log_records[0].SerializeToString())
+    except Exception:
+        return b""

@@ -52,9 +52,9 @@ def quick(exporter: Any) -> Any:
     if counts or not all(hasattr(exporter, name) for name in _READ):
         return exporter
     if (kind.__module__, kind.__name__) == _SPANS:
-        return QuickSpans(exporter, client)
+        return QuickSpans(exporter, client, SpanBytes().encode)
     if (kind.__module__, kind.__name__) == _LOGS and _Result is not None:
-        return QuickLogs(exporter, client)
+        return QuickLogs(exporter, client, LogBytes().encode)
     return exporter
 
 
@@ -69,15 +69,13 @@ class _Quick:
     Args:
         exporter: The SDK's, which sends.
         client: Its client, which takes bytes.
+        encode: Makes a request of a batch.
     """
 
-    def __init__(self, exporter: Any, client: Any) -> None:
+    def __init__(self, exporter: Any, client: Any, encode: Callable[[Sequence[Any]], bytes]) -> None:
         self._exporter = exporter
         self._client = client
-        self._encode = self._encoder()
-
-    def _encoder(self) -> Callable[[Any], bytes]:
-        raise NotImplementedError
+        self._encode = encode
 
     def _sent(self, batch: Sequence[Any]) -> bool | None:
         """Whether the far end took it; None where it is out of the ordinary and has to go the SDK's own way."""
@@ -102,9 +100,6 @@ class _Quick:
 class QuickSpans(_Quick, SpanExporter):
     """An OTLP/HTTP exporter of spans that takes half of what the SDK's takes."""
 
-    def _encoder(self) -> Callable[[Any], bytes]:
-        return SpanBytes().encode
-
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send them."""
         sent = self._sent(spans)
@@ -116,9 +111,6 @@ class QuickSpans(_Quick, SpanExporter):
 
 class QuickLogs(_Quick, _LogRecordExporter):  # type: ignore[misc] # the SDK's class, where it has one
     """The same for log records."""
-
-    def _encoder(self) -> Callable[[Any], bytes]:
-        return LogBytes().encode
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> Any:
         """Send them."""

@@ -5,13 +5,10 @@ A request of spans or log records as OTLP bytes: what its entries have in common
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any
 
 from bizspan import names
 from bizspan._wire import export_request, resource, scope, utf8
-
-# Another value each time: remembering these would take the room of what comes again.
-ONCE: Final = frozenset({names.RECORD_UID, names.OPERATION_ID, names.ORDER, names.CUSTOMER, names.SESSION})
 
 
 def request(items: Iterable[Any], entry: Callable[[Any, bool], bytes]) -> bytes:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.trace import SpanKind
 
 from bizspan._wire import Walk, field, utf8, varint
-from bizspan._wire_attributes import Attributes
-from bizspan.sdk._request_bytes import ONCE, request
+from bizspan._wire_attributes import ONCE, Attributes
+from bizspan.sdk._request_bytes import request
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -41,10 +41,6 @@ _pack_time: Final = Struct("<BQ").pack
 # Field 16 of Span is two bytes of tag, field 6 of Link one.
 _SPAN_FLAGS: Final = {flags: b"\x85\x01" + Struct("<I").pack(flags) for flags in (_LOCAL, _REMOTE)}
 _LINK_FLAGS: Final = {flags: b"\x35" + Struct("<I").pack(flags) for flags in (_LOCAL, _REMOTE)}
-
-
-def _ignored(reason: str) -> None:
-    """As with the SDK's encoder, a value that is left out is not counted."""
 
 
 class SpanBytes:
@@ -94,7 +90,7 @@ class SpanBytes:
             attributes.add(told.copy(), parts.append)  # the SDK's give a dict, at once
         except Exception:
             del parts[before:]
-            fields, left_out = Walk(_ignored).attributes(_OF_SPAN, told)
+            fields, left_out = Walk().attributes(_OF_SPAN, told)
             parts.append(fields)
         if context.trace_state:
             parts.append(field(b"\x1a", utf8(context.trace_state.to_header())))
@@ -111,7 +107,7 @@ class SpanBytes:
         return b"".join(parts)
 
     def _event(self, event: Event) -> bytes:
-        told, left_out = self._of_events.encode(Walk(_ignored), event.attributes)
+        told, left_out = self._of_events.encode(Walk(), event.attributes)
         dropped = event.dropped_attributes + left_out
         return b"".join(
             (
@@ -124,7 +120,7 @@ class SpanBytes:
 
     def _link(self, link: Link) -> bytes:
         context = link.context
-        told, left_out = self._of_links.encode(Walk(_ignored), link.attributes)
+        told, left_out = self._of_links.encode(Walk(), link.attributes)
         dropped = link.dropped_attributes + left_out
         return b"".join(
             (

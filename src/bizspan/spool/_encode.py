@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 from bizspan import names
 from bizspan._guard import Tallies
 from bizspan._wire import ATTRIBUTE, Walk, field, utf8
-from bizspan._wire_attributes import KEYS, VALUES_EACH, Attributes, Key
+from bizspan._wire_attributes import KEYS, ONCE, VALUES_EACH, Attributes, Key
 from bizspan._wire_logs import Fields, link, link_of, log_record
 
 if TYPE_CHECKING:
     from bizspan._record import Record
     from bizspan._wire_logs import ReadableLog
 
-# Another value at each record: remembering these would take the room of what comes again.
-_ONCE: Final = frozenset({names.RECORD_UID, names.OPERATION_ID, names.ORDER, names.CUSTOMER, names.SESSION})
 _OWN: Final = frozenset({names.RECORD_UID, names.WRITER_ID, names.SEQUENCE})
 
 # Never remembered as keys, so that telling them apart costs nothing where they do not occur.
@@ -63,7 +61,7 @@ class Encoder:
         self._writer_id = writer_id
         self._writer = Key(ATTRIBUTE, names.WRITER_ID).before[len(writer_id.encode())] + writer_id.encode()
         self._before_uid = Key(ATTRIBUTE, names.RECORD_UID).before
-        self._attributes = Attributes(ATTRIBUTE, once=_ONCE, never=_OWN_AND_DURATION)
+        self._attributes = Attributes(ATTRIBUTE, once=ONCE, never=_OWN_AND_DURATION)
         self._foreign = Attributes(ATTRIBUTE)
         self._event_names: dict[str, bytes] = {}
 
