@@ -70,6 +70,7 @@ BROKEN: Final = SHOP.replace('{"shop.checkout": "checkout"}', '{"shop.checkout":
     """
 import itertools
 from bizspan import _travel
+from bizspan._consumer import Consumer
 from bizspan._entry import Entry
 from bizspan._facts import FactTable
 from bizspan._pipeline import Pipeline
@@ -97,7 +98,7 @@ def at_times(function):
 
 
 for owner, name in (
-    (Pipeline, "accept"), (Pipeline, "_wake"), (Totals, "add"),
+    (Pipeline, "accept"), (Consumer, "wake"), (Consumer, "hurry"), (Totals, "add"),
     (FactTable, "resolve"), (EventSink, "__call__"), (Entry, "attach"), (Entry, "end"), (_travel, "_checked"),
 ):
     setattr(owner, name, at_times(getattr(owner, name)))

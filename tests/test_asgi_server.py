@@ -77,6 +77,7 @@ import asyncio
 import itertools
 
 import bizspan
+from bizspan._consumer import Consumer
 from bizspan._entry import Entry
 from bizspan._facts import FactTable
 from bizspan._pipeline import Pipeline
@@ -130,7 +131,8 @@ app.add_middleware(
 )
 app.add_middleware(Sessions)
 for owner, name in (
-    (Pipeline, "accept"), (Pipeline, "take"), (Pipeline, "_wake"), (Totals, "add"), (FactTable, "resolve"),
+    (Pipeline, "accept"), (Pipeline, "take"), (Consumer, "wake"),
+    (Consumer, "hurry"), (Totals, "add"), (FactTable, "resolve"),
     (EventSink, "__call__"), (Entry, "operate"), (Entry, "complete"), (_exchange, "Exchange"),
 ):
     setattr(owner, name, at_times(getattr(owner, name)))

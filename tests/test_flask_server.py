@@ -46,6 +46,7 @@ import itertools
 
 import bizspan
 from bizspan._clock import Ids
+from bizspan._consumer import Consumer
 from bizspan._entry import Entry
 from bizspan._facts import FactTable
 from bizspan._pipeline import Pipeline
@@ -103,7 +104,8 @@ Bizspan(
 FlaskInstrumentor().instrument_app(app)
 for owner, name in (
     (Entry, "complete"), (Entry, "operate"), (Entry, "attach"), (Entry, "end"), (FactTable, "resolve"), (Ids, "new"),
-    (Pipeline, "accept"), (Pipeline, "take"), (Pipeline, "_wake"), (Totals, "add"), (EventSink, "emit"),
+    (Pipeline, "accept"), (Pipeline, "take"), (Consumer, "wake"),
+    (Consumer, "hurry"), (Totals, "add"), (EventSink, "emit"),
     (OTLPSpanExporter, "export"), (OTLPLogExporter, "export"), (OTLPMetricExporter, "export"),
 ):
     setattr(owner, name, at_times(getattr(owner, name)))

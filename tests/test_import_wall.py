@@ -101,6 +101,7 @@ HOUSE: Final = (
     ("FIRST", "_commit _consumer"),
     ("FIRST", "_accounts"),
     ("FIRST", "_book"),
+    ("FIRST", "_book_account"),
     ("FIRST", "_wire_attributes _wire_logs"),
     ("FIRST", "_wire"),
     ("FIRST", "_values _record _clock _hosts"),

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bizspan import _guard
-from bizspan._book import BookAccount
 from bizspan._guard import Tallies, Tally
+
+if TYPE_CHECKING:
+    from bizspan._book_account import BookAccount
 
 # Refusals of events.
 NOT_CONFIGURED = "not_configured"

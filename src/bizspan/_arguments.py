@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from bizspan import _active, _commit, _signals, names
-from bizspan._hosts import Hosts
 from bizspan._signals import Settings
 from bizspan.errors import SetupError
 from bizspan.vocabulary import Attribute, Vocabulary, merged
 
 if TYPE_CHECKING:
     from bizspan._dimensions import Named
+    from bizspan._hosts import Hosts
     from bizspan._pipeline import Sink
     from bizspan.spool import Spool
 
@@ -89,8 +89,16 @@ def checked(told: Mapping[str, Any]) -> Arguments:
     settings = _settings(told, exports, _active.environment_name(environment, attributes, given))
     named = _checked_named(told["metric_dimensions"], settings.declared)
     spool = _checked_spool(told["spool"])
-    baggage_hosts = None if told["baggage_hosts"] is None else Hosts(told["baggage_hosts"])
-    return Arguments(exports, given, service_name, environment, attributes, settings, named, spool, baggage_hosts)
+    hosts = _checked_hosts(told["baggage_hosts"])
+    return Arguments(exports, given, service_name, environment, attributes, settings, named, spool, hosts)
+
+
+def _checked_hosts(told: Any) -> Hosts | None:
+    if told is None:
+        return None
+    from bizspan._hosts import Hosts  # and ipaddress, a millisecond for those who send none
+
+    return Hosts(told)
 
 
 def _settings(told: Mapping[str, Any], exports: tuple[str, ...], environment: str) -> Settings:

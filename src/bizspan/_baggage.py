@@ -12,7 +12,6 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, unquote_to_bytes
 
 from bizspan import _active
 from bizspan._facts import FACTS_LIMIT
@@ -93,6 +92,8 @@ def _key(member: str) -> str:
 
 def _written(value: Value) -> str:
     text = str(value).lower() if isinstance(value, bool) else str(value)
+    from urllib.parse import quote  # a millisecond, for those who send none
+
     return quote(text, safe="")  # the plus sign too: OpenTelemetry's propagator reads a bare one as a space
 
 
@@ -140,6 +141,8 @@ def _read(pipeline: Pipeline, attribute: Attribute, written: str) -> Value | Non
     if not written.isascii() or _NO_PERCENT.search(written):
         return None
     try:
+        from urllib.parse import unquote_to_bytes
+
         text = unquote_to_bytes(written.replace("+", " ")).decode()
     except UnicodeDecodeError:
         return None

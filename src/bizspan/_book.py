@@ -5,43 +5,14 @@ A book: takes events before they count as acknowledged, and sees to it that they
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    from bizspan._book_account import BookAccount
     from bizspan._record import Record
 
 # The answer to an event that is told while this very thread writes one: it is written, or refused, right after.
 ASIDE: Final = "aside"
-
-
-@dataclass(frozen=True, slots=True)
-class BookAccount:
-    """
-    What became of a book's events, at one moment: ``acknowledged + adopted = delivered + rejected_by_collector +
-    dead_lettered + expired + pending``.
-
-    Args:
-        adopted: Events of processes that are gone, taken over by this one so far.
-        delivered: A collector has answered that it took them.
-        rejected_by_collector: A collector has answered that it took their batch without them.
-        dead_lettered: A collector refused them one by one; they are kept in the dead-letter file.
-        expired: They waited longer than the age that was set.
-        pending: They wait.
-        damaged_bytes: Bytes of files that held no whole event.
-        bytes: How much lies in the directory, of all processes.
-        is_durable: Whether events are on disk before they count as acknowledged.
-    """
-
-    adopted: int
-    delivered: int
-    rejected_by_collector: int
-    dead_lettered: int
-    expired: int
-    pending: int
-    damaged_bytes: int
-    bytes: int
-    is_durable: bool
 
 
 class Book(Protocol):

@@ -11,7 +11,8 @@ from typing import Any
 from opentelemetry.sdk._logs import LogRecordProcessor
 
 from bizspan import _guard, names
-from bizspan._book import ASIDE, BookAccount
+from bizspan._book import ASIDE
+from bizspan._book_account import BookAccount
 from bizspan._clock import Ids
 from bizspan._guard import Tallies
 from bizspan.spool import Spool, opens_for, packed_scope

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from bizspan import _guard, _wire, names
-from bizspan._book import BookAccount
+from bizspan._book_account import BookAccount
 from bizspan.spool._batch import StoredBatch, pack_scope
 from bizspan.spool._directory import Directory, Unusable
 from bizspan.spool._encode import Encoder
