@@ -77,3 +77,9 @@ COLUMNS: Final[dict[str, Column]] = {
 
 # A store counts operations by how long they took as well: up to each of these, in seconds, and beyond the last.
 TOOK_S: Final = (0.1, 0.3, 1.0, 3.0)
+
+# A store counts hours that are over by these together, and by the currencies of these kinds of money.
+HOUR_FACTS: Final = (
+    "name", "operation", "outcome", "traffic", "reason", "segment", "country", "channel", "campaign", "version",
+)  # fmt: skip
+HOUR_MONEY: Final = tuple(kind.removeprefix("business.") for kind in (names.REVENUE, names.REFUND, names.VALUE))

@@ -206,16 +206,18 @@ def test_a_newer_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "lens.db"
     Store(path).close()
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 4")
+        connection.execute("PRAGMA user_version = 5")
     connection.close()
 
-    with pytest.raises(SetupError, match=r"newer bizspan \(format 4, this one knows 3\): update bizspan"):
+    with pytest.raises(SetupError, match=r"newer bizspan \(format 5, this one knows 4\): update bizspan"):
         Store(path)
     with pytest.raises(SetupError, match="newer bizspan"), reading(path):
         pass
 
 
-_FORMAT_2 = """
+_FORMAT_3 = "DROP TABLE hour_facts; DROP TABLE fact_hours; PRAGMA user_version = 3;"
+_FORMAT_2 = f"""
+{_FORMAT_3}
 DROP TRIGGER reopen_of_new; DROP TRIGGER reopen_of_old;
 DROP TABLE hour_counts; DROP TABLE hour_money; DROP TABLE open_hours;
 DROP INDEX events_by_time; CREATE INDEX events_by_time ON events (time_ns, name);
@@ -225,7 +227,8 @@ PRAGMA user_version = 2;
 """
 
 
-def test_a_store_of_the_format_before_becomes_one_of_this(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", [_FORMAT_2, _FORMAT_3])
+def test_a_store_of_a_format_before_becomes_one_of_this(tmp_path: Path, before: str) -> None:
     """
     With what a new store would have counted of the same events; and what comes in then is counted on.
     """
@@ -233,9 +236,10 @@ def test_a_store_of_the_format_before_becomes_one_of_this(tmp_path: Path) -> Non
     for name in ("older", "new"):
         with Store(tmp_path / f"{name}.db") as store:
             Intake(store).take("logs", "protobuf", first)
+            store.prune()
         if name == "older":
             with closing(sqlite3.connect(tmp_path / "older.db")) as database:
-                database.executescript(_FORMAT_2)
+                database.executescript(before)
         with Store(tmp_path / f"{name}.db") as store:
             Intake(store).take("logs", "protobuf", second)
             store.prune()
@@ -248,7 +252,7 @@ def test_a_store_of_the_format_before_becomes_one_of_this(tmp_path: Path) -> Non
 
 def _all_of(path: Path) -> dict[str, list[tuple[object, ...]]]:
     """What a store has counted, and how it looks."""
-    tables = ("minute_counts", "minute_money", "hour_counts", "hour_money", "open_hours")
+    tables = ("minute_counts", "minute_money", "hour_counts", "hour_money", "open_hours", "hour_facts", "fact_hours")
     with reading(path) as connection:
         found = {name: sorted(connection.execute(f"SELECT * FROM {name}")) for name in tables}
         known = connection.execute("SELECT * FROM dimension_values WHERE dimension <> 'took'")

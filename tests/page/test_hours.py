@@ -10,7 +10,7 @@ import pytest
 
 from bizspan.kpi import Calendar
 from bizspan.lens import Intake, Retention, Store
-from bizspan.page import _reading, _technical
+from bizspan.page import _of_events, _of_minutes, _queries, _technical
 from bizspan.page._filter import Asked, read
 from tests.lens.asking import rows
 from tests.page.shop import HOUR_NS, START_NS
@@ -55,8 +55,9 @@ def test_hours_say_what_minutes_say(tmp_path: Path, monkeypatch: pytest.MonkeyPa
                 more(intake, 5, 99, since_ns=START_NS + 3 * HOUR_NS, hours=1)
             hourly = [_told(store, zone) for zone in ("UTC", "Asia/Kolkata")]
             with monkeypatch.context() as patch:
-                patch.setattr(_reading, "stretches", _by_minutes)
+                patch.setattr(_of_minutes, "stretches", _by_minutes)
                 patch.setattr(_technical, "stretches", _by_minutes)
+                patch.setattr(_of_events, "fact_stretches", lambda _, asked: _queries.all_events(asked))
                 assert hourly == [_told(store, zone) for zone in ("UTC", "Asia/Kolkata")]
         first, hour = rows(store, "SELECT min(first), min(hour) FROM hour_counts")[0]
 
@@ -77,7 +78,7 @@ def test_what_is_read_of_a_day_are_its_hours(tmp_path: Path) -> None:
         late = begin + 5 * 3_600
         asked = next(_asked())
         with reading_of(store) as connection:
-            found = _reading.stretches(connection, asked)
+            found = _queries.stretches(connection, asked)
 
     first, end = -(-asked.since // 3_600) * 3_600, asked.until // 3_600 * 3_600
     assert [

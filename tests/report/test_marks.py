@@ -30,7 +30,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-NEWER = ("marks", "alerts_said", "hour_counts", "hour_money", "open_hours")
+NEWER = ("marks", "alerts_said", "hour_counts", "hour_money", "open_hours", "hour_facts", "fact_hours")
 
 
 def older(path: Path) -> Path:
@@ -55,7 +55,7 @@ def test_a_store_of_the_format_before_is_read_as_it_is_and_grows_when_written(tm
         assert (1,) == connection.execute("PRAGMA user_version").fetchone()
     Store(path).close()
     with reading(path) as connection:
-        assert (3,) == connection.execute("PRAGMA user_version").fetchone()
+        assert (4,) == connection.execute("PRAGMA user_version").fetchone()
         assert (1,) == connection.execute("SELECT count(*) FROM events").fetchone()
     assert 1 == _marks.add(path, [Mark("TV spot", 1, 2)])
     assert ["TV spot"] == [mark.label for mark in _marks.listed(path)]

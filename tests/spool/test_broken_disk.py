@@ -182,7 +182,7 @@ def test_a_process_that_starts_on_a_full_disk_sends_what_waits_there(tmp_path: P
         receiver.behaviour = "accept"
         Broken.errors = _FULL
         with spooling(tmp_path / "spool", receiver) as configuration:
-            assert receiver.wait_for(lambda receiver: 50 == len(arrived(receiver)), 10.0)
+            assert receiver.wait_for(lambda receiver: 50 == len({*arrived(receiver)}), 10.0)
             offered = tell(10)
             assert 0 == check(offered, DISK_FULL)
             Broken.errors = {}

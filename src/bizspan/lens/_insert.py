@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import chain, compress
 from typing import Any, Final
 
-from bizspan.lens import _retention
+from bizspan.lens import _dropped
 from bizspan.lens._layout import INDEX, TABLES, Batch, Columns
 from bizspan.lens._rollups import Admitted, Deltas, deltas
 
@@ -155,7 +155,7 @@ class Prepared:
 
     def _count(self, connection: sqlite3.Connection, count: int, total: int, before: int) -> None:
         """Count those alone that went in, and that can't have been counted before they were dropped."""
-        dropped_until_ns = _retention.events_dropped_until_ns(connection)
+        dropped_until_ns = _dropped.events_dropped_until_ns(connection)
         if count == total and dropped_until_ns is None:
             return
         columns: Columns = self.batch.columns("events")[0] if count == total else self._new(connection, before)
@@ -163,7 +163,7 @@ class Prepared:
             is_later = [time_ns > dropped_until_ns for time_ns in columns[_TIME]]
             earlier = is_later.count(False)
             if earlier:
-                _retention.note_uncounted(connection, earlier, dropped_until_ns)
+                _dropped.note_uncounted(connection, earlier, dropped_until_ns)
                 columns = [[*compress(column, is_later)] for column in columns]
         self.deltas = deltas(columns, self._admitted) if columns[_UID] else Deltas()
 

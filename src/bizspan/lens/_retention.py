@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from bizspan.lens import _hours
+from bizspan.lens import _dropped, _hour_facts, _hours
 from bizspan.lens._layout import TABLES
 
 _CHUNK: Final = 2_000
@@ -44,42 +44,6 @@ class Retention:
     def everything(cls) -> Retention:
         """Nothing is dropped."""
         return cls(36_500.0, 1 << 62, 36_500.0, 1 << 62)
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """
-    What retention has dropped.
-
-    Args:
-        what: The table.
-        reason: ``age`` or ``size``; ``again`` of counts per minute: events that were stored and not counted, because
-            they happened before what is dropped, and may have been counted then.
-        count: Rows.
-        until_ns: When the newest of them came in; of counts per minute, which minute; of events and gauges, when the
-            newest happened, at the latest when it came in.
-    """
-
-    what: str
-    reason: str
-    count: int
-    until_ns: int
-
-
-def dropped_so_far(connection: sqlite3.Connection) -> list[Dropped]:
-    """What was dropped since the store was made."""
-    return [Dropped(*row) for row in connection.execute("SELECT what, reason, count, until_ns FROM dropped")]
-
-
-def events_dropped_until_ns(connection: sqlite3.Connection) -> int | None:
-    """When the newest event happened that is gone; None where none is. What is older may come again."""
-    found: int | None = connection.execute("SELECT max(until_ns) FROM dropped WHERE what = 'events'").fetchone()[0]
-    return found
-
-
-def note_uncounted(connection: sqlite3.Connection, count: int, until_ns: int) -> None:
-    """Note events that are stored and not counted per minute, as their minute may have them already."""
-    _note(connection, "minute_counts", "again", count, until_ns)
 
 
 def keep_within(
@@ -142,7 +106,9 @@ def _drop_oldest(connection: sqlite3.Connection, table: str, reason: str, *, bef
     newest = "min(time_ns, received_ns)" if table in _BY_EVENT_TIME else "received_ns"
     (until,) = connection.execute(f"SELECT max({newest}) FROM {table} WHERE id <= ?", (last,)).fetchone()
     count = connection.execute(f"DELETE FROM {table} WHERE id <= ?", (last,)).rowcount
-    _note(connection, table, reason, count, until)
+    _dropped.note(connection, table, reason, count, until)
+    if table == "events":
+        _hour_facts.drop_until(connection, until // 10**9)
     connection.execute("COMMIT")
     return count
 
@@ -173,7 +139,7 @@ def _drop_minutes(connection: sqlite3.Connection, reason: str, before: int) -> b
     dropped = 0
     for table in _MINUTES:
         if count := connection.execute(f"DELETE FROM {table} WHERE minute < ?", (before,)).rowcount:
-            _note(connection, table, reason, count, (before - 1) * 10**9)
+            _dropped.note(connection, table, reason, count, (before - 1) * 10**9)
             dropped += count
     if dropped:
         _hours.drop_before(connection, before)
@@ -187,13 +153,5 @@ def _keep_logs(connection: sqlite3.Connection, most: int) -> None:
         connection.execute("BEGIN IMMEDIATE")
         (until,) = connection.execute("SELECT max(received_ns) FROM logs WHERE id <= ?", (last - most,)).fetchone()
         count = connection.execute("DELETE FROM logs WHERE id <= ?", (last - most,)).rowcount
-        _note(connection, "logs", "size", count, until)
+        _dropped.note(connection, "logs", "size", count, until)
         connection.execute("COMMIT")
-
-
-def _note(connection: sqlite3.Connection, what: str, reason: str, count: int, until_ns: int) -> None:
-    connection.execute(
-        "INSERT INTO dropped VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count, "
-        "until_ns = max(until_ns, excluded.until_ns)",
-        (what, reason, count, until_ns),
-    )

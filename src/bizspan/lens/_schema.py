@@ -9,9 +9,10 @@ from typing import Final
 
 from bizspan._columns import COLUMNS, TOOK_S
 from bizspan.errors import SetupError
+from bizspan.lens import _hour_facts
 from bizspan.lens._layout import TABLES
 
-FORMAT: Final = 3  # PRAGMA user_version
+FORMAT: Final = 4  # PRAGMA user_version
 APPLICATION: Final = 0x42697A73  # PRAGMA application_id: "Bizs"
 
 _CELL: Final = (
@@ -95,8 +96,10 @@ CREATE INDEX events_by_time ON events (time_ns, {_READ});
 INSERT OR IGNORE INTO dimension_values SELECT DISTINCT 'money', kind FROM minute_money;
 INSERT OR IGNORE INTO open_hours SELECT DISTINCT minute / 3600 * 3600 FROM minute_counts;
 """
+# Of an older store, hours are counted by facts when they are added up the next time.
+_REOPENED: Final = "INSERT OR IGNORE INTO open_hours SELECT DISTINCT hour FROM hour_counts;\n"
 # What makes a store of one format one of the next.
-_STEPS: Final = {1: _MARKS, 2: f"{_HOURS}{_OLDER}"}
+_STEPS: Final = {1: _MARKS, 2: f"{_HOURS}{_OLDER}", 3: f"{_hour_facts.TABLES}{_REOPENED}"}
 
 
 def _moment(column: str) -> str:
@@ -168,7 +171,7 @@ def ddl() -> str:
         for table, columns in TABLES.items()
     )
     views = "".join(f"CREATE VIEW {name} AS {query};\n" for name, query in _VIEWS.items())
-    return f"{tables}{_OTHER_TABLES}{_MARKS}{_HOURS}{views}"
+    return f"{tables}{_OTHER_TABLES}{_MARKS}{_HOURS}{_hour_facts.TABLES}{views}"
 
 
 def prepare(connection: sqlite3.Connection, path: str) -> None:

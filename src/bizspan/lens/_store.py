@@ -17,9 +17,10 @@ from typing import Final, Self
 
 from bizspan.errors import BizspanError
 from bizspan.lens import _database, _hours, _insert
+from bizspan.lens._dropped import Dropped, dropped_so_far
 from bizspan.lens._insert import Prepared
 from bizspan.lens._layout import Batch
-from bizspan.lens._retention import Dropped, Retention, dropped_so_far, keep_within
+from bizspan.lens._retention import Retention, keep_within
 from bizspan.lens._rollups import Admitted, Deltas
 
 _WAITING_ROWS_MOST: Final = 100_000

@@ -16,10 +16,11 @@ from itertools import combinations
 from typing import Final
 
 from bizspan import names
+from bizspan._columns import HOUR_FACTS
 from bizspan.page._blocks import Blocks
 from bizspan.page._filter import CUSTOMERS, NOT_TOLD, Asked
 from bizspan.page._html import Html, tag
-from bizspan.page._reading import DIMENSIONS, cell, stretches, within
+from bizspan.page._queries import DIMENSIONS, all_events, cell, fact_stretches, stretches, within
 from bizspan.page._statements import traffic_sql, where_sql
 
 # What tells of the software, and not of who uses it.
@@ -119,7 +120,7 @@ class Guard:
                 return sizes
 
         def of_piece(since: int, until: int) -> Sizes:
-            return _of_events(connection, replace(asked, since=since, until=until), facts)
+            return _by_facts(connection, replace(asked, since=since, until=until), facts)
 
         found: Counter[Values] = Counter()
         question = "sizes", facts, asked.traffic
@@ -149,6 +150,25 @@ def _of_minutes(connection: sqlite3.Connection, asked: Asked, dimension: str) ->
             found[(value if of else None,)] += number
     found[None,] -= sum(number for (value,), number in found.items() if value is not None)
     return +found
+
+
+def _by_facts(connection: sqlite3.Connection, asked: Asked, facts: Sequence[str]) -> Sizes:
+    is_of_hours = {*facts} <= {*HOUR_FACTS}
+    found: Counter[Values] = Counter()
+    for table, since, until in fact_stretches(connection, asked) if is_of_hours else all_events(asked):
+        read = _of_events if table == "events" else _of_hours
+        found.update(read(connection, replace(asked, since=since, until=until), facts))
+    return found
+
+
+def _of_hours(connection: sqlite3.Connection, asked: Asked, facts: Sequence[str]) -> Sizes:
+    traffic_is, traffic_values = traffic_sql(asked)
+    rows = connection.execute(
+        f"SELECT json_array({', '.join(facts)}), sum(count) FROM hour_facts WHERE hour >= ? AND hour < ?{traffic_is} "
+        "GROUP BY 1",
+        [asked.since, asked.until, *traffic_values],
+    )
+    return {tuple(told): size for *told, size in map(cell, rows)}
 
 
 def _of_events(connection: sqlite3.Connection, asked: Asked, facts: Sequence[str]) -> Sizes:

@@ -20,7 +20,8 @@ from bizspan.page._counted import Counted
 from bizspan.page._filter import Asked
 from bizspan.page._html import Html, tag
 from bizspan.page._points import cell_of, place, times
-from bizspan.page._reading import Reader, Unasked, cell, is_of_minutes, ran, stretches, whole, within
+from bizspan.page._queries import Reader, Unasked, cell, ran, stretches, whole, within
+from bizspan.page._reading import is_of_minutes
 from bizspan.page._statements import traffic_sql, where_sql
 from bizspan.page._tables import About, Column, Table
 from bizspan.page._tables import about as about_html

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 from bizspan.page import _show
 from bizspan.page._filter import Asked
 from bizspan.page._html import Html, tag
-from bizspan.page._reading import ran
+from bizspan.page._queries import ran
 from bizspan.page._statements import traffic_sql, where_sql
 from bizspan.page._tables import About, Column, Table, as_html
 
