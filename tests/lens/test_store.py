@@ -215,7 +215,7 @@ def test_a_newer_file_is_refused(tmp_path: Path) -> None:
         pass
 
 
-_FORMAT_3 = "DROP TABLE hour_facts; DROP TABLE fact_hours; PRAGMA user_version = 3;"
+_FORMAT_3 = "DROP TABLE hour_facts; DROP TABLE loose_hours; DROP TABLE facts_until; PRAGMA user_version = 3;"
 _FORMAT_2 = f"""
 {_FORMAT_3}
 DROP TRIGGER reopen_of_new; DROP TRIGGER reopen_of_old;
@@ -252,7 +252,7 @@ def test_a_store_of_a_format_before_becomes_one_of_this(tmp_path: Path, before: 
 
 def _all_of(path: Path) -> dict[str, list[tuple[object, ...]]]:
     """What a store has counted, and how it looks."""
-    tables = ("minute_counts", "minute_money", "hour_counts", "hour_money", "open_hours", "hour_facts", "fact_hours")
+    tables = ("minute_counts", "minute_money", "hour_counts", "hour_money", "open_hours", "hour_facts", "loose_hours")
     with reading(path) as connection:
         found = {name: sorted(connection.execute(f"SELECT * FROM {name}")) for name in tables}
         known = connection.execute("SELECT * FROM dimension_values WHERE dimension <> 'took'")

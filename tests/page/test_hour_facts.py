@@ -12,7 +12,7 @@ import pytest
 
 from bizspan.kpi import Calendar
 from bizspan.lens import Intake, Retention, Store, _hour_facts
-from bizspan.page import _few, _of_events, _queries
+from bizspan.page import _few, _queries, _reading
 from bizspan.page._blocks import Blocks
 from bizspan.page._few import Guard
 from bizspan.page._filter import Asked, read
@@ -46,48 +46,73 @@ def _told(store: Store) -> list[tuple[Any, ...]]:
 
 def _of_events_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     with monkeypatch.context() as patch:
-        for module in (_of_events, _few):
-            patch.setattr(module, "fact_stretches", lambda _, asked: _queries.all_events(asked))
+        for module in (_reading, _few):
+            patch.setattr(module, "facts_of", lambda _: None)
         return _told(store)
 
 
-def _counted(store: Store) -> list[int]:
-    """Which hours are read as counted, from the beginning."""
+def _read(store: Store) -> list[str]:
+    """From which tables all of it is read."""
     with reading_of(store) as connection:
-        asked = read("/", [("period", _PERIODS[2])], Calendar(), START_NS + 9_000 * HOUR_NS)
-        return [
-            (at - _BEGIN) // 3600
-            for table, since, until in _queries.fact_stretches(connection, asked)
-            if table == "hour_facts"
-            for at in range(since, until, 3600)
-        ]
+        facts = _queries.facts_of(connection)
+        assert facts is not None
+        return [table for table, _, _ in facts.stretches(_BEGIN, _BEGIN + 48 * 3_600)]
 
 
-def test_hours_say_what_their_events_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("at_once", [1, 70, 1_000])
+def test_what_was_counted_says_what_its_events_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
     """
-    While they last, when they are over, when more of one comes in late, and when that is counted.
+    While hours last, when they are over, when more of one comes in late, and when their rows are put together.
     """
+    monkeypatch.setattr(_hour_facts, "AT_ONCE", at_once)
+    monkeypatch.setattr(_hour_facts, "_FEW", min(at_once, 50))
     now = [START_NS]
     with Store(tmp_path / "lens.db", time_ns=lambda: now[0]) as store:
         intake = Intake(store, time_ns=lambda: now[0])
-        more(intake, 300, 1, hours=8)
-        known: list[list[int]] = []
-        for hours, late in ((0, False), (4, False), (9, True), (9, False)):
+        for hours, count, since in ((0, 300, 0), (4, 30, 2), (9, 40, 5), (9, 500, 7)):
             now[0] = START_NS + hours * HOUR_NS
+            more(intake, count, hours + since, since_ns=START_NS + since * HOUR_NS, hours=8 if hours == 0 else 1)
+            assert _told(store) == _of_events_alone(store, monkeypatch)
             store.prune()
-            if late:
-                more(intake, 40, 2, since_ns=START_NS + 2 * HOUR_NS, hours=1)
-            known.append(_counted(store))
+            assert _told(store) == _of_events_alone(store, monkeypatch)
+        counted, kept, loose, until = rows(
+            store, "SELECT sum(count), count(*), (SELECT count(*) FROM loose_hours), id FROM hour_facts, facts_until"
+        )[0]
+
+    assert (until, 0) == (counted, loose)
+    assert (870 if at_once == 1 else 820) <= counted
+    assert kept < counted
+
+
+def test_a_clock_that_runs_ahead_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The hour that a period ends in is read as counted where nothing is later than that; else its events are.
+    """
+    monkeypatch.setattr(_hour_facts, "_FEW", 1)
+    asked = read(
+        "/", [("period", "2026-09-21T14:00..2026-09-21T15:30"), ("segment", "smb")], Calendar(), START_NS + _DAY_NS
+    )
+    with Store(tmp_path / "lens.db", time_ns=lambda: START_NS) as store:
+        more(Intake(store), 100, 1, hours=1)
+        tables: list[list[str]] = []
+        for seed, minutes in ((2, 80), (3, 100)):
+            store.prune()
+            with reading_of(store) as connection:
+                facts = _queries.facts_of(connection)
+                tables.append([table for table, _, _ in _queries.stretches_by_facts(facts, asked, ("segment",))])
+            more(Intake(store), 5, seed, since_ns=START_NS + minutes * HOUR_NS // 60, hours=1)
             assert _told(store) == _of_events_alone(store, monkeypatch)
 
-    every = [*range(8)]
-    assert [[], every[:4], [hour for hour in every if hour != 2], every] == known
+    assert [["hour_facts"], ["hour_facts", "events"]] == tables
 
 
 def test_what_retention_dropped_is_not_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Nor where an older version of the lens drops it, which knows nothing of these hours; and what comes again counts.
+    Nor where an older version of the lens drops it, which knows nothing of what was counted; what comes again counts.
     """
+    monkeypatch.setattr(_hour_facts, "_FEW", 1)
     now = [START_NS + HOUR_NS]
     with Store(tmp_path / "lens.db", retention=Retention(days=2), time_ns=lambda: now[0]) as store:
         intake = Intake(store, time_ns=lambda: now[0])
@@ -95,62 +120,82 @@ def test_what_retention_dropped_is_not_said(tmp_path: Path, monkeypatch: pytest.
             now[0] = START_NS + day * _DAY_NS + 9 * HOUR_NS
             more(intake, 200, day, since_ns=START_NS + day * _DAY_NS, hours=8)
         store.prune()
-        before = _counted(store)
         with closing(sqlite3.connect(tmp_path / "lens.db")) as older, older:
             last = START_NS + 4 * HOUR_NS
             older.execute("DELETE FROM events WHERE time_ns <= ?", (last,))
             older.execute("INSERT INTO dropped VALUES ('events', 'age', 1, ?)", (last,))
         assert _told(store) == _of_events_alone(store, monkeypatch)
-        by_older = _counted(store)
+        assert ["hour_facts", "events"] == _read(store)
         now[0] = START_NS + 3 * _DAY_NS
         store.prune()
-        left = rows(store, "SELECT count(DISTINCT hour), (SELECT count(*) FROM fact_hours) FROM hour_facts")[0]
+        left = rows(store, "SELECT sum(count), (SELECT count(*) FROM events) FROM hour_facts")[0]
         more(intake, 200, 0, hours=8)  # again
         store.prune()
         assert _told(store) == _of_events_alone(store, monkeypatch)
 
-    assert [*range(8), *range(24, 32)] == before
-    assert min(by_older) == 5
-    assert (8, 8) == left
+    assert (200, 200) == left
 
 
-def test_an_hour_of_which_little_agrees_is_read_from_its_events(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ids_that_begin_anew_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    As where each campaign has a name of its own; it would take as much again as the events.
+    As they do in an empty table: retention has dropped all, and then more comes in.
     """
-    monkeypatch.setattr(_hour_facts, "_ROWS_LEAST", 10)
-    with Store(tmp_path / "lens.db", time_ns=lambda: START_NS + 9 * HOUR_NS) as store:
-        more(Intake(store), 400, 1, hours=2)
-        with closing(sqlite3.connect(tmp_path / "lens.db")) as database, database:
-            database.execute(f"UPDATE events SET campaign = uid WHERE time_ns >= {START_NS + HOUR_NS}")
+    monkeypatch.setattr(_hour_facts, "_FEW", 1)
+    now = [START_NS + 9 * HOUR_NS]
+    with Store(tmp_path / "lens.db", retention=Retention(days=2), time_ns=lambda: now[0]) as store:
+        intake = Intake(store, time_ns=lambda: now[0])
+        more(intake, 200, 1, hours=8)
+        store.prune()
+        now[0] += 3 * _DAY_NS
+        store.prune()
+        assert [None, 0] == [*rows(store, "SELECT max(id) FROM events"), *rows(store, "SELECT id FROM facts_until")]
+        more(intake, 100, 2, since_ns=now[0] - HOUR_NS, hours=1)
+        assert _told(store) == _of_events_alone(store, monkeypatch)
         store.prune()
 
-        assert [] == rows(store, f"SELECT hour FROM hour_facts WHERE hour >= {_BEGIN + 3600}")
-        assert {0, 1} > {*_counted(store)}
-        assert _told(store) == _of_events_alone(store, monkeypatch)
+        assert [100] == rows(store, "SELECT sum(count) FROM hour_facts")
 
 
-def test_an_hour_of_very_many_events_is_read_from_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_writer_counts_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    To count it would hold up what comes in meanwhile.
+    Each event is counted once, whoever wrote it: an import beside a running lens.
     """
-    monkeypatch.setattr(_hour_facts, "_EVENTS_MOST", 100)
-    with Store(tmp_path / "lens.db", time_ns=lambda: START_NS + 9 * HOUR_NS) as store:
-        more(Intake(store), 80, 1, hours=1)
-        more(Intake(store), 400, 2, since_ns=START_NS + 3 * HOUR_NS, hours=1)
+    monkeypatch.setattr(_hour_facts, "_FEW", 1)
+    with Store(tmp_path / "lens.db") as one, Store(tmp_path / "lens.db") as other:
+        for seed in range(6):
+            more(Intake(one if seed % 2 else other), 60, seed, hours=2)
+            (one if seed % 3 else other).prune()
+            assert _told(one) == _of_events_alone(one, monkeypatch)
+
+        assert [360] == rows(one, "SELECT sum(count) FROM hour_facts")
+
+
+def test_it_is_counted_while_much_comes_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    And not only every half a minute; rows of an hour that lasts are put together when there are many.
+    """
+    monkeypatch.setattr(_hour_facts, "AT_ONCE", 100)
+    monkeypatch.setattr(_hour_facts, "_FEW", 1)
+    monkeypatch.setattr(_hour_facts, "_ROWS_MANY", 100)
+    with Store(tmp_path / "lens.db", time_ns=lambda: START_NS) as store:
+        for seed in range(20):
+            more(Intake(store), 30, seed, hours=1)
+        before = rows(store, "SELECT sum(count), count(*) FROM hour_facts")[0]
         store.prune()
-
-        assert 80 == rows(store, "SELECT sum(count) FROM hour_facts")[0]
+        after = rows(store, "SELECT sum(count), count(*) FROM hour_facts")[0]
         assert _told(store) == _of_events_alone(store, monkeypatch)
+
+    assert before[0] >= 500
+    assert 600 == after[0]
+    assert after[1] < before[1] / 2
 
 
 @pytest.mark.parametrize("hours", [1, 3])
-def test_amounts_beyond_64_bits_are_added_up(tmp_path: Path, hours: int) -> None:
+def test_amounts_beyond_64_bits_are_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
     """
-    Which only invented ones reach: of one hour, which is not counted then, or of several.
+    Which only invented ones reach: of one hour, whose events are not added up then, or of several.
     """
+    monkeypatch.setattr(_hour_facts, "_FEW", 1)
     most = 2**63 - 1
     same = (
         "segment = 'smb', country = 'DE', outcome = 'success', traffic = 'customer', "
@@ -162,9 +207,9 @@ def test_amounts_beyond_64_bits_are_added_up(tmp_path: Path, hours: int) -> None
         with closing(sqlite3.connect(tmp_path / "lens.db")) as database, database:
             database.execute(f"UPDATE events SET {same}")
         store.prune()
-        counted = _counted(store)
+        counted = rows(store, "SELECT count FROM hour_facts")
         with reading_of(store) as connection:
             groups = told_of(connection, next(_asked()), None)[0]
 
-    assert ([] if hours == 1 else [*range(hours)]) == counted
+    assert [1, 1, 1] == counted
     assert 3 * most == sum(minor for _, minor in groups["", ""][3].values())

@@ -10,7 +10,7 @@ import pytest
 
 from bizspan.kpi import Calendar
 from bizspan.lens import Intake, Retention, Store
-from bizspan.page import _of_events, _of_minutes, _queries, _technical
+from bizspan.page import _of_minutes, _queries, _reading, _technical
 from bizspan.page._filter import Asked, read
 from tests.lens.asking import rows
 from tests.page.shop import HOUR_NS, START_NS
@@ -57,7 +57,7 @@ def test_hours_say_what_minutes_say(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             with monkeypatch.context() as patch:
                 patch.setattr(_of_minutes, "stretches", _by_minutes)
                 patch.setattr(_technical, "stretches", _by_minutes)
-                patch.setattr(_of_events, "fact_stretches", lambda _, asked: _queries.all_events(asked))
+                patch.setattr(_reading, "facts_of", lambda _: None)
                 assert hourly == [_told(store, zone) for zone in ("UTC", "Asia/Kolkata")]
         first, hour = rows(store, "SELECT min(first), min(hour) FROM hour_counts")[0]
 

@@ -30,7 +30,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-NEWER = ("marks", "alerts_said", "hour_counts", "hour_money", "open_hours", "hour_facts", "fact_hours")
+NEWER = ("marks", "alerts_said", "hour_counts", "hour_money", "open_hours", "hour_facts", "loose_hours", "facts_until")
 
 
 def older(path: Path) -> Path:

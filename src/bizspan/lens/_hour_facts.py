@@ -1,21 +1,24 @@
 """
-Hours that are over, counted by customers' facts together: what a page reads under a filter by these, instead of events.
+Events counted by hour and by customers' facts together: what a page reads under a filter by these, instead of events.
 
-There is one row for what agrees in all of them. An hour whose events hardly agree in anything has no such rows, and
-neither has one with more events than can be counted while others wait to be written; its events are read.
+There is one row for what agrees in all of them. Events are counted in the order in which they came in, some at a time,
+and what was counted until then is noted in the same transaction: what came later is read from the events. So an hour
+has rows of several times, until these are put together.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from typing import Final
 
 from bizspan._columns import HOUR_FACTS, HOUR_MONEY
-from bizspan.lens._dropped import events_dropped_until_ns
 
-HOUR: Final = 3_600
-_EVENTS_MOST: Final = 250_000  # 3 us each
-_ROWS_LEAST: Final = 1_000  # fewer are read in no time
+AT_ONCE: Final = 25_000  # events; 3 us each
+_HOUR: Final = 3_600
+_FEW: Final = 1_000  # are read in no time
+_ROWS_MANY: Final = 50_000  # of an hour that is not over: put together meanwhile
+_ROWS_MOST: Final = 250_000  # to put more of them together would hold up what comes in
 _KEYS: Final = ", ".join((*HOUR_FACTS, *(f"{kind}_currency" for kind in HOUR_MONEY)))
 # Refused, or told in part, is missing: as in the minutes, and as KPIs have it.
 _SUMS: Final = ", ".join(
@@ -25,9 +28,20 @@ _SUMS: Final = ", ".join(
 )
 # One key is sorted in two thirds of the time of many.
 _COUNT: Final = (
-    f"INSERT INTO hour_facts SELECT ?, {_KEYS}, count(*), count(duration_s), sum(duration_s), {_SUMS} "
-    f"FROM events WHERE time_ns >= ? AND time_ns < ? GROUP BY json_array({_KEYS})"
+    f"INSERT INTO hour_facts SELECT time_ns / {_HOUR * 10**9} * {_HOUR} AS hour, {_KEYS}, count(*), count(duration_s), "
+    f"sum(duration_s), {_SUMS} FROM events NOT INDEXED WHERE id > ? AND id <= ? "
+    f"GROUP BY json_array(time_ns / {_HOUR * 10**9}, {_KEYS})"
 )
+_LOOSE: Final = (
+    f"INSERT OR IGNORE INTO loose_hours SELECT DISTINCT time_ns / {_HOUR * 10**9} * {_HOUR} "
+    "FROM events NOT INDEXED WHERE id > ? AND id <= ?"
+)
+_ADDED_UP: Final = ", ".join(f"sum({kind}_count), sum({kind}_minor), sum({kind}_missing)" for kind in HOUR_MONEY)
+_TOGETHER: Final = (
+    f"CREATE TEMP TABLE put_together AS SELECT hour, {_KEYS}, sum(count), sum(timed), sum(duration_s), {_ADDED_UP} "
+    f"FROM hour_facts WHERE hour = ? GROUP BY json_array({_KEYS})"
+)
+_BEYOND: Final = "integer overflow"  # of a sum beyond 64 bits, which only invented amounts reach
 
 TABLES: Final = (
     "CREATE TABLE hour_facts (hour INTEGER NOT NULL, "
@@ -35,43 +49,113 @@ TABLES: Final = (
     + ", count INTEGER NOT NULL, timed INTEGER NOT NULL, duration_s REAL, "
     + ", ".join(f"{kind}_count INTEGER NOT NULL, {kind}_minor INTEGER, {kind}_missing INTEGER" for kind in HOUR_MONEY)
     + ");\nCREATE INDEX hour_facts_by_hour ON hour_facts (hour);\n"
-    "CREATE TABLE fact_hours (hour INTEGER PRIMARY KEY);\n"
+    "CREATE TABLE loose_hours (hour INTEGER PRIMARY KEY);\n"
+    "CREATE TABLE facts_until (id INTEGER NOT NULL);\n"
+    "INSERT INTO facts_until VALUES (0);\n"
 )
 
 
-def count(connection: sqlite3.Connection, hour: int) -> None:
+def count_all(connection: sqlite3.Connection, *, is_wanted: Callable[[], bool]) -> bool:
     """
-    Count an hour, where it can be; what was counted of it before is forgotten.
+    Count all events that came in, but for a few.
 
     Args:
-        connection: In a transaction.
-        hour: Its first second, since 1970.
+        connection: That of the writer, outside a transaction.
+        is_wanted: Whether something waits to be written, which then has its turn.
+
+    Returns:
+        Whether it is done.
 
     Raises:
-        sqlite3.OperationalError: A sum is beyond 64 bits.
+        sqlite3.Error: The disk is full, or broken.
     """
-    _forget(connection, "= ?", hour)
-    dropped_until_ns = events_dropped_until_ns(connection)
-    if dropped_until_ns is not None and hour * 10**9 <= dropped_until_ns:
-        return
-    (events,) = connection.execute(
-        "SELECT coalesce(sum(count), 0) FROM minute_counts WHERE minute >= ? AND minute < ? AND dimension = ''",
-        (hour, hour + HOUR),
+    while count(connection):
+        if is_wanted():
+            return False
+    return True
+
+
+def count(connection: sqlite3.Connection) -> bool:
+    """
+    Count events that came in since the last time, in a transaction of its own.
+
+    Args:
+        connection: That of the writer, outside a transaction.
+
+    Returns:
+        Whether there may be more of them.
+
+    Raises:
+        sqlite3.Error: The disk is full, or broken.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    found: tuple[int, int | None] = connection.execute(
+        "SELECT id, (SELECT max(id) FROM events) FROM facts_until"
     ).fetchone()
-    if not events or events > _EVENTS_MOST:
-        return
-    rows = connection.execute(_COUNT, (hour, hour * 10**9, (hour + HOUR) * 10**9)).rowcount
-    if rows > max(_ROWS_LEAST, events // 2):
-        _forget(connection, "= ?", hour)
-    else:
-        connection.execute("INSERT INTO fact_hours VALUES (?)", (hour,))
+    since, until = found[0], min(found[0] + AT_ONCE, found[1] or 0)
+    if until - since >= _FEW:
+        _count(connection, since, until)
+    connection.execute("COMMIT")
+    return until - since >= AT_ONCE
+
+
+def _count(connection: sqlite3.Connection, since: int, until: int) -> None:
+    try:
+        connection.execute(_COUNT, (since, until))
+    except sqlite3.OperationalError as error:
+        if _BEYOND not in str(error):
+            raise
+        connection.execute(f"{_COUNT}, id", (since, until))  # one row for each
+    connection.execute(_LOOSE, (since, until))
+    connection.execute("UPDATE facts_until SET id = ?", (until,))
+
+
+def put_together(connection: sqlite3.Connection, now_ns: int, *, is_wanted: Callable[[], bool]) -> bool:
+    """
+    Make one row of those of an hour that agree, where it is over or has many, each hour in a transaction of its own.
+
+    Args:
+        connection: That of the writer, outside a transaction.
+        now_ns: The time.
+        is_wanted: Whether something waits to be written, which then has its turn.
+
+    Returns:
+        Whether it is done.
+
+    Raises:
+        sqlite3.Error: The disk is full, or broken.
+    """
+    over = now_ns // 10**9 - _HOUR
+    for (hour,) in connection.execute("SELECT hour FROM loose_hours ORDER BY hour").fetchall():
+        (rows,) = connection.execute("SELECT count(*) FROM hour_facts WHERE hour = ?", (hour,)).fetchone()
+        if hour <= over or rows > _ROWS_MANY:
+            _put_together(connection, hour, is_possible=rows <= _ROWS_MOST)
+        if is_wanted():
+            return False
+    return True
+
+
+def _put_together(connection: sqlite3.Connection, hour: int, *, is_possible: bool) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("DELETE FROM loose_hours WHERE hour = ?", (hour,))
+    connection.execute("DROP TABLE IF EXISTS put_together")
+    try:
+        if is_possible:
+            connection.execute(_TOGETHER, (hour,))
+            connection.execute("DELETE FROM hour_facts WHERE hour = ?", (hour,))
+            connection.execute("INSERT INTO hour_facts SELECT * FROM put_together")
+            connection.execute("DROP TABLE put_together")
+    except sqlite3.OperationalError as error:
+        if _BEYOND not in str(error):
+            raise
+    connection.execute("COMMIT")
 
 
 def drop_until(connection: sqlite3.Connection, second: int) -> None:
-    """Forget hours of which events may be gone, in the transaction that drops these."""
-    _forget(connection, "<= ?", second)
-
-
-def _forget(connection: sqlite3.Connection, which: str, hour: int) -> None:
-    for table in ("hour_facts", "fact_hours"):
-        connection.execute(f"DELETE FROM {table} WHERE hour {which}", (hour,))
+    """Forget hours of which events were dropped, in the transaction that dropped these."""
+    for table in ("hour_facts", "loose_hours"):
+        connection.execute(f"DELETE FROM {table} WHERE hour <= ?", (second,))
+    if connection.execute("SELECT max(id) FROM events").fetchone() == (None,):  # ids begin anew
+        for table in ("hour_facts", "loose_hours"):
+            connection.execute(f"DELETE FROM {table}")
+        connection.execute("UPDATE facts_until SET id = 0")

@@ -11,8 +11,6 @@ import sqlite3
 from collections.abc import Callable
 from typing import Final
 
-from bizspan.lens import _hour_facts
-
 HOUR: Final = 3_600
 _BEYOND: Final = "integer overflow"  # of a sum beyond 64 bits, which only invented amounts reach
 _CELL: Final = "name, operation, outcome, traffic, dimension, value"
@@ -58,7 +56,6 @@ def _add_up(connection: sqlite3.Connection, hour: int) -> None:
             connection.execute(f"DELETE FROM {table} WHERE hour = ?", (hour,))
         for statement in _ADDED_UP:
             connection.execute(statement, (hour, hour, hour + HOUR))
-        _hour_facts.count(connection, hour)
     except sqlite3.OperationalError as error:
         if _BEYOND not in str(error):
             raise

@@ -96,10 +96,8 @@ CREATE INDEX events_by_time ON events (time_ns, {_READ});
 INSERT OR IGNORE INTO dimension_values SELECT DISTINCT 'money', kind FROM minute_money;
 INSERT OR IGNORE INTO open_hours SELECT DISTINCT minute / 3600 * 3600 FROM minute_counts;
 """
-# Of an older store, hours are counted by facts when they are added up the next time.
-_REOPENED: Final = "INSERT OR IGNORE INTO open_hours SELECT DISTINCT hour FROM hour_counts;\n"
 # What makes a store of one format one of the next.
-_STEPS: Final = {1: _MARKS, 2: f"{_HOURS}{_OLDER}", 3: f"{_hour_facts.TABLES}{_REOPENED}"}
+_STEPS: Final = {1: _MARKS, 2: f"{_HOURS}{_OLDER}", 3: _hour_facts.TABLES}
 
 
 def _moment(column: str) -> str:

@@ -8,15 +8,15 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from bizspan.errors import BizspanError
-from bizspan.lens import _database, _hours, _insert
+from bizspan.lens import _database, _hour_facts, _hours, _insert
 from bizspan.lens._dropped import Dropped, dropped_so_far
 from bizspan.lens._insert import Prepared
 from bizspan.lens._layout import Batch
@@ -108,6 +108,7 @@ class Store:
         self._prune_at = time.monotonic() + _RETENTION_EVERY_S
         self._prune_asked: list[threading.Event] = []
         self._writes = 0
+        self._uncounted = 0  # rows since events were last counted by facts
         self._thread = threading.Thread(target=self._run, name="bizspan-lens-store", daemon=True)
         self._thread.start()
 
@@ -199,6 +200,7 @@ class Store:
                 is_over = self._is_closed and not group
             if group:
                 self._commit(group)
+                self._count_many(group)
             if asked or (time.monotonic() >= self._prune_at and not is_over):
                 if not self._prune():
                     with self._changed:
@@ -256,16 +258,35 @@ class Store:
         self._known_origins |= origins
         self._known_values |= values
 
+    def _count_many(self, group: list[_Waiting]) -> None:
+        self._uncounted += sum(each.stored for each in group)
+        if self._uncounted >= _hour_facts.AT_ONCE:
+            self._uncounted -= _hour_facts.AT_ONCE
+            with self._unless_it_fails():
+                _hour_facts.count(self._connection)
+
     def _prune(self) -> bool:
         """Whether it is done."""
+        connection, now_ns = self._connection, self.time_ns()
         is_done = True
-        now_ns = self.time_ns()
-        try:
-            is_done = keep_within(self._connection, self.retention, now_ns, is_wanted=lambda: bool(self._queue))
-            is_done = is_done and _hours.add_up(self._connection, now_ns, is_wanted=lambda: bool(self._queue))
-        except sqlite3.Error:
-            # The disk may be full; the next round tries again, and writers are told by their own errors.
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+        with self._unless_it_fails():
+            is_done = (
+                keep_within(connection, self.retention, now_ns, is_wanted=self._is_wanted)
+                and _hours.add_up(connection, now_ns, is_wanted=self._is_wanted)
+                and _hour_facts.count_all(connection, is_wanted=self._is_wanted)
+                and _hour_facts.put_together(connection, now_ns, is_wanted=self._is_wanted)
+            )
         self._prune_at = time.monotonic() + (_RETENTION_EVERY_S if is_done else 0.0)
         return is_done
+
+    def _is_wanted(self) -> bool:
+        return bool(self._queue)
+
+    @contextmanager
+    def _unless_it_fails(self) -> Generator[None]:
+        """The disk may be full; the next round tries again, and writers are told by their own errors."""
+        try:
+            yield
+        except sqlite3.Error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")

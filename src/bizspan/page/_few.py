@@ -16,11 +16,10 @@ from itertools import combinations
 from typing import Final
 
 from bizspan import names
-from bizspan._columns import HOUR_FACTS
 from bizspan.page._blocks import Blocks
 from bizspan.page._filter import CUSTOMERS, NOT_TOLD, Asked
 from bizspan.page._html import Html, tag
-from bizspan.page._queries import DIMENSIONS, all_events, cell, fact_stretches, stretches, within
+from bizspan.page._queries import DIMENSIONS, cell, facts_of, stretches, stretches_by_facts, within
 from bizspan.page._statements import traffic_sql, where_sql
 
 # What tells of the software, and not of who uses it.
@@ -119,8 +118,18 @@ class Guard:
             if (names.OTHER,) not in sizes:
                 return sizes
 
+        counted = facts_of(connection)
+
         def of_piece(since: int, until: int) -> Sizes:
-            return _by_facts(connection, replace(asked, since=since, until=until), facts)
+            found: Counter[Values] = Counter()
+            for table, first, end in stretches_by_facts(counted, replace(asked, since=since, until=until), facts):
+                part = replace(asked, since=first, until=end)
+                if table == "hour_facts":
+                    found.update(_of_hours(connection, part, facts))
+                else:
+                    later = counted.until_id if counted and table == counted.later else None
+                    found.update(_of_events(connection, part, facts, table, later))
+            return found
 
         found: Counter[Values] = Counter()
         question = "sizes", facts, asked.traffic
@@ -152,15 +161,6 @@ def _of_minutes(connection: sqlite3.Connection, asked: Asked, dimension: str) ->
     return +found
 
 
-def _by_facts(connection: sqlite3.Connection, asked: Asked, facts: Sequence[str]) -> Sizes:
-    is_of_hours = {*facts} <= {*HOUR_FACTS}
-    found: Counter[Values] = Counter()
-    for table, since, until in fact_stretches(connection, asked) if is_of_hours else all_events(asked):
-        read = _of_events if table == "events" else _of_hours
-        found.update(read(connection, replace(asked, since=since, until=until), facts))
-    return found
-
-
 def _of_hours(connection: sqlite3.Connection, asked: Asked, facts: Sequence[str]) -> Sizes:
     traffic_is, traffic_values = traffic_sql(asked)
     rows = connection.execute(
@@ -171,11 +171,14 @@ def _of_hours(connection: sqlite3.Connection, asked: Asked, facts: Sequence[str]
     return {tuple(told): size for *told, size in map(cell, rows)}
 
 
-def _of_events(connection: sqlite3.Connection, asked: Asked, facts: Sequence[str]) -> Sizes:
+def _of_events(
+    connection: sqlite3.Connection, asked: Asked, facts: Sequence[str], table: str, later: int | None
+) -> Sizes:
     """Without a sort, which would take three times as long: SQLite has no hash table, and Python has."""
     traffic_is, traffic_values = traffic_sql(asked)
-    of = f"FROM events WHERE time_ns >= ? AND time_ns < ?{traffic_is}"
-    values = [asked.since * 10**9, asked.until * 10**9, *traffic_values]
+    later_is, later_values = ("", []) if later is None else (" AND id > ?", [later])
+    of = f"FROM {table} WHERE time_ns >= ? AND time_ns < ?{later_is}{traffic_is}"
+    values = [asked.since * 10**9, asked.until * 10**9, *later_values, *traffic_values]
     key = f" || '{_WITHIN}' || ".join(f"coalesce({name}, '{_NOTHING}')" for name in facts)
     number, text = connection.execute(f"SELECT count(*), group_concat({key}, '{_SPLIT}') {of}", values).fetchone()
     if not number:

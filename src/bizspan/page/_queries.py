@@ -7,14 +7,17 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from bizspan._columns import HOUR_FACTS
 from bizspan.page._filter import CUSTOMERS, EVERYBODY, Asked
 from bizspan.page._statements import written
 
 DIMENSIONS: Final = ("reason", "segment", "country", "channel", "campaign", "feature", "version")
 BASE: Final = frozenset({"operation", "outcome"})  # the minutes know them beside any dimension
 HOUR: Final = 3_600
+_BY_ID_MOST: Final = 50_000  # events
 _CUSTOMER: Final = ("", "customer")
 
 
@@ -75,37 +78,75 @@ def stretches(connection: Reader, asked: Asked) -> list[tuple[str, int, int]]:
     return [*([("hour", first, end)] if is_hourly else []), *(("minute", *each) for each in merged)]
 
 
-def all_events(asked: Asked) -> list[tuple[str, int, int]]:
-    """A period that is read from the events."""
-    return [("events", asked.since, asked.until)]
-
-
-def fact_stretches(connection: Reader, asked: Asked) -> list[tuple[str, int, int]]:
+@dataclass(frozen=True, slots=True)
+class Facts:
     """
-    From what a period is read by customers' facts together: ``hour_facts`` or ``events``, since when and until when.
+    How far the store has counted events by hour and customers' facts together.
 
-    Hours that were counted by facts, and the events of the others; events alone for people, who see one statement.
+    Args:
+        until_id: The last event that was counted.
+        is_by_id: Whether so few came later that they are found by their id.
+        since: Before this hour retention may have dropped some.
+        first_s: When the earliest of those that came later happened, in seconds since 1970.
+        last_s: When the latest of them did.
+        newest_s: When the newest of all did.
     """
-    counted: list[int] = [
-        hour
-        for (hour,) in connection.execute(
-            "SELECT hour FROM fact_hours WHERE hour >= ? AND hour <= ? AND hour NOT IN (SELECT hour FROM open_hours) "
-            "AND hour * 1000000000 > (SELECT coalesce(max(until_ns), -1) FROM dropped WHERE what = 'events') "
-            "ORDER BY hour",
-            (asked.since, asked.until - HOUR),
-        ).fetchall()
-    ]
-    found: list[tuple[str, int, int]] = []
-    at = asked.since
-    for hour in counted:
-        if at < hour:
-            found.append(("events", at, hour))
-        if at == hour and found and found[-1][0] == "hour_facts":
-            found[-1] = "hour_facts", found[-1][1], hour + HOUR
-        else:
-            found.append(("hour_facts", hour, hour + HOUR))
-        at = hour + HOUR
-    return [*found, ("events", at, asked.until)] if at < asked.until or not found else found
+
+    until_id: int
+    is_by_id: bool
+    since: int
+    first_s: int
+    last_s: int
+    newest_s: int
+
+    def stretches(self, since: int, until: int) -> list[tuple[str, int, int]]:
+        """
+        From what a time is read: since when and until when from ``hour_facts``, which has whole hours; from `later`,
+        what they lack; and the rest from ``events``.
+        """
+        first = max(-(-since // HOUR) * HOUR, self.since)
+        end = (until if until % HOUR == 0 else until + HOUR if self.newest_s < until else until) // HOUR * HOUR
+        if first >= end:
+            return [("events", since, until)]
+        found = [("hour_facts", first, end)]
+        if self.first_s < end and self.last_s >= first:
+            found.append((self.later, first, end))
+        if since < first:
+            found.append(("events", since, first))
+        if end < until:
+            found.append(("events", end, until))
+        return found
+
+    @property
+    def later(self) -> str:
+        """What came in later, as a table."""
+        return "events NOT INDEXED" if self.is_by_id else "events INDEXED BY events_by_time"
+
+
+def stretches_by_facts(facts: Facts | None, asked: Asked, columns: Sequence[str]) -> list[tuple[str, int, int]]:
+    """The same, where all that is asked for is among those facts; else all from the events."""
+    if facts is None or not {*columns} <= {*HOUR_FACTS}:
+        return [("events", asked.since, asked.until)]
+    return facts.stretches(asked.since, asked.until)
+
+
+def facts_of(connection: Reader) -> Facts | None:
+    """How far they were counted; None where nothing runs: people see one statement, of the events."""
+    found = connection.execute(
+        "SELECT id, (SELECT max(id) FROM events), (SELECT max(time_ns) FROM events), "
+        "(SELECT max(until_ns) FROM dropped WHERE what = 'events') FROM facts_until"
+    ).fetchall()
+    if not found or found[0][1] is None:
+        return None
+    until_id, last_id, newest_ns, dropped_ns = found[0]
+    since = 0 if dropped_ns is None else (dropped_ns // 10**9 // HOUR + 1) * HOUR
+    newest_s = newest_ns // 10**9
+    if last_id - until_id > _BY_ID_MOST:
+        return Facts(until_id, False, since, 0, newest_s, newest_s)
+    first_ns, last_ns = connection.execute(
+        "SELECT coalesce(min(time_ns), 0), coalesce(max(time_ns), -1) FROM events NOT INDEXED WHERE id > ?", (until_id,)
+    ).fetchall()[0]
+    return Facts(until_id, True, since, first_ns // 10**9, last_ns // 10**9, newest_s)
 
 
 def within(at: str) -> str:

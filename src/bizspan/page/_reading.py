@@ -15,7 +15,7 @@ from bizspan.page._filter import NOT_TOLD, Asked
 from bizspan.page._of_events import from_events
 from bizspan.page._of_minutes import add_untold, from_minutes
 from bizspan.page._points import cell_of, step_of
-from bizspan.page._queries import BASE, DIMENSIONS, Unasked
+from bizspan.page._queries import BASE, DIMENSIONS, Reader, Unasked, facts_of
 
 
 def count(
@@ -31,15 +31,21 @@ def count(
         blocks: Where what was counted before is kept.
     """
     by_minutes = is_of_minutes(asked) and set(dimensions) <= {*DIMENSIONS}
-    read = from_minutes if by_minutes else from_events
     step = step_of(asked)
     cell_s = cell_of(asked, step)
-    found = read(Unasked(), asked, dimensions, cell_s)
-    found.step = step
-    question = read.__name__, asked.where, asked.traffic, tuple(dimensions), cell_s
+    facts = None if by_minutes else facts_of(connection)
+
+    def read(reader: Reader, part: Asked) -> Counted:
+        if by_minutes:
+            return from_minutes(reader, part, dimensions, cell_s)
+        return from_events(reader, part, dimensions, cell_s, None if reader is not connection else facts)
 
     def of_piece(since: int, until: int) -> Counted:
-        return read(connection, replace(asked, since=since, until=until), dimensions, cell_s)
+        return read(connection, replace(asked, since=since, until=until))
+
+    found = read(Unasked(), asked)
+    found.step = step
+    question = by_minutes, asked.where, asked.traffic, tuple(dimensions), cell_s
 
     kept = blocks or Blocks()
     for piece in kept.over(connection, question, (asked.since, asked.until), of_piece, lambda each: each.cells):
