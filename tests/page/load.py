@@ -22,6 +22,7 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from bizspan.lens import Lens
+from bizspan.lens._interpreter import serving
 from bizspan.page import add_page
 from tests.lens.requests import START_NS, Shop
 
@@ -83,7 +84,7 @@ def run(
         shop.sold.clear()
         add_page(lens)
         lens.start(0)
-        with _coming_in(lens, more):
+        with serving(), _coming_in(lens, more):  # as in a process that is a lens
             scan = _scanned(lens)
             return {SCAN: scan, **{name: _measured(lens.url, path, period, times) for name, path in PAGES.items()}}
 

@@ -19,7 +19,7 @@ from bizspan import names
 from bizspan.page._blocks import Blocks
 from bizspan.page._filter import CUSTOMERS, NOT_TOLD, Asked
 from bizspan.page._html import Html, tag
-from bizspan.page._queries import DIMENSIONS, cell, facts_of, stretches, stretches_by_facts, within
+from bizspan.page._queries import DIMENSIONS, at_once, facts_of, stretches, stretches_by_facts, within
 from bizspan.page._statements import traffic_sql, where_sql
 
 # What tells of the software, and not of who uses it.
@@ -151,11 +151,12 @@ def _of_minutes(connection: sqlite3.Connection, asked: Asked, dimension: str) ->
     traffic_is, traffic_values = traffic_sql(asked)
     found: Counter[Values] = Counter()
     for at, since, until in stretches(connection, asked):
-        for of, value, number in connection.execute(
+        for of, value, number in at_once(
+            connection, [],
             f"SELECT dimension, value, sum(count) FROM {at}_counts WHERE {within(at)} AND dimension IN ('', ?)"
             f"{traffic_is} GROUP BY 1, 2",
-            [since, until, dimension, *traffic_values],
-        ):
+            [since, until, dimension, *traffic_values], width=3,
+        ):  # fmt: skip
             found[(value if of else None,)] += number
     found[None,] -= sum(number for (value,), number in found.items() if value is not None)
     return +found
@@ -163,12 +164,13 @@ def _of_minutes(connection: sqlite3.Connection, asked: Asked, dimension: str) ->
 
 def _of_hours(connection: sqlite3.Connection, asked: Asked, facts: Sequence[str]) -> Sizes:
     traffic_is, traffic_values = traffic_sql(asked)
-    rows = connection.execute(
+    rows = at_once(
+        connection, [],
         f"SELECT json_array({', '.join(facts)}), sum(count) FROM hour_facts WHERE hour >= ? AND hour < ?{traffic_is} "
         "GROUP BY 1",
-        [asked.since, asked.until, *traffic_values],
-    )
-    return {tuple(told): size for *told, size in map(cell, rows)}
+        [asked.since, asked.until, *traffic_values], width=2,
+    )  # fmt: skip
+    return {tuple(told): size for *told, size in rows}
 
 
 def _of_events(
@@ -187,5 +189,5 @@ def _of_events(
     found = {tuple(each.split(_WITHIN)): size for each, size in Counter(keys).items()}
     if len(keys) == number and all(len(group) == len(facts) for group in found):
         return {tuple(None if value == _NOTHING else value for value in group): size for group, size in found.items()}
-    rows = connection.execute(f"SELECT json_array({', '.join(facts)}), count(*) {of} GROUP BY 1", values)
-    return {tuple(told): size for *told, size in map(cell, rows)}
+    rows = at_once(connection, [], f"SELECT json_array({', '.join(facts)}), count(*) {of} GROUP BY 1", values, width=2)
+    return {tuple(told): size for *told, size in rows}

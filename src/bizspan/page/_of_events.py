@@ -15,7 +15,7 @@ from bizspan._currencies import EXPONENTS
 from bizspan.page._counted import OPERATIONS, SOLD, Counted, Group
 from bizspan.page._filter import CUSTOMERS, NOT_TOLD, Asked
 from bizspan.page._of_minutes import add_series
-from bizspan.page._queries import BASE, DIMENSIONS, HOUR, Facts, Reader, cell, counts, ran, stretches_by_facts
+from bizspan.page._queries import BASE, DIMENSIONS, HOUR, Facts, Reader, at_once, counts, stretches_by_facts
 from bizspan.page._statements import Statements, traffic_sql, where_sql
 
 _MONEY: Final = tuple(
@@ -27,12 +27,12 @@ _MONEY: Final = tuple(
     )
     for kind in (names.REVENUE, names.REFUND, names.VALUE)
 )
-_Kind = tuple[str, str, str, str]  # the kind of money, and the columns of its minor units, currency and refusal
+Kind = tuple[str, str, str, str]  # the kind of money, and the columns of its minor units, currency and refusal
 _PART: Final = 5  # of a row: where the values of the dimensions begin
 
 
 def from_events(
-    connection: Reader, asked: Asked, dimensions: Sequence[str], step: int, facts: Facts | None = None
+    connection: Reader, asked: Asked, dimensions: Sequence[str], step: int, facts: Facts | None, kinds: Sequence[Kind]
 ) -> Counted:
     """
     One pass over the events, grouped by all dimensions together: their cells are folded afterwards.
@@ -46,12 +46,12 @@ def from_events(
         dimensions: Of the events' columns.
         step: Of the series, in seconds.
         facts: How far events were counted.
+        kinds: What `kinds_of` says.
     """
     by_minutes = _one_dimension(asked)
     read = stretches_by_facts(facts, asked, (*dimensions, *asked.filters))
     is_apart = by_minutes is not None or (step % HOUR != 0 and read[0][0] == "hour_facts")
     found = Counted(step, "events, each once (the table events)", Statements(asked, False, step))
-    kinds = [kind for kind in _MONEY if kind[0] in _kinds(connection)]
     rows: list[list[Any]] = []
     for table, since, until in read:
         part = replace(asked, since=since, until=until)
@@ -88,7 +88,7 @@ class _Read:
     table: str
     later: int | None
     dimensions: Sequence[str]
-    kinds: Sequence[_Kind]
+    kinds: Sequence[Kind]
     step: int
 
     @property
@@ -142,27 +142,24 @@ def _cells(connection: Reader, read: _Read, asked: Asked) -> list[list[Any]]:
         if key in asked.filters
     }
     keys = ["NULL" if place in same else key for place, key in enumerate(read.keys)]
-    rows = ran(
+    found = at_once(
         connection, [],
         f"SELECT json_array({', '.join(keys)}), {read.sums} FROM {read.table} "
         f"WHERE {time} >= ? AND {time} < ?{later_is}{conditions}{traffic_is} GROUP BY 1",
-        [asked.since * unit, asked.until * unit, *later, *values, *traffic_values],
+        [asked.since * unit, asked.until * unit, *later, *values, *traffic_values], width=6 + 3 * len(read.kinds),
     )  # fmt: skip
-    found = [[*cell(row)] for row in rows]
     for place, value in same.items():
         for told in found:
             told[place] = value
     return found
 
 
-def _kinds(connection: Reader) -> frozenset[str]:
+def kinds_of(connection: Reader) -> list[Kind]:
     """The kinds of money that the store ever took in: to sort with those that it never had takes a third longer."""
     if connection.execute("SELECT 1 FROM dropped WHERE reason = 'again'").fetchall():
-        return frozenset(kind for kind, *_ in _MONEY)  # there may be others, of events that were not counted
-    return frozenset(
-        kind
-        for (kind,) in connection.execute("SELECT value FROM dimension_values WHERE dimension = 'money'").fetchall()
-    )
+        return [*_MONEY]  # there may be others, of events that were not counted
+    known = connection.execute("SELECT value FROM dimension_values WHERE dimension = 'money'").fetchall()
+    return [kind for kind in _MONEY if (kind[0],) in known]
 
 
 def _one_dimension(asked: Asked) -> tuple[str, str] | None:
@@ -182,9 +179,7 @@ def _hide(found: Counted, dimensions: Sequence[str], row: Sequence[Any], kinds: 
     )
 
 
-def _add_cells(
-    found: Counted, dimensions: Sequence[str], kinds: Sequence[_Kind], rows: Sequence[Sequence[Any]]
-) -> None:
+def _add_cells(found: Counted, dimensions: Sequence[str], kinds: Sequence[Kind], rows: Sequence[Sequence[Any]]) -> None:
     """
     Add rows to the groups of each dimension. They are put together by column, and then added: one by one, by each
     dimension, would take six times as long.
@@ -205,7 +200,7 @@ def _add_cells(
             )
 
 
-def _add_cell(group: Group, base: tuple[Any, ...], kinds: Sequence[_Kind], numbers: Sequence[Sequence[Any]]) -> None:
+def _add_cell(group: Group, base: tuple[Any, ...], kinds: Sequence[Kind], numbers: Sequence[Sequence[Any]]) -> None:
     name, operation, outcome = base[0], base[1] or "", base[2] or ""
     number = sum(numbers[0])
     first, last = min(numbers[3]), max(numbers[4])
@@ -233,7 +228,7 @@ def _sum(numbers: Sequence[Any]) -> int:
         return sum(int(number or 0) for number in numbers)
 
 
-def _add_times(found: Counted, rows: Sequence[Sequence[Any]], kinds: Sequence[_Kind], end: int) -> None:
+def _add_times(found: Counted, rows: Sequence[Sequence[Any]], kinds: Sequence[Kind], end: int) -> None:
     """Add rows to operations and revenue over time."""
     is_sold = bool(kinds) and kinds[0][0] == "revenue"
     for row in rows:

@@ -12,7 +12,7 @@ from bizspan import names
 from bizspan._currencies import EXPONENTS
 from bizspan.page._counted import OPERATIONS, Counted, Group
 from bizspan.page._filter import Asked
-from bizspan.page._queries import BASE, HOUR, Reader, cell, counts, ran, stretches, whole, within
+from bizspan.page._queries import BASE, HOUR, Reader, at_once, counts, stretches, whole, within
 from bizspan.page._statements import Statements, traffic_sql, where_sql
 
 
@@ -24,21 +24,21 @@ def from_minutes(connection: Reader, asked: Asked, dimensions: Sequence[str], st
     listed = ", ".join(f"'{each}'" for each in ("", *dimensions))
     for at, since, until in stretches(connection, asked):
         ends = "min(first), max(last)" if at == "hour" else "min(minute), max(minute)"
-        for row in ran(
+        for row in at_once(
             connection, [],
             "SELECT json_array(dimension, value, name, operation, outcome, traffic), sum(count), sum(timed), "
             f"sum(duration_us), {ends} FROM {at}_counts WHERE {within(at)}"
             f"{base} AND dimension IN ({listed}) GROUP BY 1",
-            [since, until, *base_values],
+            [since, until, *base_values], width=6,
         ):  # fmt: skip
-            _add_counts(found, asked, cell(row))
-        for row in ran(
+            _add_counts(found, asked, row)
+        for row in at_once(
             connection, [],
             "SELECT json_array(dimension, value, operation, outcome, traffic, kind, currency), sum(count), sum(minor) "
             f"FROM {at}_money WHERE {within(at)}{base} AND dimension IN ({listed}) GROUP BY 1",
-            [since, until, *base_values],
+            [since, until, *base_values], width=3,
         ):  # fmt: skip
-            dimension, value, operation, outcome, traffic, kind, currency, number, minor = cell(row)
+            dimension, value, operation, outcome, traffic, kind, currency, number, minor = row
             if counts(asked, traffic):
                 found.is_exact = found.is_exact and not isinstance(minor, float)
                 found.group(dimension, value).add_money((kind, currency, operation, outcome), number, whole(minor))
@@ -54,25 +54,25 @@ def add_series(connection: Reader, found: Counted, asked: Asked, dimension: str,
     read = stretches(connection, asked) if step % HOUR == 0 else [("minute", asked.since, asked.until)]
     for of, since, until in read:
         values = [since, until, *base_values, dimension, value]
-        for at, outcome, number in ran(
+        for at, outcome, number in at_once(
             connection, found.sql,
             f"SELECT {of} / {step} * {step}, outcome, sum(count) FROM {of}_counts WHERE {within(of)}"
             f"{base_is} AND dimension = ? AND value = ? AND name = ?{traffic_is} GROUP BY 1, 2",
-            [*values, names.EVENT_OPERATION, *traffic_values],
+            [*values, names.EVENT_OPERATION, *traffic_values], width=3,
         ):  # fmt: skip
             found.outcomes[at, outcome] += number
-        for at, currency, minor in ran(
+        for at, currency, minor in at_once(
             connection, found.sql,
             f"SELECT {of} / {step} * {step}, currency, sum(minor) FROM {of}_money WHERE {within(of)}"
             f"{base_is} AND dimension = ? AND value = ? AND kind = 'revenue' AND currency <> '' "
             f"AND outcome IN ('', 'success'){traffic_is} GROUP BY 1, 2",
-            [*values, *traffic_values],
+            [*values, *traffic_values], width=3,
         ):  # fmt: skip
             if currency in EXPONENTS:
                 found.revenue[at, currency] += whole(minor)
 
 
-def _add_counts(found: Counted, asked: Asked, row: tuple[Any, ...]) -> None:
+def _add_counts(found: Counted, asked: Asked, row: Sequence[Any]) -> None:
     dimension, value, name, operation, outcome, traffic, number, timed, duration_us, first, last = row
     if not counts(asked, traffic):
         if dimension:

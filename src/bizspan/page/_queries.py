@@ -49,6 +49,30 @@ def ran(connection: Reader, into: list[str], sql: str, values: Sequence[object])
     return fetched(connection, sql, values) if isinstance(connection, sqlite3.Connection) else []
 
 
+def at_once(connection: Reader, into: list[str], sql: str, values: Sequence[object], *, width: int) -> list[list[Any]]:
+    """
+    The same of a query whose rows have no order, handed over as one text.
+
+    For each row the interpreter's lock is given up, and is waited for where events come in meanwhile.
+
+    Args:
+        connection: That reads.
+        into: Where the query is noted.
+        sql: The query; where its first column is a JSON array, that is the beginning of each row.
+        values: Its values.
+        width: How many columns it has.
+    """
+    columns = [f"c{number}" for number in range(width)]
+    is_keyed = sql.startswith("SELECT json_array(")
+    row = ", ".join(["json(c0)", *columns[1:]] if is_keyed else columns)
+    whole_sql = f"WITH found ({', '.join(columns)}) AS ({sql}) SELECT json_group_array(json_array({row})) FROM found"
+    into.append(written(sql, values))
+    rows: list[list[Any]] = []
+    for (text,) in ran(connection, [], whole_sql, values):
+        rows = json.loads(text)
+    return [[*key, *others] for key, *others in rows] if is_keyed else rows
+
+
 def whole(minor: float | str) -> int:
     """A sum of minor units: a text beyond 64 bits, and a floating-point number where that came up in one minute."""
     return round(minor) if isinstance(minor, float) else int(minor)
@@ -153,11 +177,6 @@ def within(at: str) -> str:
     """The condition of a stretch; hours that are open are not added up."""
     closed = " AND hour NOT IN (SELECT hour FROM open_hours)" if at == "hour" else ""
     return f"{at} >= ? AND {at} < ?{closed}"
-
-
-def cell(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A row whose first value holds what it is grouped by: one key is sorted in two thirds of the time of many."""
-    return (*json.loads(row[0]), *row[1:])
 
 
 def counts(asked: Asked, traffic: str) -> bool:

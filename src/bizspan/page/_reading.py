@@ -12,7 +12,7 @@ from dataclasses import replace
 from bizspan.page._blocks import Blocks
 from bizspan.page._counted import Counted
 from bizspan.page._filter import NOT_TOLD, Asked
-from bizspan.page._of_events import from_events
+from bizspan.page._of_events import from_events, kinds_of
 from bizspan.page._of_minutes import add_untold, from_minutes
 from bizspan.page._points import cell_of, step_of
 from bizspan.page._queries import BASE, DIMENSIONS, Reader, Unasked, facts_of
@@ -33,12 +33,12 @@ def count(
     by_minutes = is_of_minutes(asked) and set(dimensions) <= {*DIMENSIONS}
     step = step_of(asked)
     cell_s = cell_of(asked, step)
-    facts = None if by_minutes else facts_of(connection)
+    facts, kinds = (None, []) if by_minutes else (facts_of(connection), kinds_of(connection))
 
     def read(reader: Reader, part: Asked) -> Counted:
         if by_minutes:
             return from_minutes(reader, part, dimensions, cell_s)
-        return from_events(reader, part, dimensions, cell_s, None if reader is not connection else facts)
+        return from_events(reader, part, dimensions, cell_s, None if reader is not connection else facts, kinds)
 
     def of_piece(since: int, until: int) -> Counted:
         return read(connection, replace(asked, since=since, until=until))

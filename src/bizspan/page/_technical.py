@@ -20,7 +20,7 @@ from bizspan.page._counted import Counted
 from bizspan.page._filter import Asked
 from bizspan.page._html import Html, tag
 from bizspan.page._points import cell_of, place, times
-from bizspan.page._queries import Reader, Unasked, cell, ran, stretches, whole, within
+from bizspan.page._queries import Reader, Unasked, at_once, stretches, whole, within
 from bizspan.page._reading import is_of_minutes
 from bizspan.page._statements import traffic_sql, where_sql
 from bizspan.page._tables import About, Column, Table
@@ -89,12 +89,12 @@ def latencies(connection: sqlite3.Connection, asked: Asked, step: int, sql: list
     known = [each for each in asked.where if each[0] in _SPAN_COLUMNS and each[0] != "operation"]
     conditions, values = where_sql(known)
     found: dict[int, list[int]] = {}
-    for at, which, number, errors in ran(
+    for at, which, number, errors in at_once(
         connection, sql,
         f"SELECT start_ns / {step * 10**9} * {step}, CASE {bins} ELSE {len(_BINS)} END, count(*), sum(status = 2) "
         f"FROM spans WHERE start_ns >= ? AND start_ns < ? AND (kind = 2 OR parent IS NULL){conditions} "
         "GROUP BY 1, 2",
-        [asked.since * 10**9, asked.until * 10**9, *values],
+        [asked.since * 10**9, asked.until * 10**9, *values], width=4,
     ):  # fmt: skip
         row = found.setdefault(at, [0] * (len(_BINS) + 2))
         row[which] += number
@@ -226,19 +226,19 @@ def _bands_of_minutes(connection: Reader, asked: Asked, sql: list[str]) -> Bands
     of = f"{conditions} AND dimension = 'took' AND name = ?{traffic_is}"
     for at, since, until in stretches(connection, asked):
         told = [since, until, *values, names.EVENT_OPERATION, *traffic_values]
-        for operation, number, outcome, count in ran(
+        for operation, number, outcome, count in at_once(
             connection, sql,
             f"SELECT operation, value, outcome, sum(count) FROM {at}_counts WHERE {within(at)}{of} GROUP BY 1, 2, 3",
-            told,
+            told, width=4,
         ):  # fmt: skip
             band = found.setdefault(operation, _no_bands())[int(number)]
             band.tried += count
             band.good += count if outcome == names.SUCCESS else 0
-        for operation, number, currency, count, minor in ran(
+        for operation, number, currency, count, minor in at_once(
             connection, sql,
             f"SELECT operation, value, currency, sum(count), sum(minor) FROM {at}_money WHERE {within(at)}{of} "
             "AND outcome = ? AND kind = 'revenue' GROUP BY 1, 2, 3",
-            [*told, names.SUCCESS],
+            [*told, names.SUCCESS], width=5,
         ):  # fmt: skip
             if currency in EXPONENTS:
                 revenue = found.setdefault(operation, _no_bands())[int(number)].revenue
@@ -252,14 +252,13 @@ def _bands_of_events(connection: Reader, asked: Asked, sql: list[str]) -> Bands:
     conditions, values = where_sql(asked.where)
     traffic_is, traffic_values = traffic_sql(asked)
     found: Bands = {}
-    for row in ran(
+    for operation, number, outcome, currency, count, told, minor in at_once(
         connection, sql,
         f"SELECT json_array(coalesce(operation, ''), CASE {cases} ELSE {len(TOOK_S)} END, outcome, revenue_currency), "
         "count(*), count(revenue_minor), sum(revenue_minor) FROM events WHERE time_ns >= ? AND time_ns < ? "
         f"AND name = ? AND duration_s IS NOT NULL{conditions}{traffic_is} GROUP BY 1",
-        [asked.since * 10**9, asked.until * 10**9, names.EVENT_OPERATION, *values, *traffic_values],
+        [asked.since * 10**9, asked.until * 10**9, names.EVENT_OPERATION, *values, *traffic_values], width=4,
     ):  # fmt: skip
-        operation, number, outcome, currency, count, told, minor = cell(row)
         of_operation = found.setdefault(str(operation), _no_bands())
         band = of_operation[int(number)]
         band.tried += count
