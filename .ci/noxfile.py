@@ -4,6 +4,7 @@ The one gate: every check of the project, cheap ones first.
     uvx -c .ci/constraints.txt nox -f .ci/noxfile.py                    everything
     uvx -c .ci/constraints.txt nox -f .ci/noxfile.py -s lint types      some of it
     uvx -c .ci/constraints.txt nox -f .ci/noxfile.py -s tests -- --long  with the long loops
+    uvx -c .ci/constraints.txt nox -f .ci/noxfile.py -s coverage        what the suite does not reach
 
 All sessions run, also after one has failed; the exit code tells whether any did.
 """
@@ -25,16 +26,22 @@ GATE = Path(__file__).resolve().parent
 ROOT = GATE.parent
 PINNED = ("-c", str(GATE / "constraints.txt"))
 SUPPORTED = ("3.11", "3.12", "3.13")
-# Coverage would make thousands of examples twice as slow, and a signal may come while it holds a lock of its own.
-UNCOVERED = "fuzz or signals"
-SUITE = ("-n", "3", "-m", f"not (bench or {UNCOVERED})")  # two cores: servers mostly wait; what is measured runs alone
-# On further versions without those examples, with fewer of the others, and without the servers under load.
-AGAIN = ("-n", "2", "--examples", "25", "-m", "not bench and not fuzz and not server")
-# What stands on the standard library and the lens alone has nothing to try with older dependencies; nor has the prose.
-INDEPENDENT = tuple(
-    f"--ignore=tests/{each}"
-    for each in ("kpi", "report", "page", "demo", "lens", "test_docs.py", "test_docs_commands.py")
-)
+SUITE = ("-n", "3", "-m", "not bench")  # two cores: servers mostly wait; what is measured runs alone
+# Thousands of examples would take twice as long, and a signal may come while coverage holds a lock of its own.
+COVERED = ("-n", "3", "-m", "not (bench or fuzz or signals)")
+# On further versions without those, with fewer examples of the others, and without the servers under load.
+AGAIN = ("-n", "3", "--examples", "25", "-m", "not (bench or fuzz or signals or server)")
+
+
+def without(*paths: str) -> tuple[str, ...]:
+    """What makes pytest leave out tests."""
+    return tuple(f"--ignore=tests/{path}" for path in paths)
+
+
+# Prose, and programs that are shown, run once.
+PROSE = without("demo", "test_docs.py", "test_docs_commands.py")
+# What stands on the standard library and the lens alone has nothing to try with older dependencies.
+INDEPENDENT = without("kpi", "report", "page", "lens")
 NO_TESTS_COLLECTED = 5
 REPORTS = ROOT / ".nox" / "reports"
 FOUND: list[Path] = []  # one for each run of pytest
@@ -156,16 +163,23 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=FIRST)
 def tests(session: nox.Session) -> None:
-    """The full suite with the pinned versions and branch coverage."""
+    """The full suite with the pinned versions."""
+    session.chdir(ROOT)
+    session.install(*PINNED, "-e", ".[grpc]", "--group", "test", "--group", "declarative")
+    session.run("pytest", *SUITE, *BOUNDED, *recorded(session), *session.posargs)
+
+
+@nox.session(python=FIRST, default=False)
+def coverage(session: nox.Session) -> None:
+    """The suite with branch coverage, when it is asked for: it takes a fifth longer."""
     session.chdir(ROOT)
     session.install(*PINNED, "-e", ".[grpc]", "--group", "test", "--group", "declarative")
     session.run("coverage", "erase")
     every(
         session,
-        ("coverage", "run", "-m", "pytest", *SUITE, *BOUNDED, *recorded(session), *session.posargs),
+        ("coverage", "run", "-m", "pytest", *COVERED, *BOUNDED, *session.posargs),
         ("coverage", "combine", "--quiet"),
         ("coverage", "report"),
-        ("pytest", "-n", "2", "-m", UNCOVERED, *BOUNDED, *recorded(session), *session.posargs),
     )
 
 
@@ -209,7 +223,7 @@ def lowest(session: nox.Session) -> None:
     session.run("uv", "pip", "compile", *options, *extras, "pyproject.toml", "-o", str(floor), external=True)
     session.install("-c", str(floor), "-e", ".[grpc]", "--group", "test")
     session.run(
-        "pytest", *AGAIN, *INDEPENDENT, *BOUNDED[:2], *recorded(session), *session.posargs
+        "pytest", *AGAIN, *PROSE, *INDEPENDENT, *BOUNDED[:2], *recorded(session), *session.posargs
     )  # pytest 8 tells where it hangs, and goes on
 
 
@@ -218,4 +232,4 @@ def newest(session: nox.Session) -> None:
     """The suite with whatever is newest today, on the newest Python that is here."""
     session.chdir(ROOT)
     session.install("--upgrade", "-e", ".[grpc]", "--group", "test")
-    session.run("pytest", *AGAIN, *BOUNDED, *recorded(session), *session.posargs)
+    session.run("pytest", *AGAIN, *PROSE, *BOUNDED, *recorded(session), *session.posargs)

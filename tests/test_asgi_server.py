@@ -165,7 +165,7 @@ def test_every_requests_facts_are_its_own(program: str, workers: int, span: str,
     (tmp_path / "shop.py").write_text(program, "utf-8")
     port = free_port()
     with Receiver() as receiver, serving(uvicorn(port, workers), port, receiver, tmp_path, **OFTEN) as server:
-        driven = drive(port, 20_000 if long else 2_000)
+        driven = drive(port, 20_000 if long else 2_000 if program is NATIVE and workers == 1 else 500)
         code = stopped(server)
         wait_for_all(receiver, driven)
         found = problems(receiver, driven, span=span)
@@ -183,7 +183,7 @@ def test_telemetry_that_fails_at_every_step_costs_no_request(behaviour: Behaviou
     (tmp_path / "shop.py").write_text(BROKEN, "utf-8")
     port = free_port()
     with Receiver(behaviour=behaviour) as receiver, serving(uvicorn(port), port, receiver, tmp_path, **OFTEN) as server:
-        driven = drive(port, 20_000 if long else 2_000)
+        driven = drive(port, 20_000 if long else 2_000 if behaviour == "accept" else 500)
         receiver.behaviour = "accept"  # or the exporters wait for it, each as long as it may
         code = stopped(server)
     told = (tmp_path / "server.log").read_text("utf-8", "replace")

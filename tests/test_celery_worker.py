@@ -48,7 +48,7 @@ def test_every_tasks_facts_are_its_own(
     """
     with Receiver() as receiver:
         with worker(tmp_path, redis, receiver, *options, POOL=options[1], **OFTEN) as process:
-            driven, results = drive(sender, 20_000 if long else 400 if "solo" in options else 2_000)
+            driven, results = drive(sender, 20_000 if long else 2_000 if options[1] == "prefork" else 500)
             bad = wrong(results)
             assert wait_for_all(receiver, driven)
             stopped(process)
@@ -153,7 +153,7 @@ def test_telemetry_that_fails_at_every_step_costs_no_task(
     The user's function, the pipeline and the collector fail, children are recycled, and every result is right.
     """
     options = ("-c", "2", "--max-tasks-per-child", "300")
-    number = 20_000 if long else 2_000 if behaviour == "accept" else 500
+    number = 20_000 if long else 1_000 if behaviour == "accept" else 500
     with (
         Receiver(behaviour=behaviour) as receiver,
         worker(tmp_path, redis, receiver, *options, shop=BROKEN, **OFTEN) as process,

@@ -152,7 +152,7 @@ def test_every_requests_facts_are_its_own(options: tuple[str, ...], tmp_path: Pa
     port = free_port()
     with Receiver() as receiver:
         with serving(gunicorn(port, *options), port, receiver, tmp_path, **OFTEN) as server:
-            driven = drive(port, 20_000 if long else 2_000)
+            driven = drive(port, 20_000 if long else 2_000 if options is SYNC else 500)
             assert wait_for_all(receiver, driven)
             code = stopped(server)
         found = problems(receiver, driven, span="POST /checkout")
@@ -172,7 +172,7 @@ def test_workers_that_are_recycled_lose_nothing(options: tuple[str, ...], tmp_pa
     recycled = (*options, "--max-requests", "250", "--max-requests-jitter", "50")
     with Receiver() as receiver:
         with serving(gunicorn(port, *recycled), port, receiver, tmp_path) as server:
-            driven = drive(port, 2_000)
+            driven = drive(port, 1_500)
             code = stopped(server)
         found = problems(receiver, driven, span="POST /checkout")
         workers = {str(event["origin"].resource["service.instance.id"]) for event in receiver.events()}
@@ -192,7 +192,7 @@ def test_telemetry_that_fails_at_every_step_costs_no_request(behaviour: Behaviou
     port = free_port()
     with Receiver(behaviour=behaviour) as receiver:
         with serving(gunicorn(port, *THREADS), port, receiver, tmp_path, **OFTEN) as server:
-            driven = drive(port, 20_000 if long else 2_000)
+            driven = drive(port, 20_000 if long else 2_000 if behaviour == "accept" else 500)
             receiver.behaviour = "accept"  # or the exporters wait for it, each as long as it may
             code = stopped(server)
         told = (tmp_path / "server.log").read_text("utf-8", "replace")
