@@ -280,7 +280,7 @@ class Store:
         return is_done
 
     def _is_wanted(self) -> bool:
-        return bool(self._queue)
+        return bool(self._queue) or self._is_closed
 
     @contextmanager
     def _unless_it_fails(self) -> Generator[None]:
