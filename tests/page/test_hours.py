@@ -15,6 +15,7 @@ from bizspan.page._filter import Asked, read
 from tests.lens.asking import rows
 from tests.page.shop import HOUR_NS, START_NS
 from tests.page.test_blocks import QUESTIONS, more, reading_of, told_of
+from tests.page.test_hour_facts import not_counted
 
 _PERIODS = (
     "2026-09-21T14:10..2026-09-23T03:40", "2026-09-21T16:00..2026-09-21T17:00", "2026-09-21T16:05..2026-09-21T16:40",
@@ -57,7 +58,7 @@ def test_hours_say_what_minutes_say(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             with monkeypatch.context() as patch:
                 patch.setattr(_of_minutes, "stretches", _by_minutes)
                 patch.setattr(_technical, "stretches", _by_minutes)
-                patch.setattr(_reading, "facts_of", lambda _: None)
+                patch.setattr(_reading, "facts_of", not_counted)
                 assert hourly == [_told(store, zone) for zone in ("UTC", "Asia/Kolkata")]
         first, hour = rows(store, "SELECT min(first), min(hour) FROM hour_counts")[0]
 
