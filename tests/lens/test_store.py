@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -437,6 +438,67 @@ def test_counts_and_money_are_dropped_to_one_moment(tmp_path: Path) -> None:
         hours = rows(store, "SELECT count(*), min(hour) FROM hour_counts WHERE dimension = ''")[0]
     assert ends[0] == ends[1]
     assert (24, True) == (before, 0 <= hours[1] - ends[0] < 3600 and hours[0] >= 20)
+
+
+def is_always(store: Store) -> bool:
+    """In the place of `_is_wanted`: something always waits."""
+    return True
+
+
+def test_what_is_due_each_half_a_minute_is_done_once_while_much_comes_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Although something always waits to be written.
+    """
+    monkeypatch.setattr(Store, "_is_wanted", is_always)
+    rounds: list[int] = []
+    real = _retention.keep_within
+
+    def counted(*told: Any, **options: Any) -> bool:
+        rounds.append(1)
+        return real(*told, **options)
+
+    monkeypatch.setattr("bizspan.lens._store.keep_within", counted)
+    requests = list(Shop(per_second=1).requests(8_000, size=2_000))
+    with Store(tmp_path / "lens.db") as store:
+        for request in requests[:2]:
+            Intake(store).take("logs", "protobuf", request)
+        store.prune()
+        before = len(rounds)
+        store._prune_at = 0.0
+        for request in requests[2:]:
+            Intake(store).take("logs", "protobuf", request)
+
+    assert 1 <= len(rounds) - before <= 4  # each hour that is added up has a turn of its own
+
+
+def test_a_store_is_closed_while_somebody_waits_for_pruning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Who waits is let go.
+    """
+    monkeypatch.setattr(Store, "_is_wanted", is_always)
+    began, ends = threading.Event(), threading.Event()
+    real = _retention.keep_within
+
+    def slow(*told: Any, **options: Any) -> bool:
+        began.set()
+        ends.wait(10)
+        return real(*told, **options) and False
+
+    monkeypatch.setattr("bizspan.lens._store.keep_within", slow)
+    store = Store(tmp_path / "lens.db")
+    pruning = threading.Thread(target=store.prune)
+    pruning.start()
+    assert began.wait(10)
+    closing_it = threading.Thread(target=store.close)
+    closing_it.start()
+    while not store._is_closed:
+        closing_it.join(0.01)
+    ends.set()
+    for thread in (closing_it, pruning):
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def test_a_closed_store_takes_nothing(tmp_path: Path) -> None:

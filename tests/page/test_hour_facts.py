@@ -160,6 +160,45 @@ def test_ids_that_begin_anew_are_counted(tmp_path: Path, monkeypatch: pytest.Mon
         assert [100] == rows(store, "SELECT sum(count) FROM hour_facts")
 
 
+def test_ids_that_began_anew_unnoticed_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    An older version of the lens, which knows nothing of this, has dropped all.
+    """
+    monkeypatch.setattr(_hour_facts, "_FEW", 1)
+    with Store(tmp_path / "lens.db", time_ns=lambda: START_NS + 9 * HOUR_NS) as store:
+        more(Intake(store), 200, 1, hours=8)
+        store.prune()
+        with closing(sqlite3.connect(tmp_path / "lens.db")) as older, older:
+            older.execute("DELETE FROM events")
+        more(Intake(store), 100, 2, hours=8)
+        assert _told(store) == _of_events_alone(store, monkeypatch)
+        store.prune()
+
+        assert _told(store) == _of_events_alone(store, monkeypatch)
+        assert [100] == rows(store, "SELECT sum(count) FROM hour_facts")
+
+
+@pytest.mark.parametrize("seconds", [1e308, 1e9, -1.0])
+def test_durations_that_can_not_be_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """
+    As in the counts per minute; two of them would add up to what is no number.
+    """
+    monkeypatch.setattr(_hour_facts, "_FEW", 1)
+    with Store(tmp_path / "lens.db", time_ns=lambda: START_NS + 9 * HOUR_NS) as store:
+        more(Intake(store), 60, 1, hours=2)
+        with closing(sqlite3.connect(tmp_path / "lens.db")) as database, database:
+            database.execute("UPDATE events SET duration_s = ? WHERE id % 3 > 0", (seconds,))
+        before = _told(store)
+        store.prune()
+        with reading_of(store) as connection:
+            timed = told_of(connection, next(_asked()), None)[0]["segment", "smb"][2]
+
+        assert _told(store) == before == _of_events_alone(store, monkeypatch)
+    assert 0 < sum(number for number, _ in timed.values()) < 20
+
+
 def test_another_writer_counts_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Each event is counted once, whoever wrote it: an import beside a running lens.

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Final
 
-from bizspan._columns import HOUR_FACTS, HOUR_MONEY
+from bizspan._columns import DURATION, HOUR_FACTS, HOUR_MONEY
 
 AT_ONCE: Final = 25_000  # events; 3 us each
 _HOUR: Final = 3_600
@@ -28,8 +28,8 @@ _SUMS: Final = ", ".join(
 )
 # One key is sorted in two thirds of the time of many.
 _COUNT: Final = (
-    f"INSERT INTO hour_facts SELECT time_ns / {_HOUR * 10**9} * {_HOUR} AS hour, {_KEYS}, count(*), count(duration_s), "
-    f"sum(duration_s), {_SUMS} FROM events NOT INDEXED WHERE id > ? AND id <= ? "
+    f"INSERT INTO hour_facts SELECT time_ns / {_HOUR * 10**9} * {_HOUR} AS hour, {_KEYS}, count(*), "
+    f"count({DURATION}), sum({DURATION}), {_SUMS} FROM events NOT INDEXED WHERE id > ? AND id <= ? "
     f"GROUP BY json_array(time_ns / {_HOUR * 10**9}, {_KEYS})"
 )
 _LOOSE: Final = (
@@ -92,7 +92,11 @@ def count(connection: sqlite3.Connection) -> bool:
     found: tuple[int, int | None] = connection.execute(
         "SELECT id, (SELECT max(id) FROM events) FROM facts_until"
     ).fetchone()
-    since, until = found[0], min(found[0] + AT_ONCE, found[1] or 0)
+    since, last = found[0], found[1] or 0
+    if last < since:
+        _forget_all(connection)
+        since = 0
+    until = min(since + AT_ONCE, last)
     if until - since >= _FEW:
         _count(connection, since, until)
     connection.execute("COMMIT")
@@ -126,11 +130,15 @@ def put_together(connection: sqlite3.Connection, now_ns: int, *, is_wanted: Call
         sqlite3.Error: The disk is full, or broken.
     """
     over = now_ns // 10**9 - _HOUR
-    for (hour,) in connection.execute("SELECT hour FROM loose_hours ORDER BY hour").fetchall():
-        (rows,) = connection.execute("SELECT count(*) FROM hour_facts WHERE hour = ?", (hour,)).fetchone()
-        if hour <= over or rows > _ROWS_MANY:
-            _put_together(connection, hour, is_possible=rows <= _ROWS_MOST)
-        if is_wanted():
+    due = [
+        (hour, rows)
+        for (hour,) in connection.execute("SELECT hour FROM loose_hours ORDER BY hour").fetchall()
+        for (rows,) in connection.execute("SELECT count(*) FROM hour_facts WHERE hour = ?", (hour,))
+        if hour <= over or rows > _ROWS_MANY
+    ]
+    for number, (hour, rows) in enumerate(due, 1):
+        _put_together(connection, hour, is_possible=rows <= _ROWS_MOST)
+        if number < len(due) and is_wanted():
             return False
     return True
 
@@ -156,6 +164,10 @@ def drop_until(connection: sqlite3.Connection, second: int) -> None:
     for table in ("hour_facts", "loose_hours"):
         connection.execute(f"DELETE FROM {table} WHERE hour <= ?", (second,))
     if connection.execute("SELECT max(id) FROM events").fetchone() == (None,):  # ids begin anew
-        for table in ("hour_facts", "loose_hours"):
-            connection.execute(f"DELETE FROM {table}")
-        connection.execute("UPDATE facts_until SET id = 0")
+        _forget_all(connection)
+
+
+def _forget_all(connection: sqlite3.Connection) -> None:
+    for table in ("hour_facts", "loose_hours"):
+        connection.execute(f"DELETE FROM {table}")
+    connection.execute("UPDATE facts_until SET id = 0")

@@ -202,7 +202,7 @@ class Store:
                 self._commit(group)
                 self._count_many(group)
             if asked or (time.monotonic() >= self._prune_at and not is_over):
-                if not self._prune():
+                if not self._prune() and not self._is_closed:
                     with self._changed:
                         self._prune_asked += asked  # what waits is written first
                     continue

@@ -10,7 +10,7 @@ from itertools import repeat
 from typing import Any, Final
 
 from bizspan import names
-from bizspan._columns import COLUMNS
+from bizspan._columns import COLUMNS, DURATION
 from bizspan._currencies import EXPONENTS
 from bizspan.page._counted import OPERATIONS, SOLD, Counted, Group
 from bizspan.page._filter import CUSTOMERS, NOT_TOLD, Asked
@@ -115,7 +115,7 @@ class _Read:
             for _, minor, currency, invalid in self.kinds
         ]
         ends = "min(time_ns), max(time_ns)" if "feature" in self.dimensions else "0, 0"
-        return ", ".join(("count(*), count(duration_s), sum(duration_s)", ends, *of))
+        return ", ".join((f"count(*), count({DURATION}), sum({DURATION})", ends, *of))
 
 
 def _cells(connection: Reader, read: _Read, asked: Asked) -> list[list[Any]]:

@@ -160,7 +160,7 @@ def facts_of(connection: Reader) -> Facts | None:
         "SELECT id, (SELECT max(id) FROM events), (SELECT max(time_ns) FROM events), "
         "(SELECT max(until_ns) FROM dropped WHERE what = 'events') FROM facts_until"
     ).fetchall()
-    if not found or found[0][1] is None:
+    if not found or (found[0][1] or 0) < max(found[0][0], 1):  # nothing there, or ids began anew
         return None
     until_id, last_id, newest_ns, dropped_ns = found[0]
     since = 0 if dropped_ns is None else (dropped_ns // 10**9 // HOUR + 1) * HOUR

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bizspan import names
-from bizspan._columns import COLUMNS
+from bizspan._columns import COLUMNS, DURATION
 from bizspan.page._filter import CUSTOMERS, EVERYBODY, NOT_TOLD, Asked
 
 _OPERATION: Final = f"name = '{names.EVENT_OPERATION}'"
@@ -134,8 +134,9 @@ class Statements:
         within, values = self._within("time_ns", 10**9)
         return written(
             f"WITH cells AS (\n  SELECT {value} AS value, time_ns, name, coalesce(operation, '') AS operation, "
-            "coalesce(outcome, '') AS outcome,\n    1 AS n, duration_s IS NOT NULL AS timed, duration_s * 1e6 AS "
-            f"duration_us, {code} AS currency, {minor} AS minor\n  FROM events\n  WHERE {within}\n)",
+            f"coalesce(outcome, '') AS outcome,\n    1 AS n,\n    {DURATION} IS NOT NULL AS timed,\n    "
+            f"{DURATION} * 1e6 AS duration_us,\n    {code} AS currency, {minor} AS minor\n"
+            f"  FROM events\n  WHERE {within}\n)",
             values,
         )
 
