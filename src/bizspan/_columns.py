@@ -80,7 +80,7 @@ TOOK_S: Final = (0.1, 0.3, 1.0, 3.0)
 
 # Not what a hostile sender makes of it: as the minutes count them.
 DURATION: Final = "CASE WHEN duration_s >= 0 AND duration_s < 1e9 THEN duration_s END"
-# A store counts hours that are over by these together, and by the currencies of these kinds of money.
+# A store counts events per hour by these together, and by the currencies of these kinds of money.
 HOUR_FACTS: Final = (
     "name", "operation", "outcome", "traffic", "reason", "segment", "country", "channel", "campaign", "version",
 )  # fmt: skip

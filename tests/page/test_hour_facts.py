@@ -140,6 +140,67 @@ def test_what_retention_dropped_is_not_said(tmp_path: Path, monkeypatch: pytest.
     assert (200, 200) == left
 
 
+def test_dropped_events_of_clocks_that_ran_ahead_are_not_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Their hours lie behind the time until which all may be gone.
+    """
+    monkeypatch.setattr(_hour_facts, "_FEW", 1)
+    now = [START_NS]
+    with Store(tmp_path / "lens.db", retention=Retention(days=2), time_ns=lambda: now[0]) as store:
+        intake = Intake(store, time_ns=lambda: now[0])
+        more(intake, 300, 1, since_ns=START_NS + 4 * HOUR_NS, hours=4)
+        now[0] += 3 * HOUR_NS
+        more(intake, 50, 2, since_ns=START_NS + 3 * HOUR_NS, hours=5)
+        store.prune()
+        now[0] = START_NS + 2 * _DAY_NS + HOUR_NS
+        store.prune()
+
+        assert [50, 50] == [
+            *rows(store, "SELECT count(*) FROM events"),
+            *rows(store, "SELECT sum(count) FROM hour_facts"),
+        ]
+        assert _told(store) == _of_events_alone(store, monkeypatch)
+        assert "hour_facts" in _read(store)
+
+
+def test_a_few_late_events_are_not_worth_putting_their_hour_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Clients that tell late may tell of a hundred hours each half a minute.
+    """
+    monkeypatch.setattr(_hour_facts, "_FEW", 1)
+    with Store(tmp_path / "lens.db", time_ns=lambda: START_NS + 9 * HOUR_NS) as store:
+        more(Intake(store), 400, 1, hours=1)
+        store.prune()
+        loose: list[list[tuple[int, int]]] = []
+        for seed, count in ((2, 1), (3, 200)):
+            more(Intake(store), count, seed, hours=1)
+            store.prune()
+            loose.append(rows(store, "SELECT (SELECT sum(count) FROM hour_facts), added FROM loose_hours"))
+            assert _told(store) == _of_events_alone(store, monkeypatch)
+
+    assert [[(401, 1)], []] == loose
+
+
+def test_a_fact_that_looks_like_none_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Although sizes of groups are read as one text, in which a character stands for what is not told.
+    """
+    monkeypatch.setattr(_hour_facts, "_FEW", 1)
+    with Store(tmp_path / "lens.db", time_ns=lambda: START_NS + 9 * HOUR_NS) as store:
+        more(Intake(store), 60, 1, hours=1)
+        with closing(sqlite3.connect(tmp_path / "lens.db")) as database, database:
+            database.execute("UPDATE events SET segment = CASE id % 2 WHEN 1 THEN char(29) END")
+        sizes: list[object] = []
+        for _ in range(2):
+            with reading_of(store) as connection:
+                sizes.append(Guard(5, Blocks())._sizes(connection, next(_asked()), ("segment", "country")))
+            store.prune()
+
+    assert sizes[0] == sizes[1]
+
+
 def test_ids_that_begin_anew_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     As they do in an empty table: retention has dropped all, and then more comes in.

@@ -9,7 +9,7 @@ has rows of several times, until these are put together.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from bizspan._columns import DURATION, HOUR_FACTS, HOUR_MONEY
@@ -19,6 +19,7 @@ _HOUR: Final = 3_600
 _FEW: Final = 1_000  # are read in no time
 _ROWS_MANY: Final = 50_000  # of an hour that is not over: put together meanwhile
 _ROWS_MOST: Final = 250_000  # to put more of them together would hold up what comes in
+_PART: Final = 10  # what is less than this part of an hour is little
 _KEYS: Final = ", ".join((*HOUR_FACTS, *(f"{kind}_currency" for kind in HOUR_MONEY)))
 # Refused, or told in part, is missing: as in the minutes, and as KPIs have it.
 _SUMS: Final = ", ".join(
@@ -27,14 +28,18 @@ _SUMS: Final = ", ".join(
     for kind in HOUR_MONEY
 )
 # One key is sorted in two thirds of the time of many.
-_COUNT: Final = (
+_COUNTED: Final = (
     f"INSERT INTO hour_facts SELECT time_ns / {_HOUR * 10**9} * {_HOUR} AS hour, {_KEYS}, count(*), "
-    f"count({DURATION}), sum({DURATION}), {_SUMS} FROM events NOT INDEXED WHERE id > ? AND id <= ? "
-    f"GROUP BY json_array(time_ns / {_HOUR * 10**9}, {_KEYS})"
+    f"count({DURATION}), sum({DURATION}), {_SUMS} FROM events "
+)
+_GROUPED: Final = f" GROUP BY json_array(time_ns / {_HOUR * 10**9}, {_KEYS})"
+_BY_ID: Final = "NOT INDEXED WHERE id > ? AND id <= ?"
+_BY_HOUR: Final = (
+    f"WHERE time_ns >= ? * {10**9} AND time_ns < (? + {_HOUR}) * {10**9} AND id <= (SELECT id FROM facts_until)"
 )
 _LOOSE: Final = (
-    f"INSERT OR IGNORE INTO loose_hours SELECT DISTINCT time_ns / {_HOUR * 10**9} * {_HOUR} "
-    "FROM events NOT INDEXED WHERE id > ? AND id <= ?"
+    f"INSERT INTO loose_hours SELECT time_ns / {_HOUR * 10**9} * {_HOUR}, count(*) FROM events {_BY_ID} "
+    "GROUP BY 1 ON CONFLICT DO UPDATE SET added = added + excluded.added"
 )
 _ADDED_UP: Final = ", ".join(f"sum({kind}_count), sum({kind}_minor), sum({kind}_missing)" for kind in HOUR_MONEY)
 _TOGETHER: Final = (
@@ -49,7 +54,7 @@ TABLES: Final = (
     + ", count INTEGER NOT NULL, timed INTEGER NOT NULL, duration_s REAL, "
     + ", ".join(f"{kind}_count INTEGER NOT NULL, {kind}_minor INTEGER, {kind}_missing INTEGER" for kind in HOUR_MONEY)
     + ");\nCREATE INDEX hour_facts_by_hour ON hour_facts (hour);\n"
-    "CREATE TABLE loose_hours (hour INTEGER PRIMARY KEY);\n"
+    "CREATE TABLE loose_hours (hour INTEGER PRIMARY KEY, added INTEGER NOT NULL);\n"
     "CREATE TABLE facts_until (id INTEGER NOT NULL);\n"
     "INSERT INTO facts_until VALUES (0);\n"
 )
@@ -104,19 +109,25 @@ def count(connection: sqlite3.Connection) -> bool:
 
 
 def _count(connection: sqlite3.Connection, since: int, until: int) -> None:
+    _insert(connection, _BY_ID, (since, until))
+    connection.execute(_LOOSE, (since, until))
+    connection.execute("UPDATE facts_until SET id = ?", (until,))
+
+
+def _insert(connection: sqlite3.Connection, which: str, values: tuple[int, int]) -> None:
     try:
-        connection.execute(_COUNT, (since, until))
+        connection.execute(f"{_COUNTED}{which}{_GROUPED}", values)
     except sqlite3.OperationalError as error:
         if _BEYOND not in str(error):
             raise
-        connection.execute(f"{_COUNT}, id", (since, until))  # one row for each
-    connection.execute(_LOOSE, (since, until))
-    connection.execute("UPDATE facts_until SET id = ?", (until,))
+        connection.execute(f"{_COUNTED}{which}{_GROUPED}, id", values)  # one row for each
 
 
 def put_together(connection: sqlite3.Connection, now_ns: int, *, is_wanted: Callable[[], bool]) -> bool:
     """
     Make one row of those of an hour that agree, where it is over or has many, each hour in a transaction of its own.
+
+    Where little was added since the last time, it is not worth it: a few late events may be of many hours.
 
     Args:
         connection: That of the writer, outside a transaction.
@@ -132,9 +143,9 @@ def put_together(connection: sqlite3.Connection, now_ns: int, *, is_wanted: Call
     over = now_ns // 10**9 - _HOUR
     due = [
         (hour, rows)
-        for (hour,) in connection.execute("SELECT hour FROM loose_hours ORDER BY hour").fetchall()
+        for hour, added in connection.execute("SELECT hour, added FROM loose_hours ORDER BY hour").fetchall()
         for (rows,) in connection.execute("SELECT count(*) FROM hour_facts WHERE hour = ?", (hour,))
-        if hour <= over or rows > _ROWS_MANY
+        if (hour <= over or rows > _ROWS_MANY) and added * _PART >= rows
     ]
     for number, (hour, rows) in enumerate(due, 1):
         _put_together(connection, hour, is_possible=rows <= _ROWS_MOST)
@@ -157,6 +168,20 @@ def _put_together(connection: sqlite3.Connection, hour: int, *, is_possible: boo
         if _BEYOND not in str(error):
             raise
     connection.execute("COMMIT")
+
+
+def hours_after(connection: sqlite3.Connection, last: int, until_ns: int) -> list[int]:
+    """Of events up to this id, the hours of those that say to be after that time."""
+    hour = f"time_ns / {_HOUR * 10**9} * {_HOUR}"
+    sql = f"SELECT DISTINCT {hour} FROM events NOT INDEXED WHERE id <= ? AND time_ns > ?"
+    return [each for (each,) in connection.execute(sql, (last, until_ns))]
+
+
+def count_again(connection: sqlite3.Connection, hours: Iterable[int]) -> None:
+    """Count what is left of these hours, in the transaction that dropped some: those of clocks that run ahead."""
+    for hour in hours:
+        connection.execute("DELETE FROM hour_facts WHERE hour = ?", (hour,))
+        _insert(connection, _BY_HOUR, (hour, hour))
 
 
 def drop_until(connection: sqlite3.Connection, second: int) -> None:

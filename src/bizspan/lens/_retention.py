@@ -105,10 +105,12 @@ def _drop_oldest(connection: sqlite3.Connection, table: str, reason: str, *, bef
     connection.execute("BEGIN IMMEDIATE")
     newest = "min(time_ns, received_ns)" if table in _BY_EVENT_TIME else "received_ns"
     (until,) = connection.execute(f"SELECT max({newest}) FROM {table} WHERE id <= ?", (last,)).fetchone()
+    ahead = _hour_facts.hours_after(connection, last, until) if table == "events" else []
     count = connection.execute(f"DELETE FROM {table} WHERE id <= ?", (last,)).rowcount
     _dropped.note(connection, table, reason, count, until)
     if table == "events":
         _hour_facts.drop_until(connection, until // 10**9)
+        _hour_facts.count_again(connection, ahead)
     connection.execute("COMMIT")
     return count
 

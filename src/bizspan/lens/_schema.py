@@ -96,8 +96,10 @@ CREATE INDEX events_by_time ON events (time_ns, {_READ});
 INSERT OR IGNORE INTO dimension_values SELECT DISTINCT 'money', kind FROM minute_money;
 INSERT OR IGNORE INTO open_hours SELECT DISTINCT minute / 3600 * 3600 FROM minute_counts;
 """
+# Events counted per hour by facts together: since format 4.
+_FACTS: Final = _hour_facts.TABLES
 # What makes a store of one format one of the next.
-_STEPS: Final = {1: _MARKS, 2: f"{_HOURS}{_OLDER}", 3: _hour_facts.TABLES}
+_STEPS: Final = {1: _MARKS, 2: f"{_HOURS}{_OLDER}", 3: _FACTS}
 
 
 def _moment(column: str) -> str:
@@ -169,7 +171,7 @@ def ddl() -> str:
         for table, columns in TABLES.items()
     )
     views = "".join(f"CREATE VIEW {name} AS {query};\n" for name, query in _VIEWS.items())
-    return f"{tables}{_OTHER_TABLES}{_MARKS}{_HOURS}{_hour_facts.TABLES}{views}"
+    return f"{tables}{_OTHER_TABLES}{_MARKS}{_HOURS}{_FACTS}{views}"
 
 
 def prepare(connection: sqlite3.Connection, path: str) -> None:

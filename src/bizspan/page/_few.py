@@ -182,12 +182,15 @@ def _of_events(
     of = f"FROM {table} WHERE time_ns >= ? AND time_ns < ?{later_is}{traffic_is}"
     values = [asked.since * 10**9, asked.until * 10**9, *later_values, *traffic_values]
     key = f" || '{_WITHIN}' || ".join(f"coalesce({name}, '{_NOTHING}')" for name in facts)
-    number, text = connection.execute(f"SELECT count(*), group_concat({key}, '{_SPLIT}') {of}", values).fetchone()
+    unclear = " + ".join(f"total({name} = '{_NOTHING}')" for name in facts)
+    number, text, others = connection.execute(
+        f"SELECT count(*), group_concat({key}, '{_SPLIT}'), {unclear} {of}", values
+    ).fetchone()
     if not number:
         return {}
     keys = str(text).split(_SPLIT)
     found = {tuple(each.split(_WITHIN)): size for each, size in Counter(keys).items()}
-    if len(keys) == number and all(len(group) == len(facts) for group in found):
+    if not others and len(keys) == number and all(len(group) == len(facts) for group in found):
         return {tuple(None if value == _NOTHING else value for value in group): size for group, size in found.items()}
     rows = at_once(connection, [], f"SELECT json_array({', '.join(facts)}), count(*) {of} GROUP BY 1", values, width=2)
     return {tuple(told): size for *told, size in rows}

@@ -1,5 +1,5 @@
 """
-What the pages show, read from the events, and from what hours that are over have of them by facts together.
+What the pages show, read from the events, and from what was counted of them per hour by facts together.
 """
 
 from __future__ import annotations
