@@ -14,7 +14,7 @@ from typing import Final
 
 from bizspan._columns import DURATION, HOUR_FACTS, HOUR_MONEY
 
-AT_ONCE: Final = 25_000  # events; 3 us each
+AT_ONCE: Final = 10_000  # events; 3 us each
 _HOUR: Final = 3_600
 _FEW: Final = 1_000  # are read in no time
 _ROWS_MANY: Final = 50_000  # of an hour that is not over: put together meanwhile
