@@ -44,6 +44,7 @@ from bizspan.kpi import (
     refunds,
 )
 from bizspan.lens._layout import EMPTY, INDEX, Batch, Row
+from bizspan.lens._prepared import Prepared
 from bizspan.lens._store import Store
 from tests.memory import peak_mib
 
@@ -186,7 +187,7 @@ def fill(path: Path, count: int) -> None:
         for _ in range(0, count, _BATCH):
             batch = Batch(**origin)  # type: ignore[arg-type]
             batch.rows["events"] = [row for _, row in zip(range(_BATCH), told, strict=False)]
-            store.write(batch)
+            store.write(Prepared.of(batch))
 
 
 def ask(path: Path, name: str) -> Asked:

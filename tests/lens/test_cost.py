@@ -9,9 +9,8 @@ from collections.abc import Callable
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from bizspan.lens._insert import Prepared
 from bizspan.lens._logs import LogDecoder
-from bizspan.lens._rollups import Admitted
+from bizspan.lens._prepared import Prepared
 from tests.lens.requests import START_NS, Shop
 
 _ROUNDS = 9
@@ -72,12 +71,12 @@ def test_events_cost_little_more_than_their_parsing() -> None:
     with the library's classes.
     """
     requests = list(Shop().requests(4_000, size=500))
-    decoder, admitted = LogDecoder(), Admitted([])
+    decoder = LogDecoder()
     batches = [decoder.decode(data, START_NS) for data in requests]
 
     decoded, prepared, read = least(
         lambda: [decoder.decode(data, START_NS) for data in requests],
-        lambda: [Prepared(batch, admitted) for batch in batches],
+        lambda: [Prepared.of(batch) for batch in batches],
         lambda: [plainly(data) for data in requests],
     )
 

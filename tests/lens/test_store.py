@@ -21,7 +21,8 @@ from bizspan.lens import Intake, Retention, Store, Stored, StoreError, _retentio
 from bizspan.lens import _insert as inserting
 from bizspan.lens._layout import INDEX
 from bizspan.lens._logs import LogDecoder
-from bizspan.lens._rollups import VALUES_MOST, Admitted
+from bizspan.lens._prepared import Prepared
+from bizspan.lens._rollups import VALUES_MOST, Admitted, Deltas
 from tests.lens.asking import rows
 from tests.lens.requests import START_NS, Shop, Sold
 from tests.wire import events
@@ -328,14 +329,14 @@ def test_one_batch_that_fails_does_not_take_others_with_it(store: Store, monkeyp
     Batches that share a commit are tried one by one when it fails; only the bad one is told so.
     """
     intake = Intake(store)
-    real = inserting.Prepared.insert
+    real = inserting.insert
 
-    def insert(self: inserting.Prepared, connection: sqlite3.Connection) -> int:
-        if "bad" in self.batch.columns("events")[0][INDEX["name"]]:
+    def insert(connection: sqlite3.Connection, prepared: Prepared) -> tuple[int, Deltas]:
+        if "bad" in prepared.tables[0].columns()[INDEX["name"]]:
             raise sqlite3.IntegrityError("bad")
-        return real(self, connection)
+        return real(connection, prepared)
 
-    monkeypatch.setattr(inserting.Prepared, "insert", insert)
+    monkeypatch.setattr(inserting, "insert", insert)
     outcomes: dict[str, object] = {}
 
     def take(name: str) -> None:

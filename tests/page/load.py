@@ -73,7 +73,7 @@ def run(
         busy: Whether events come in meanwhile.
     """
     shop = Shop(per_second=max(1, round(events / hours / 3600)))
-    with Lens(directory / "load.db") as lens:
+    with Lens(directory / "load.db", apart=True) as lens:  # as `bizspan lens`
         for request in shop.requests(events, size=1_000):
             lens.intake.take("logs", "protobuf", request)
         lens.store.prune()  # as it does by itself every half a minute: hours that are over are added up
@@ -84,7 +84,7 @@ def run(
         shop.sold.clear()
         add_page(lens)
         lens.start(0)
-        with serving(), _coming_in(lens, more):  # as in a process that is a lens
+        with serving(), _coming_in(lens, more):  # also as `bizspan lens`
             scan = _scanned(lens)
             return {SCAN: scan, **{name: _measured(lens.url, path, period, times) for name, path in PAGES.items()}}
 

@@ -83,7 +83,7 @@ def serve(
     over = ended or threading.Event()
     lens = Lens(
         options.store, host=options.host, token=options.token, allow_hosts=options.allow_hosts,
-        retention=options.retention,
+        retention=options.retention, apart=True,
     )  # fmt: skip
     before = _listened_for(over)
     try:

@@ -14,6 +14,7 @@ from typing import Final, Self
 from bizspan.errors import SetupError
 from bizspan.lens import _otlp_http
 from bizspan.lens._access import Access
+from bizspan.lens._apart import Apart
 from bizspan.lens._database import default_path
 from bizspan.lens._intake import Intake, needs_protobuf
 from bizspan.lens._retention import Retention
@@ -37,6 +38,7 @@ class Lens:
         token: What every request has to carry, as ``Authorization: Bearer``.
         allow_hosts: Further names under which requests may come, where there is no token.
         retention: What is kept, and for how long.
+        apart: Decode what is not small in a process of its own: twice as much then comes in while a page answers.
 
     Raises:
         MissingExtra: ``bizspan[lens]`` is not installed.
@@ -51,6 +53,7 @@ class Lens:
         token: str = "",
         allow_hosts: Iterable[str] = (),
         retention: Retention | None = None,
+        apart: bool = False,
     ) -> None:
         needs_protobuf()
         _check_host(host)
@@ -65,7 +68,8 @@ class Lens:
         self._host = host
         self.access = Access(token, (*_LOOPBACK, _bracketed(host), *allow_hosts))
         self.store = Store(store or default_path(), retention=retention)
-        self.intake = Intake(self.store)
+        self._apart = Apart() if apart else None
+        self.intake = Intake(self.store, apart=self._apart)
         self.routes = Routes()
         self.page_path = ""  # of the page that people open, where there is one
         _otlp_http.add_to(self.routes, self.intake)
@@ -105,6 +109,8 @@ class Lens:
         if self._server is not None:
             self._server.stop()
             self._server = None
+        if self._apart is not None:
+            self._apart.close()
         self.store.close()
 
     def __enter__(self) -> Self:

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Final
 
 from bizspan.lens._bodies import decompressed
-from bizspan.lens._intake import Encoding, Intake, Signal
+from bizspan.lens._decoding import Encoding, Signal
+from bizspan.lens._intake import Intake
 from bizspan.lens._logs import Damaged
 from bizspan.lens._records import TooMany
 from bizspan.lens._routes import Refusal, Request, Response, Routes

@@ -8,10 +8,9 @@ How long an event took is a dimension as well, by a few stretches.
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import compress, repeat, zip_longest
 from typing import Any, Final, TypeVar
@@ -56,7 +55,6 @@ class Admitted:
     """
 
     def __init__(self, known: Iterable[tuple[str, str]]) -> None:
-        self._lock = threading.Lock()
         self._values: dict[str, set[str]] = {}
         for dimension, value in known:
             self._values.setdefault(dimension, set()).add(value)
@@ -66,14 +64,10 @@ class Admitted:
         values = self._values.get(dimension)
         if (values is not None and value in values) or (dimension == "currency" and value in EXPONENTS):
             return value
-        if len(value) > _LONGEST:
+        values = self._values.setdefault(dimension, set())
+        if len(value) > _LONGEST or len(values) >= VALUES_MOST:
             return names.OTHER
-        with self._lock:
-            values = self._values.setdefault(dimension, set())
-            if value not in values:
-                if len(values) >= VALUES_MOST:
-                    return names.OTHER
-                values.add(value)
+        values.add(value)
         return value
 
 
@@ -95,6 +89,15 @@ class Deltas:
         for mine, theirs in ((self.counts, other.counts), (self.money, other.money)):
             _merge(mine, theirs)
 
+    def folded(self, admitted: Admitted) -> Deltas:
+        """The same, with what has no cell of its own under ``OTHER``."""
+        found, of = Deltas(), admitted.of
+        for cell, sums in self.counts.items():
+            _merge(found.counts, {_folded(cell, of): sums})
+        for (*rest, kind, currency), sums in self.money.items():
+            _merge(found.money, {(*_folded(rest, of), kind, of("currency", currency) if currency else ""): sums})
+        return found
+
     def count_rows(self) -> list[tuple[Any, ...]]:
         """Rows of ``minute_counts``."""
         return [(*cell, *map(_stored, told)) for cell, told in self.counts.items()]
@@ -115,15 +118,27 @@ def _stored(number: int) -> int | float:
     return number if INT64_MIN <= number <= INT64_MAX else float(number)
 
 
-def deltas(columns: Columns, admitted: Admitted) -> Deltas:
+def _folded(cell: Sequence[Any], of: Callable[[str, str], str]) -> Cell:
+    minute, name, operation, outcome, traffic, dimension, value = cell
+    return (
+        minute,
+        of("name", name),
+        of("operation", operation) if operation else "",
+        of("outcome", outcome) if outcome else "",
+        of("traffic", traffic) if traffic else "",
+        dimension,
+        of(dimension, value) if dimension else "",
+    )
+
+
+def deltas(columns: Columns) -> Deltas:
     """
-    What these events add.
+    What these events add, each value under itself.
 
     Args:
         columns: Of the events, as `columnar` gives them.
-        admitted: Which values have cells of their own.
     """
-    counting = _Counting(columns, admitted)
+    counting = _Counting(columns)
     counting.add_events()
     counting.add_durations(columns[INDEX["duration_s"]])
     for kind, minor, currency, invalid in _MONEY:
@@ -153,26 +168,24 @@ class _Counting:
 
     Args:
         columns: See `deltas`.
-        admitted: See `deltas`.
     """
 
-    def __init__(self, columns: Columns, admitted: Admitted) -> None:
+    def __init__(self, columns: Columns) -> None:
         self.found = Deltas()
-        self._admitted = admitted
-        self._bases, self._ids = _bases(columns, admitted)
+        self._bases, self._ids = _bases(columns)
         self._split = [(name, columns[INDEX[name]]) for name in DIMENSIONS if columns[INDEX[name]]]
         if columns[INDEX["duration_s"]]:
             self._split.append((TOOK, _stretches(columns[INDEX["duration_s"]])))
 
     def add_events(self) -> None:
         """Count them."""
-        # Values beyond the bound fold: several of what is told apart here may be one cell.
+        # No operation and an empty one are told apart here, and are one cell.
         for number, count in Counter(self._ids).items():
             _merge(self.found.counts, {(*self._bases[number], "", ""): [count, 0, 0]})
         for name, column in self._split:
             for (number, value), count in Counter(zip(self._ids, column, strict=True)).items():
                 if value is not None:
-                    _merge(self.found.counts, {(*self._bases[number], *self._shown(name, value)): [count, 0, 0]})
+                    _merge(self.found.counts, {(*self._bases[number], name, value): [count, 0, 0]})
 
     def add_durations(self, durations: Sequence[Any]) -> None:
         """Add durations to the cells that no dimension splits."""
@@ -198,14 +211,14 @@ class _Counting:
             numbers.setdefault(pair, len(numbers))
             for pair in zip(compress(self._ids, told), compress(currency, told), strict=True)
         ]
-        pairs = [(self._bases[number], self._admitted.of("currency", code)) for number, code in numbers]
+        pairs = [(self._bases[number], code) for number, code in numbers]
         for cell, count, total in _summed(of, units):
             _merge(self.found.money, {(*pairs[cell][0], "", "", kind, pairs[cell][1]): [count, total]})
         for name, column in self._split:
             for (cell, value), count, total in _summed(list(zip(of, compress(column, told), strict=True)), units):
                 if value is not None:
                     base, code = pairs[cell]
-                    _merge(self.found.money, {(*base, *self._shown(name, value), kind, code): [count, total]})
+                    _merge(self.found.money, {(*base, name, value, kind, code): [count, total]})
 
     def add_missing(self, kind: str, missing: Sequence[bool]) -> None:
         """Count events whose amount was told and refused, or told in part: they have no currency."""
@@ -215,11 +228,8 @@ class _Counting:
         for name, column in self._split:
             for (number, value), count in Counter(zip(of, compress(column, missing), strict=True)).items():
                 if value is not None:
-                    key = (*self._bases[number], *self._shown(name, value), kind, "")
+                    key = (*self._bases[number], name, value, kind, "")
                     _merge(self.found.money, {key: [count, 0]})
-
-    def _shown(self, dimension: str, value: str) -> tuple[str, str]:
-        return dimension, self._admitted.of(dimension, value)
 
 
 def _stretches(durations: Sequence[Any]) -> list[str | None]:
@@ -241,7 +251,7 @@ def _summed(cells: Sequence[_T], units: list[int]) -> Iterator[tuple[_T, int, in
         yield cell, len(amounts), sum(amounts)
 
 
-def _bases(columns: Columns, admitted: Admitted) -> tuple[list[Base], list[int]]:
+def _bases(columns: Columns) -> tuple[list[Base], list[int]]:
     """The distinct beginnings of cells, and of each event the number of its own."""
     times, event_names = columns[INDEX["time_ns"]], columns[INDEX["name"]]
     plain = (columns[INDEX[name]] or repeat("", len(times)) for name in ("operation", "outcome", "traffic"))
@@ -249,13 +259,7 @@ def _bases(columns: Columns, admitted: Admitted) -> tuple[list[Base], list[int]]
     minutes = [time_ns // _MINUTE_NS for time_ns in times]
     ids = [numbers.setdefault(base, len(numbers)) for base in zip(minutes, event_names, *plain, strict=True)]
     bases = [
-        (
-            minute * 60,
-            admitted.of("name", name),
-            admitted.of("operation", operation) if operation else "",
-            admitted.of("outcome", outcome) if outcome else "",
-            admitted.of("traffic", traffic) if traffic else "",
-        )
+        (minute * 60, name, operation or "", outcome or "", traffic or "")
         for minute, name, operation, outcome, traffic in numbers
     ]
     return bases, ids

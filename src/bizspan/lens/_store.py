@@ -18,8 +18,7 @@ from typing import Final, Self
 from bizspan.errors import BizspanError
 from bizspan.lens import _database, _hour_facts, _hours, _insert
 from bizspan.lens._dropped import Dropped, dropped_so_far
-from bizspan.lens._insert import Prepared
-from bizspan.lens._layout import Batch
+from bizspan.lens._prepared import Prepared
 from bizspan.lens._retention import Retention, keep_within
 from bizspan.lens._rollups import Admitted, Deltas
 
@@ -61,10 +60,11 @@ class Stored:
 class _Waiting:
     """A batch that waits for its commit."""
 
-    __slots__ = ("done", "error", "prepared", "stored")
+    __slots__ = ("done", "error", "prepared", "size", "stored")
 
     def __init__(self, prepared: Prepared) -> None:
         self.prepared = prepared
+        self.size = prepared.size
         self.done = threading.Event()
         self.stored = 0
         self.error: Exception | None = None
@@ -98,12 +98,10 @@ class Store:
         self._connection = _database.writer(self.path)
         self._known_values = set(self._connection.execute("SELECT dimension, value FROM dimension_values"))
         self._known_origins: set[int] = set()
-        self.admitted = Admitted(self._known_values)
+        self._admitted = Admitted(self._known_values)
         self._queue: deque[_Waiting] = deque()
         self._waiting_rows = 0
         self._changed = threading.Condition()
-        # One after the other: threads that only compute get in each other's way.
-        self._preparing = threading.Lock()
         self._is_closed = False
         self._prune_at = time.monotonic() + _RETENTION_EVERY_S
         self._prune_asked: list[threading.Event] = []
@@ -118,36 +116,35 @@ class Store:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.close()
 
-    def write(self, batch: Batch, *, timeout_s: float = 30.0) -> Stored:
+    def write(self, prepared: Prepared, *, timeout_s: float = 30.0) -> Stored:
         """
         Store a batch. Returns when it is on the disk.
 
         Args:
-            batch: What a request brings.
+            prepared: What a request brings.
             timeout_s: How long to wait, in seconds.
 
         Raises:
             StoreError: It is not stored: the disk is full, too much waits, or the store is closed. After a timeout it
                 may be stored later; sending it again is right in any case.
         """
-        refused = Stored(refused=batch.refused, why=batch.why)
-        if not batch.size:
+        refused = Stored(refused=prepared.refused, why=prepared.why)
+        waiting = _Waiting(prepared)
+        if not waiting.size:
             return refused
-        with self._preparing:
-            waiting = _Waiting(Prepared(batch, self.admitted))
         with self._changed:
             if self._is_closed:
                 raise StoreError("the store is closed")
             if self._waiting_rows > _WAITING_ROWS_MOST:
                 raise StoreError("too much waits to be written")
             self._queue.append(waiting)
-            self._waiting_rows += batch.size
+            self._waiting_rows += waiting.size
             self._changed.notify_all()
         if not waiting.done.wait(timeout_s):
             raise StoreError(f"not written within {timeout_s:g} s")
         if waiting.error is not None:
             raise StoreError(str(waiting.error))
-        return Stored(waiting.stored, batch.size - waiting.stored) + refused
+        return Stored(waiting.stored, waiting.size - waiting.stored) + refused
 
     def reading(self) -> AbstractContextManager[sqlite3.Connection]:
         """A connection of its own that only reads, as of its first query on; closed at the end of the block."""
@@ -217,9 +214,9 @@ class Store:
     def _group(self) -> list[_Waiting]:
         group: list[_Waiting] = []
         rows = 0
-        while self._queue and (not group or rows + self._queue[0].prepared.batch.size <= _GROUP_ROWS_MOST):
+        while self._queue and (not group or rows + self._queue[0].size <= _GROUP_ROWS_MOST):
             group.append(self._queue.popleft())
-            rows += group[-1].prepared.batch.size
+            rows += group[-1].size
         self._waiting_rows -= rows
         return group
 
@@ -244,12 +241,12 @@ class Store:
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         try:
-            origins = _insert.add_origins(connection, [each.prepared.batch for each in group], self._known_origins)
+            origins = _insert.add_origins(connection, [each.prepared for each in group], self._known_origins)
             found = Deltas()
             for each in group:
-                each.stored = each.prepared.insert(connection)
-                found.add(each.prepared.deltas)
-            values = _insert.add_deltas(connection, found, self._known_values)
+                each.stored, added = _insert.insert(connection, each.prepared)
+                found.add(added)
+            values = _insert.add_deltas(connection, found.folded(self._admitted), self._known_values)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
