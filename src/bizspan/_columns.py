@@ -85,3 +85,20 @@ HOUR_FACTS: Final = (
     "name", "operation", "outcome", "traffic", "reason", "segment", "country", "channel", "campaign", "version",
 )  # fmt: skip
 HOUR_MONEY: Final = tuple(kind.removeprefix("business.") for kind in (names.REVENUE, names.REFUND, names.VALUE))
+
+
+def money_of_events(kind: str) -> str:
+    """
+    SQL for how many events have an amount, its sum in minor units, and of how many it is missing: refused, or told in
+    part, as in the minutes, and as KPIs have it.
+
+    Args:
+        kind: One of `HOUR_MONEY`.
+    """
+    minor, currency, invalid = f"{kind}_minor", f"{kind}_currency", f"{kind}_invalid"
+    return f"count({minor}), sum({minor}), sum({invalid} IS NOT NULL OR ({minor} IS NULL) <> ({currency} IS NULL))"
+
+
+def money_of_hours(kind: str) -> str:
+    """The same, from what was counted per hour."""
+    return f"sum({kind}_count), sum({kind}_minor), sum({kind}_missing)"

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from bizspan._columns import DURATION, HOUR_FACTS, HOUR_MONEY
+from bizspan._columns import DURATION, HOUR_FACTS, HOUR_MONEY, money_of_events, money_of_hours
 
 AT_ONCE: Final = 10_000  # events; 3 us each
 _HOUR: Final = 3_600
@@ -21,12 +21,7 @@ _ROWS_MANY: Final = 50_000  # of an hour that is not over: put together meanwhil
 _ROWS_MOST: Final = 250_000  # to put more of them together would hold up what comes in
 _PART: Final = 10  # what is less than this part of an hour is little
 _KEYS: Final = ", ".join((*HOUR_FACTS, *(f"{kind}_currency" for kind in HOUR_MONEY)))
-# Refused, or told in part, is missing: as in the minutes, and as KPIs have it.
-_SUMS: Final = ", ".join(
-    f"count({kind}_minor), sum({kind}_minor), "
-    f"sum({kind}_invalid IS NOT NULL OR ({kind}_minor IS NULL) <> ({kind}_currency IS NULL))"
-    for kind in HOUR_MONEY
-)
+_SUMS: Final = ", ".join(map(money_of_events, HOUR_MONEY))
 # One key is sorted in two thirds of the time of many.
 _COUNTED: Final = (
     f"INSERT INTO hour_facts SELECT time_ns / {_HOUR * 10**9} * {_HOUR} AS hour, {_KEYS}, count(*), "
@@ -41,7 +36,7 @@ _LOOSE: Final = (
     f"INSERT INTO loose_hours SELECT time_ns / {_HOUR * 10**9} * {_HOUR}, count(*) FROM events {_BY_ID} "
     "GROUP BY 1 ON CONFLICT DO UPDATE SET added = added + excluded.added"
 )
-_ADDED_UP: Final = ", ".join(f"sum({kind}_count), sum({kind}_minor), sum({kind}_missing)" for kind in HOUR_MONEY)
+_ADDED_UP: Final = ", ".join(map(money_of_hours, HOUR_MONEY))
 _TOGETHER: Final = (
     f"CREATE TEMP TABLE put_together AS SELECT hour, {_KEYS}, sum(count), sum(timed), sum(duration_s), {_ADDED_UP} "
     f"FROM hour_facts WHERE hour = ? GROUP BY json_array({_KEYS})"

@@ -10,7 +10,7 @@ from itertools import repeat
 from typing import Any, Final
 
 from bizspan import names
-from bizspan._columns import COLUMNS, DURATION
+from bizspan._columns import DURATION, HOUR_MONEY, money_of_events, money_of_hours
 from bizspan._currencies import EXPONENTS
 from bizspan.page._counted import OPERATIONS, SOLD, Counted, Group
 from bizspan.page._filter import CUSTOMERS, NOT_TOLD, Asked
@@ -18,21 +18,11 @@ from bizspan.page._of_minutes import add_series
 from bizspan.page._queries import BASE, DIMENSIONS, HOUR, Facts, Reader, at_once, counts, stretches_by_facts
 from bizspan.page._statements import Statements, traffic_sql, where_sql
 
-_MONEY: Final = tuple(
-    (
-        kind.removeprefix("business."),
-        COLUMNS[names.MINOR_UNITS_KEYS[kind]].name,
-        COLUMNS[names.CURRENCY_KEYS[kind]].name,
-        COLUMNS[names.AMOUNT_INVALID_KEYS[kind]].name,
-    )
-    for kind in (names.REVENUE, names.REFUND, names.VALUE)
-)
-Kind = tuple[str, str, str, str]  # the kind of money, and the columns of its minor units, currency and refusal
 _PART: Final = 5  # of a row: where the values of the dimensions begin
 
 
 def from_events(
-    connection: Reader, asked: Asked, dimensions: Sequence[str], step: int, facts: Facts | None, kinds: Sequence[Kind]
+    connection: Reader, asked: Asked, dimensions: Sequence[str], step: int, facts: Facts | None, kinds: Sequence[str]
 ) -> Counted:
     """
     One pass over the events, grouped by all dimensions together: their cells are folded afterwards.
@@ -81,14 +71,14 @@ class _Read:
         table: ``hour_facts``, or ``events`` and through which index.
         later: Of the events, those alone that came in after this one.
         dimensions: By which there is a row, beside time, name, operation, outcome and traffic.
-        kinds: Of money.
+        kinds: Of `HOUR_MONEY`.
         step: Of the time, in seconds; 0 for all of it together.
     """
 
     table: str
     later: int | None
     dimensions: Sequence[str]
-    kinds: Sequence[Kind]
+    kinds: Sequence[str]
     step: int
 
     @property
@@ -101,21 +91,16 @@ class _Read:
         """By which there is a row."""
         time, unit = self.time
         at = f"{time} / {self.step * unit} * {self.step}" if self.step else "0"
-        return [at, "name", "operation", "outcome", "traffic", *self.dimensions, *(each[2] for each in self.kinds)]
+        currencies = [f"{kind}_currency" for kind in self.kinds]
+        return [at, "name", "operation", "outcome", "traffic", *self.dimensions, *currencies]
 
     @property
     def sums(self) -> str:
         """What each row has; when a group was last seen is said of features alone."""
         if self.table == "hour_facts":
-            of = [f"sum({kind}_count), sum({minor}), sum({kind}_missing)" for kind, minor, *_ in self.kinds]
-            return ", ".join(("sum(count), sum(timed), sum(duration_s), 0, 0", *of))
-        # Refused, or told in part, is missing: as in the minutes, and as KPIs have it.
-        of = [
-            f"count({minor}), sum({minor}), sum({invalid} IS NOT NULL OR ({minor} IS NULL) <> ({currency} IS NULL))"
-            for _, minor, currency, invalid in self.kinds
-        ]
+            return ", ".join(("sum(count), sum(timed), sum(duration_s), 0, 0", *map(money_of_hours, self.kinds)))
         ends = "min(time_ns), max(time_ns)" if "feature" in self.dimensions else "0, 0"
-        return ", ".join((f"count(*), count({DURATION}), sum({DURATION})", ends, *of))
+        return ", ".join((f"count(*), count({DURATION}), sum({DURATION})", ends, *map(money_of_events, self.kinds)))
 
 
 def _cells(connection: Reader, read: _Read, asked: Asked) -> list[list[Any]]:
@@ -154,12 +139,12 @@ def _cells(connection: Reader, read: _Read, asked: Asked) -> list[list[Any]]:
     return found
 
 
-def kinds_of(connection: Reader) -> list[Kind]:
+def kinds_of(connection: Reader) -> list[str]:
     """The kinds of money that the store ever took in: to sort with those that it never had takes a third longer."""
     if connection.execute("SELECT 1 FROM dropped WHERE reason = 'again'").fetchall():
-        return [*_MONEY]  # there may be others, of events that were not counted
+        return [*HOUR_MONEY]  # there may be others, of events that were not counted
     known = connection.execute("SELECT value FROM dimension_values WHERE dimension = 'money'").fetchall()
-    return [kind for kind in _MONEY if (kind[0],) in known]
+    return [kind for kind in HOUR_MONEY if (kind,) in known]
 
 
 def _one_dimension(asked: Asked) -> tuple[str, str] | None:
@@ -179,7 +164,7 @@ def _hide(found: Counted, dimensions: Sequence[str], row: Sequence[Any], kinds: 
     )
 
 
-def _add_cells(found: Counted, dimensions: Sequence[str], kinds: Sequence[Kind], rows: Sequence[Sequence[Any]]) -> None:
+def _add_cells(found: Counted, dimensions: Sequence[str], kinds: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """
     Add rows to the groups of each dimension. They are put together by column, and then added: one by one, by each
     dimension, would take six times as long.
@@ -200,14 +185,14 @@ def _add_cells(found: Counted, dimensions: Sequence[str], kinds: Sequence[Kind],
             )
 
 
-def _add_cell(group: Group, base: tuple[Any, ...], kinds: Sequence[Kind], numbers: Sequence[Sequence[Any]]) -> None:
+def _add_cell(group: Group, base: tuple[Any, ...], kinds: Sequence[str], numbers: Sequence[Sequence[Any]]) -> None:
     name, operation, outcome = base[0], base[1] or "", base[2] or ""
     number = sum(numbers[0])
     first, last = min(numbers[3]), max(numbers[4])
     group.events += number
     group.first = min(group.first or first, first // 10**9 // 60 * 60)
     group.last = max(group.last, last // 10**9 // 60 * 60)
-    for at_kind, (kind, *_) in enumerate(kinds):
+    for at_kind, kind in enumerate(kinds):
         of, minor, missing = map(_sum, numbers[5 + 3 * at_kind : 8 + 3 * at_kind])
         if of and base[3 + at_kind]:
             group.add_money((kind, base[3 + at_kind], operation, outcome), of, minor)
@@ -228,9 +213,9 @@ def _sum(numbers: Sequence[Any]) -> int:
         return sum(int(number or 0) for number in numbers)
 
 
-def _add_times(found: Counted, rows: Sequence[Sequence[Any]], kinds: Sequence[Kind], end: int) -> None:
+def _add_times(found: Counted, rows: Sequence[Sequence[Any]], kinds: Sequence[str], end: int) -> None:
     """Add rows to operations and revenue over time."""
-    is_sold = bool(kinds) and kinds[0][0] == "revenue"
+    is_sold = bool(kinds) and kinds[0] == "revenue"
     for row in rows:
         at, name, outcome, currency = row[0], row[1], row[3] or "", row[end] if is_sold else None
         number, _, _, _, _, *money = row[end + len(kinds) :]
