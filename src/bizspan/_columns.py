@@ -102,3 +102,8 @@ def money_of_events(kind: str) -> str:
 def money_of_hours(kind: str) -> str:
     """The same, from what was counted per hour."""
     return f"sum({kind}_count), sum({kind}_minor), sum({kind}_missing)"
+
+
+def is_beyond_64_bits(error: Exception) -> bool:
+    """Whether SQLite gave up a sum because it is beyond 64 bits, which only invented amounts reach."""
+    return "integer overflow" in str(error)  # its code is SQLITE_ERROR, as of most others

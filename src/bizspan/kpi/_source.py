@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from bizspan import _read_only
+from bizspan._columns import is_beyond_64_bits
 from bizspan._minor import INT64_MAX, INT64_MIN
 from bizspan.errors import SetupError
 from bizspan.kpi._dialect import SQLITE, Dialect
@@ -20,7 +21,6 @@ from bizspan.kpi._fold import CantFold, Folder
 
 Row = tuple[Any, ...]
 _T = TypeVar("_T")
-_BEYOND: Final = "integer overflow"  # what SQLite says of a sum beyond 64 bits
 # Reads of the file go past SQLite's own 2 MB cache, to that of the operating system.
 _FASTER: Final = f"PRAGMA mmap_size = {128 << 20}"
 
@@ -114,7 +114,7 @@ def _rows(database: sqlite3.Connection, statements: Sequence[Statement]) -> list
         except CantFold:
             pass
         except sqlite3.OperationalError as error:
-            if _BEYOND not in str(error):
+            if not is_beyond_64_bits(error):
                 raise
         finally:
             folder.close()
@@ -135,7 +135,7 @@ def fetched(database: sqlite3.Connection, sql: str, parameters: Mapping[str, Any
     try:
         return database.execute(sql, parameters).fetchall()
     except sqlite3.OperationalError as error:
-        if _BEYOND not in str(error):
+        if not is_beyond_64_bits(error):
             raise
     database.create_window_function("sum", 1, _ExactSum)
     return database.execute(sql, parameters).fetchall()

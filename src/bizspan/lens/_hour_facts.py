@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from bizspan._columns import DURATION, HOUR_FACTS, HOUR_MONEY, money_of_events, money_of_hours
+from bizspan._columns import DURATION, HOUR_FACTS, HOUR_MONEY, is_beyond_64_bits, money_of_events, money_of_hours
 
 AT_ONCE: Final = 10_000  # events; 3 us each
 _HOUR: Final = 3_600
@@ -41,7 +41,6 @@ _TOGETHER: Final = (
     f"CREATE TEMP TABLE put_together AS SELECT hour, {_KEYS}, sum(count), sum(timed), sum(duration_s), {_ADDED_UP} "
     f"FROM hour_facts WHERE hour = ? GROUP BY json_array({_KEYS})"
 )
-_BEYOND: Final = "integer overflow"  # of a sum beyond 64 bits, which only invented amounts reach
 
 TABLES: Final = (
     "CREATE TABLE hour_facts (hour INTEGER NOT NULL, "
@@ -113,7 +112,7 @@ def _insert(connection: sqlite3.Connection, which: str, values: tuple[int, int])
     try:
         connection.execute(f"{_COUNTED}{which}{_GROUPED}", values)
     except sqlite3.OperationalError as error:
-        if _BEYOND not in str(error):
+        if not is_beyond_64_bits(error):
             raise
         connection.execute(f"{_COUNTED}{which}{_GROUPED}, id", values)  # one row for each
 
@@ -160,7 +159,7 @@ def _put_together(connection: sqlite3.Connection, hour: int, *, is_possible: boo
             connection.execute("INSERT INTO hour_facts SELECT * FROM put_together")
             connection.execute("DROP TABLE put_together")
     except sqlite3.OperationalError as error:
-        if _BEYOND not in str(error):
+        if not is_beyond_64_bits(error):
             raise
     connection.execute("COMMIT")
 

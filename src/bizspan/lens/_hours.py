@@ -11,8 +11,9 @@ import sqlite3
 from collections.abc import Callable
 from typing import Final
 
+from bizspan._columns import is_beyond_64_bits
+
 HOUR: Final = 3_600
-_BEYOND: Final = "integer overflow"  # of a sum beyond 64 bits, which only invented amounts reach
 _CELL: Final = "name, operation, outcome, traffic, dimension, value"
 _ADDED_UP: Final = (
     (
@@ -57,7 +58,7 @@ def _add_up(connection: sqlite3.Connection, hour: int) -> None:
         for statement in _ADDED_UP:
             connection.execute(statement, (hour, hour, hour + HOUR))
     except sqlite3.OperationalError as error:
-        if _BEYOND not in str(error):
+        if not is_beyond_64_bits(error):
             raise
         connection.execute("ROLLBACK")  # it stays open
         return
