@@ -9,7 +9,7 @@ has rows of several times, until these are put together.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from bizspan._columns import DURATION, HOUR_FACTS, HOUR_MONEY, is_beyond_64_bits, money_of_events, money_of_hours
@@ -54,24 +54,10 @@ TABLES: Final = (
 )
 
 
-def count_all(connection: sqlite3.Connection, *, is_wanted: Callable[[], bool]) -> bool:
-    """
-    Count all events that came in, but for a few.
-
-    Args:
-        connection: That of the writer, outside a transaction.
-        is_wanted: Whether something waits to be written, which then has its turn.
-
-    Returns:
-        Whether it is done.
-
-    Raises:
-        sqlite3.Error: The disk is full, or broken.
-    """
+def count_all(connection: sqlite3.Connection) -> Iterator[None]:
+    """Count all events that came in, but for a few, and yield after each time that there may be more (see `count`)."""
     while count(connection):
-        if is_wanted():
-            return False
-    return True
+        yield
 
 
 def count(connection: sqlite3.Connection) -> bool:
@@ -117,7 +103,7 @@ def _insert(connection: sqlite3.Connection, which: str, values: tuple[int, int])
         connection.execute(f"{_COUNTED}{which}{_GROUPED}, id", values)  # one row for each
 
 
-def put_together(connection: sqlite3.Connection, now_ns: int, *, is_wanted: Callable[[], bool]) -> bool:
+def put_together(connection: sqlite3.Connection, now_ns: int) -> Iterator[None]:
     """
     Make one row of those of an hour that agree, where it is over or has many, each hour in a transaction of its own.
 
@@ -126,10 +112,9 @@ def put_together(connection: sqlite3.Connection, now_ns: int, *, is_wanted: Call
     Args:
         connection: That of the writer, outside a transaction.
         now_ns: The time.
-        is_wanted: Whether something waits to be written, which then has its turn.
 
-    Returns:
-        Whether it is done.
+    Yields:
+        Between two of them.
 
     Raises:
         sqlite3.Error: The disk is full, or broken.
@@ -141,11 +126,10 @@ def put_together(connection: sqlite3.Connection, now_ns: int, *, is_wanted: Call
         for (rows,) in connection.execute("SELECT count(*) FROM hour_facts WHERE hour = ?", (hour,))
         if (hour <= over or rows > _ROWS_MANY) and added * _PART >= rows
     ]
-    for number, (hour, rows) in enumerate(due, 1):
+    for number, (hour, rows) in enumerate(due):
+        if number:
+            yield
         _put_together(connection, hour, is_possible=rows <= _ROWS_MOST)
-        if number < len(due) and is_wanted():
-            return False
-    return True
 
 
 def _put_together(connection: sqlite3.Connection, hour: int, *, is_possible: bool) -> None:

@@ -8,7 +8,7 @@ hours from the minutes.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Final
 
 from bizspan._columns import is_beyond_64_bits
@@ -27,17 +27,16 @@ _ADDED_UP: Final = (
 )
 
 
-def add_up(connection: sqlite3.Connection, now_ns: int, *, is_wanted: Callable[[], bool]) -> bool:
+def add_up(connection: sqlite3.Connection, now_ns: int) -> Iterator[None]:
     """
     Add up the open hours that are over, each in a transaction of its own.
 
     Args:
         connection: That of the writer, outside a transaction.
         now_ns: The time.
-        is_wanted: Whether something waits to be written, which then has its turn.
 
-    Returns:
-        Whether it is done.
+    Yields:
+        After each.
 
     Raises:
         sqlite3.Error: The disk is full, or broken.
@@ -45,9 +44,7 @@ def add_up(connection: sqlite3.Connection, now_ns: int, *, is_wanted: Callable[[
     over = (now_ns // 10**9 - HOUR,)
     for (hour,) in connection.execute("SELECT hour FROM open_hours WHERE hour <= ? ORDER BY hour", over).fetchall():
         _add_up(connection, hour)
-        if is_wanted():
-            return False
-    return True
+        yield
 
 
 def _add_up(connection: sqlite3.Connection, hour: int) -> None:

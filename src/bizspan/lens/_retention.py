@@ -7,7 +7,7 @@ Age is that since an event came in, not since it happened: what was imported lat
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,9 +46,7 @@ class Retention:
         return cls(36_500.0, 1 << 62, 36_500.0, 1 << 62)
 
 
-def keep_within(
-    connection: sqlite3.Connection, retention: Retention, now_ns: int, *, is_wanted: Callable[[], bool]
-) -> bool:
+def keep_within(connection: sqlite3.Connection, retention: Retention, now_ns: int) -> Iterator[None]:
     """
     Drop what is beyond these bounds, in short transactions.
 
@@ -56,36 +54,31 @@ def keep_within(
         connection: That of the writer, outside a transaction.
         retention: The bounds.
         now_ns: The time.
-        is_wanted: Whether something waits to be written, which then has its turn.
 
-    Returns:
-        Whether it is done. Before that, more rows were dropped than are written in between.
+    Yields:
+        After each of them, once more rows were dropped than are written in between.
 
     Raises:
         sqlite3.Error: The disk is full, or broken.
     """
-    turns = 0
+    for number, _ in enumerate(_drop_beyond(connection, retention, now_ns), 1):
+        if number >= _CHUNKS_AT_ONCE:
+            yield
+    connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
 
-    def is_over() -> bool:
-        nonlocal turns
-        turns += 1
-        return turns >= _CHUNKS_AT_ONCE and is_wanted()
 
+def _drop_beyond(connection: sqlite3.Connection, retention: Retention, now_ns: int) -> Iterator[None]:
     before = now_ns - round(retention.days * _DAY_NS)
     for table in TABLES:
         while _drop_oldest(connection, table, "age", before_ns=before) == _CHUNK:
-            if is_over():
-                return False
+            yield
     minute = (now_ns - round(retention.rollup_days * _DAY_NS)) // 10**9
     _drop_minutes(connection, "age", minute)
     _keep_logs(connection, retention.logs)
     if used_bytes(connection) > retention.bytes:
         most = round(retention.bytes * _BELOW)
         while used_bytes(connection) > most and _drop_anything(connection):
-            if is_over():
-                return False
-    connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
-    return True
+            yield
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -263,16 +264,17 @@ class Store:
                 _hour_facts.count(self._connection)
 
     def _prune(self) -> bool:
-        """Whether it is done."""
+        """Whether it is done: it stops when something waits to be written, which then has its turn, or at the end."""
         connection, now_ns = self._connection, self.time_ns()
         is_done = True
         with self._unless_it_fails():
-            is_done = (
-                keep_within(connection, self.retention, now_ns, is_wanted=self._is_wanted)
-                and _hours.add_up(connection, now_ns, is_wanted=self._is_wanted)
-                and _hour_facts.count_all(connection, is_wanted=self._is_wanted)
-                and _hour_facts.put_together(connection, now_ns, is_wanted=self._is_wanted)
+            steps = chain(
+                keep_within(connection, self.retention, now_ns),
+                _hours.add_up(connection, now_ns),
+                _hour_facts.count_all(connection),
+                _hour_facts.put_together(connection, now_ns),
             )
+            is_done = not any(self._is_wanted() for _ in steps)
         self._prune_at = time.monotonic() + (_RETENTION_EVERY_S if is_done else 0.0)
         return is_done
 
