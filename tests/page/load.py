@@ -63,7 +63,7 @@ def run(
     directory: Path, *, events: int = 300_000, hours: float = 24.0, times: int = 5, busy: bool = False
 ) -> dict[str, Taken]:
     """
-    How long each page takes to answer, by its name; and a scan of all events, as `SCAN`.
+    How long each page takes to answer over a new store: see `fill` and `measured`.
 
     Args:
         directory: Where the store is made.
@@ -72,21 +72,65 @@ def run(
         times: How often each page is asked for, after the first time.
         busy: Whether events come in meanwhile.
     """
+    return measured(fill(directory / "load.db", events=events, hours=hours), times=times, busy=busy)
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """
+    A store with events.
+
+    Args:
+        path: Of its file.
+        shop: Whose events they are; it has more of them.
+        period: Of all of them, as a page is asked for it.
+    """
+
+    path: Path
+    shop: Shop
+    period: str
+
+
+def fill(path: Path, *, events: int = 300_000, hours: float = 24.0) -> Filled:
+    """
+    Make a store.
+
+    Args:
+        path: Of its file.
+        events: How many there are.
+        hours: Of how long a time they are.
+    """
     shop = Shop(per_second=max(1, round(events / hours / 3600)))
-    with Lens(directory / "load.db", apart=True) as lens:  # as `bizspan lens`
+    with Lens(path) as lens:
         for request in shop.requests(events, size=1_000):
             lens.intake.take("logs", "protobuf", request)
         lens.store.prune()  # as it does by itself every half a minute: hours that are over are added up
-        more = list(shop.requests(_BLOCK, size=500)) if busy else []
-        since = time.strftime("%Y-%m-%dT%H:%M", time.gmtime(START_NS // 10**9))
-        until = time.strftime("%Y-%m-%dT%H:%M", time.gmtime(shop.sold[-1].time_ns // 10**9 + 60))
-        period = f"period={quote(f'{since}..{until}')}"
-        shop.sold.clear()
+    since = time.strftime("%Y-%m-%dT%H:%M", time.gmtime(START_NS // 10**9))
+    until = time.strftime("%Y-%m-%dT%H:%M", time.gmtime(shop.sold[-1].time_ns // 10**9 + 60))
+    shop.sold.clear()
+    return Filled(path, shop, f"period={quote(f'{since}..{until}')}")
+
+
+def measured(filled: Filled, *, times: int = 5, busy: bool = False) -> dict[str, Taken]:
+    """
+    How long each page takes to answer, by its name; and a scan of all events, as `SCAN`.
+
+    Args:
+        filled: The store.
+        times: How often each page is asked for, after the first time.
+        busy: Whether more events of its shop come in meanwhile.
+    """
+    more = list(filled.shop.requests(_BLOCK, size=500)) if busy else []
+    filled.shop.sold.clear()
+    with Lens(filled.path, apart=True) as lens:  # as `bizspan lens`
         add_page(lens)
         lens.start(0)
         with serving(), _coming_in(lens, more):  # also as `bizspan lens`
             scan = _scanned(lens)
-            return {SCAN: scan, **{name: _measured(lens.url, path, period, times) for name, path in PAGES.items()}}
+            return {
+                SCAN: scan,
+                **{name: _measured(lens.url, path, filled.period, times) for name, path in PAGES.items()},
+            }
 
 
 def _scanned(lens: Lens) -> Taken:

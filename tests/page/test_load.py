@@ -5,11 +5,13 @@ coverage.
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.page.load import PAGES, SCAN, run
+from tests.page.load import PAGES, SCAN, Filled, fill, measured
 
 # Of the processor time of one scan with GROUP BY: two to three times what was seen on two cores with other work.
 FIRST = {
@@ -20,13 +22,18 @@ AGAIN = 0.25
 BUSY = 3.0  # of the time of a scan on the clock, while events come in too
 
 
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory, long: bool) -> Filled:
+    """300,000 events of one day."""
+    return fill(tmp_path_factory.mktemp("pages") / "load.db", events=1_000_000 if long else 300_000)
+
+
 @pytest.mark.bench
-def test_the_pages_answer_fast_enough(tmp_path: Path, long: bool) -> None:
+def test_the_pages_answer_fast_enough(filled: Filled) -> None:
     """
-    Over 300,000 events of one day: the first time from counts of hours, or the events of a filter, and again from what
-    is new.
+    The first time from counts of hours, or the events of a filter, and again from what is new.
     """
-    found = run(tmp_path, events=1_000_000 if long else 300_000)
+    found = measured(filled)
 
     scan = found[SCAN].cpu_s
     parts = {name: (found[name].first_cpu_s / scan, found[name].cpu_s / scan) for name in PAGES}
@@ -39,11 +46,11 @@ def test_the_pages_answer_fast_enough(tmp_path: Path, long: bool) -> None:
 
 
 @pytest.mark.bench
-def test_the_pages_answer_while_events_come_in(tmp_path: Path, long: bool) -> None:
+def test_the_pages_answer_while_events_come_in(filled: Filled, tmp_path: Path) -> None:
     """
     Again, while a thread of the same process takes in one request after the other.
     """
-    found = run(tmp_path, events=1_000_000 if long else 300_000, busy=True)
+    found = measured(replace(filled, path=Path(shutil.copy(filled.path, tmp_path))), busy=True)
 
     scan = found[SCAN].seconds
     parts = {name: (found[name].first_s / scan, found[name].seconds / scan) for name in PAGES}
