@@ -16,6 +16,8 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -109,14 +111,20 @@ for absent in sorted({*SUPPORTED} - {*PRESENT}):
     print(f"gate: Python {absent} is not on this machine, its sessions are skipped", file=sys.stderr)
 
 
-def every(session: nox.Session, *commands: tuple[str, ...]) -> None:
-    """Run each command, also after one has failed; then fail if any did."""
-    failed: list[str] = []
-    for command in commands:
-        try:
-            session.run(*command)
-        except CommandFailed:
-            failed.append(" ".join(command[:2]))
+def succeeds(session: nox.Session, command: tuple[str, ...]) -> bool:
+    """Run a command; whether it succeeded."""
+    try:
+        session.run(*command)
+    except CommandFailed:
+        return False
+    return True
+
+
+def every(session: nox.Session, *commands: tuple[str, ...], side_by_side: bool = False) -> None:
+    """Run each command, also where one fails; then fail if any did."""
+    with ThreadPoolExecutor(len(commands) if side_by_side else 1) as threads:
+        succeeded = [*threads.map(partial(succeeds, session), commands)]
+    failed = [" ".join(command[:2]) for command, is_good in zip(commands, succeeded, strict=True) if not is_good]
     if failed:
         session.error(f"failed: {', '.join(failed)}")
 
@@ -153,12 +161,12 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=FIRST)
 def types(session: nox.Session) -> None:
-    """mypy and pyright, both strict."""
+    """mypy and pyright, both strict, on a core each."""
     session.chdir(ROOT)
     session.install(*PINNED, "-e", ".[grpc]", "--group", "test", "--group", "types")
     # Named settings: pyright would prefer a pyrightconfig.json that happens to lie in a folder above.
     pyright = ("pyright", "--project", "pyproject.toml", "--pythonpath", f"{session.bin}/python")
-    every(session, ("mypy", "src", "tests"), pyright)
+    every(session, ("mypy", "src", "tests"), pyright, side_by_side=True)
 
 
 @nox.session(python=FIRST)
@@ -200,7 +208,8 @@ def clickhouse(session: nox.Session) -> None:
     session.install(*PINNED, "-e", ".[otlp]", "--group", "test", "--group", "clickhouse")
     session.run("python", "-c", "import chdb")  # or its tests are skipped
     paths = ("tests/kpi", "tests/report", "tests/test_reconcile_clickhouse.py", "tests/test_docs_commands.py")
-    session.run("pytest", *paths, "-k", "clickhouse or older_table", *BOUNDED, *recorded(session), *session.posargs)
+    chosen = ("-n", "2", "-k", "clickhouse or older_table")
+    session.run("pytest", *paths, *chosen, *BOUNDED, *recorded(session), *session.posargs)
 
 
 @nox.session(python=FIRST)
