@@ -31,8 +31,10 @@ SUPPORTED = ("3.11", "3.12", "3.13")
 SUITE = ("-n", "3", "-m", "not bench")  # two cores: servers mostly wait; what is measured runs alone
 # Thousands of examples would take twice as long, and a signal may come while coverage holds a lock of its own.
 COVERED = ("-n", "3", "-m", "not (bench or fuzz or signals)")
-# On further versions without those, with fewer examples of the others, and without the servers under load.
-AGAIN = ("-n", "3", "--examples", "25", "-m", "not (bench or fuzz or signals or server)")
+# On further versions without those, with fewer examples of the others, and without the servers under load. They also
+# leave out what is marked `once`: commands that are started again and again, promtool, replays of a real shop and long
+# loops over a store, because faster tests run the same lines there.
+AGAIN = ("-n", "3", "--examples", "25", "-m", "not (bench or fuzz or signals or server or once)")
 
 
 def without(*paths: str) -> tuple[str, ...]:

@@ -48,6 +48,7 @@ def ran(shop: Path, words: Sequence[str], redirected: str) -> tuple[int, str]:
     return ended.returncode, ended.stderr
 
 
+@pytest.mark.once
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_output_that_can_not_be_written_is_no_verdict(shop: Path, words: list[str]) -> None:
@@ -57,6 +58,7 @@ def test_output_that_can_not_be_written_is_no_verdict(shop: Path, words: list[st
     assert (2, SENTENCE) == ran(shop, words, ">/dev/full")
 
 
+@pytest.mark.once
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a shell that closes streams")
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_a_closed_output_is_a_quiet_one(shop: Path, words: list[str]) -> None:
@@ -66,6 +68,7 @@ def test_a_closed_output_is_a_quiet_one(shop: Path, words: list[str]) -> None:
     assert ran(shop, words, ">/dev/null") == ran(shop, words, ">&-")
 
 
+@pytest.mark.once
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a shell that closes streams")
 @pytest.mark.parametrize("redirected", ["2>/dev/full", "2>&-", "<&- >&- 2>&-"])
 def test_a_sentence_that_nobody_can_read_keeps_its_exit_code(shop: Path, redirected: str) -> None:

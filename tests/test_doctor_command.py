@@ -104,6 +104,7 @@ def providers(report: Report) -> dict[str, str]:
     return {found.check: found.level for found in report.findings if found.check in inside}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("variables", "expected"),
     [

@@ -11,6 +11,7 @@ from bizspan.doctor._django import check_django, run_checks
 from tests.child import environment
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("checks", "expected"),
     [

@@ -218,6 +218,7 @@ def test_what_waits_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert f"bizspan spool retry {path}" in dead[1].next_step
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
@@ -236,6 +237,7 @@ def test_an_endpoint_that_the_spool_cannot_use_is_red(tmp_path: Path, variables:
     assert ("red", said) == (found.level, found.next_step)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("status", "level", "said"),
     [(200, "green", ""), (401, "red", "It wants credentials"), (404, "red", "check the path")],
@@ -259,6 +261,7 @@ def test_the_endpoint_is_tried(tmp_path: Path, status: int, level: str, said: st
     assert not (tmp_path / "spool").exists()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("by", ["variable", "file"])
 def test_the_process_that_is_looked_into_leaves_the_spool_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str

@@ -12,6 +12,7 @@ from bizspan.doctor._variables import check_misspelled, known_variables
 from tests.doctor_set_up import look, packages
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("variables", "check", "level", "step"),
     [

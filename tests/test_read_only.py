@@ -21,9 +21,10 @@ from tests.kpi.releases import MINUTE, rollout
 from tests.kpi.test_compare_command import ARMS, CONFIG
 from tests.report.shops import lens_store
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="drops the rights that the administrator has, as Linux does"
-)
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(sys.platform != "linux", reason="drops the rights that the administrator has, as Linux does"),
+]
 
 _CLOCK = re.compile(r"\d\d:\d\d(:\d\d)?")
 _FROM_THE_BOUNDING_SET, _RIGHTS_OVER_FILES = 24, (1, 2)

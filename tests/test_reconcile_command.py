@@ -24,6 +24,8 @@ from bizspan.reconcile._ledger import ROLES
 from tests.child import BOUND_S, environment
 from tests.shop_files import FileReceiver, write_csv, write_sqlite
 
+pytestmark = pytest.mark.once
+
 HEAD = ("order", "amount", "currency", "time", "key")
 DAY = "2026-03-01"
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "command-line.md"

@@ -80,6 +80,7 @@ def record(number: int, count: int) -> dict[str, object]:
     }
 
 
+@pytest.mark.once
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
 @pytest.mark.parametrize("count", [20_000, pytest.param(1_000_000, marks=pytest.mark.long)])
 def test_memory_does_not_grow_with_the_books(tmp_path: Path, count: int) -> None:

@@ -53,6 +53,7 @@ def rows(printed: str) -> list[tuple[str, ...]]:
     return [tuple(cell.strip() for cell in line if cell.strip()) for line in lines]
 
 
+@pytest.mark.once
 @needs_rotel
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_everything_arrives_through_a_real_collector(protocol: str) -> None:
@@ -68,6 +69,7 @@ def test_everything_arrives_through_a_real_collector(protocol: str) -> None:
     assert took_s < 10, printed
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_everything_arrives_without_a_collector_in_between(protocol: str) -> None:
     """

@@ -6,11 +6,11 @@ import ast
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pytest
 
@@ -18,9 +18,16 @@ BOUND_S: Final = 120
 _YAML: Any = import_module("yaml")  # its types are incomplete
 DAY: Final = 24 * 60  # in minutes, the distance of samples
 
-needs_promtool = pytest.mark.skipif(
+_is_here = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="promtool is not here; Debian's package prometheus brings it"
 )
+_Test = TypeVar("_Test", bound=Callable[..., object])
+
+
+def needs_promtool(test: _Test) -> _Test:
+    """Skip it where there is no promtool, and run it on one Python alone: it tests what promtool computes."""
+    once: _Test = pytest.mark.once(_is_here(test))
+    return once
 
 
 @dataclass(frozen=True, slots=True)

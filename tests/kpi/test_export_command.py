@@ -14,6 +14,8 @@ import yaml
 
 from tests.child import BOUND_S, environment
 
+pytestmark = pytest.mark.once
+
 FILE = """
 [tool.bizspan]
 time_zone = "Europe/Berlin"

@@ -142,6 +142,7 @@ def test_rules_have_the_marks_that_matter() -> None:
     assert "bizspan:marked" not in prometheus_rules(SHOP).text
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("words", [["--marks", "lens.db"], ["--marks"]], ids=["named", "by itself"])
 def test_marks_come_from_a_store(tmp_path: Path, words: list[str]) -> None:
     """

@@ -62,6 +62,7 @@ def looks(
     return None, naive
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("what", "draw", "share", "measure"),
     [

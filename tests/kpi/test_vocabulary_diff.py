@@ -155,6 +155,7 @@ BOTH = [SHOP, Vocabulary("ware", [Attribute(name="house", type=int, personal=Fal
 """
 
 
+@pytest.mark.once
 def test_a_pipeline_sees_what_breaks(tmp_path: Path) -> None:
     """
     Save, change, compare: 0 while facts are added, 1 once one is gone; the configured vocabulary is the new one.
@@ -195,6 +196,7 @@ def test_facts_are_shown_as_text(tmp_path: Path) -> None:
     assert "country geo.country.iso_code str, country, dimension of 249" in " ".join(all_facts.stdout.split())
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -416,6 +416,7 @@ def test_an_older_version_that_goes_on_writing_reopens_hours(tmp_path: Path) -> 
         assert rows(store, TOTAL) == rows(store, TOTAL.replace("minute", "hour"))
 
 
+@pytest.mark.once
 def test_counts_and_money_are_dropped_to_one_moment(tmp_path: Path) -> None:
     """
     Of the one there are more rows a minute than of the other; what is left of each is still shown.

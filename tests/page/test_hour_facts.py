@@ -63,6 +63,7 @@ def _read(store: Store) -> list[str]:
         return [table for table, _, _ in facts.stretches(_BEGIN, _BEGIN + 48 * 3_600)]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("at_once", [1, 70, 1_000])
 def test_what_was_counted_says_what_its_events_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int

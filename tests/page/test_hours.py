@@ -38,6 +38,7 @@ def _by_minutes(connection: object, asked: Asked) -> list[tuple[str, int, int]]:
     return [("minute", asked.since, asked.until)]
 
 
+@pytest.mark.once
 def test_hours_say_what_minutes_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     When they are over, when more of them comes in late, when that is added up, and when some of it is dropped.
