@@ -20,6 +20,7 @@ from bizspan.kpi import (
     Quantile,
     SqliteSource,
     Statement,
+    _slices,
     events,
     operations,
     statements,
@@ -54,7 +55,7 @@ def test_what_is_told_apart_by_subject_is_not_sorted() -> None:
     """
     nowhere = SqliteSource("nowhere.db")
 
-    found = {name for name in DEFINITIONS for each in asked(kpi(name), nowhere, ()) if each.fold is not None}
+    found = {name for name in DEFINITIONS if any(fold.worth([each.fold for each in asked(kpi(name), nowhere, ())]))}
 
     # Points have no column: a value in JSON may also be a text.
     assert {name for name in DEFINITIONS if kpi(name).kind in _FOLDED} - {"points"} <= found
@@ -71,7 +72,7 @@ def test_rows_are_those_of_the_statement(
     """
     Of every kind, by group and over all, read at once or in many slices, with moments that several events share.
     """
-    monkeypatch.setattr(fold, "SLICE", size)
+    monkeypatch.setattr(_slices, "SLICE", size)
     source = sqlite_store(tmp_path / "store.db", told)
 
     for name in DEFINITIONS:
@@ -238,7 +239,7 @@ def test_rows_are_numbered_where_it_matters(
     read: list[str] = []
     seldom = fold.Folder._seldom
 
-    def noted(folder: fold.Folder, told: fold.Fold, often: Any, column: fold.Column, found: Any) -> Any:
+    def noted(folder: fold.Folder, told: Any, often: Any, column: _slices.Column, found: Any) -> Any:
         read.append(column.sql)
         return seldom(folder, told, often, column, found)
 
@@ -257,5 +258,8 @@ def test_facts_that_are_numbers_are_left_to_sqlite() -> None:
     nowhere = SqliteSource("nowhere.db")
     of = KPI("who", Distinct("customer", events("search.done")), owner="shop", meaning="Who.", vocabulary=SHOP)
 
-    assert [True, False] == [each.fold is not None for each in asked(of, nowhere, ())]
-    assert [False, False] == [each.fold is not None for each in asked(of, nowhere, ("points",))]
+    def are_put_together(by: Sequence[str]) -> list[bool]:
+        return [each is not None for each in fold.worth([each.fold for each in asked(of, nowhere, by)])]
+
+    assert [True, True] == are_put_together(())
+    assert [False, False] == are_put_together(("points",))

@@ -24,9 +24,10 @@ from bizspan.kpi._definition import (
 from bizspan.kpi._dialect import Dialect
 from bizspan.kpi._emit import Cell, Statement
 from bizspan.kpi._facts import Fact
-from bizspan.kpi._fold import Column
+from bizspan.kpi._fold import Fold
 from bizspan.kpi._records import Records
-from bizspan.kpi._writer import Asked, Writer, flag
+from bizspan.kpi._slices import Column
+from bizspan.kpi._writer import Asked, Writer, any_of, bit, flag
 
 Selected = Sequence[tuple[Records, "MoneyKind | None"]]
 
@@ -87,7 +88,7 @@ def _accounts(writer: Writer, told: Selected, subject: str, by_order: bool) -> S
         "shown": flag(shown) if shown else "1",
         **{name: flag(condition) for name, condition in beside.items() if condition},
     }
-    among = f"({_either([f'({fit})' for fit in fits])})"
+    among = any_of(fits)
     cells: list[tuple[str, Cell]] = [(name, "int") for name in ("n", "hidden", *beside)]
     weight, fold = "shown", None
     sums = ["sum(shown) AS n", "count(*) - sum(shown) AS hidden"]
@@ -95,7 +96,7 @@ def _accounts(writer: Writer, told: Selected, subject: str, by_order: bool) -> S
         tables, sold = writer.sold(columns, among)
         start = partial(_folds.DatedAccounts, asked.period.since_ns, writer.until_ns, [*map(bool, beside.values())])
         fold = writer.fold_of_dated(
-            fits[0], flag(among), start, [Column(each, "digit") for each in columns.values()], by=False
+            fits[0], bit(among), start, [Column(each, "digit") for each in columns.values()], by=False
         )
         since, until = emit.bind(asked.period.since_ns), emit.bind(writer.until_ns)
         # Refunds of the period whose order was never sold, as far as is known.
@@ -105,12 +106,21 @@ def _accounts(writer: Writer, told: Selected, subject: str, by_order: bool) -> S
         sums = ["sum(shown * inside) AS n", "sum(inside) - sum(shown * inside) AS hidden"]
     else:
         tables = {"records": emit.read(columns, [*writer.within(), among])}
+        fold = _fold(writer, among, shown, [*beside.values()])
     for name, condition in beside.items():
         sums.append(f"sum(CASE WHEN {name} = 1 THEN {weight} ELSE 0 END) AS {name}" if condition else f"0 AS {name}")
     if by_order:
         sums.append("sum(shown * unsold) AS unmatched")
         cells.append(("unmatched", "int"))
     return emit.statement("accounts", tables, f"SELECT {', '.join(sums)}\nFROM records", cells, fold)
+
+
+def _fold(writer: Writer, among: str, shown: str, beside: Sequence[str]) -> Fold | None:
+    """The same numbers of what a KPI reads anyway."""
+    told = [f"({shown or '1 = 1'})", *(f"({each}) AND ({shown or '1 = 1'})" for each in beside if each)]
+    numbers = [Column(f"count(CASE WHEN {each} THEN 1 END)", "number") for each in told]
+    start = partial(_folds.Accounts, [*map(bool, beside)])
+    return writer.fold([Column("count(*)", "number"), *numbers], [among], start, by=False, is_beside=True)
 
 
 def _either(conditions: Sequence[str]) -> str:

@@ -13,11 +13,11 @@ from bizspan._columns import COLUMNS
 from bizspan.kpi import _folds
 from bizspan.kpi._definition import AverageOrderValue, Count, Definition, Distinct, Quantile, Ratio, Recurring, Sum
 from bizspan.kpi._dialect import Dialect
-from bizspan.kpi._emit import Statement
+from bizspan.kpi._emit import Statement, written_out
 from bizspan.kpi._facts import Fact
-from bizspan.kpi._fold import Column
+from bizspan.kpi._slices import Column
 from bizspan.kpi._subjects import conversion, retention
-from bizspan.kpi._writer import ORDER, Asked, Writer
+from bizspan.kpi._writer import ORDER, Asked, Writer, any_of
 
 _MILLION: Final = 1_000_000
 
@@ -40,8 +40,9 @@ def distinct(writer: Writer, definition: Distinct, what: str) -> Statement:
     number = "count(DISTINCT subject)"
     select = f"SELECT {writer.by()}{number} AS value, {number} AS n\nFROM records{writer.group_by()}"
     fold = writer.fold(
-        [Column(subject, is_told=True)], conditions, partial(_folds.Distinct, has_groups=bool(writer.groups)),
-        facts=[definition.subject], knows_total=True,
+        [Column(f"coalesce({subject}, '')", is_told=True)], [any_of(conditions[:1])],
+        partial(_folds.Distinct, has_groups=bool(writer.groups)),
+        fits=conditions[1:], facts=[definition.subject], knows_total=True,
     )  # fmt: skip
     return emit.statement(what, {"records": read}, select, writer.cells(("value", "int"), ("n", "int")), fold)
 
@@ -64,9 +65,10 @@ def average_order_value(writer: Writer, definition: AverageOrderValue, what: str
         f"FROM records{writer.group_by('currency')}"
     )
     cells = writer.cells(("value", "int"), ("n", "int"), currency=True)
-    minor = Column(writer.emit.minor(definition.money), "int", is_told=True)
+    minor = Column(f"coalesce({writer.emit.minor(definition.money)}, 0)", "int", is_told=True)
     columns = [minor, Column(writer.dialect.fact(ORDER)), Column(writer.emit.currency(definition.money))]
-    fold = writer.fold(columns, writer.of_amounts(definition.money, definition.of), _folds.Orders)
+    among, *fits = writer.of_amounts(definition.money, definition.of)
+    fold = writer.fold(columns, [any_of([among])], _folds.Orders, fits=fits, knows_total=True)
     return writer.emit.statement(what, tables, select, cells, fold)
 
 
@@ -86,9 +88,20 @@ def quantile(writer: Writer, definition: Quantile, what: str) -> Statement:
     cells = writer.cells(("value", "float"), ("n", "int"))
     fold = None
     if any(column.name == value and column.kind == "REAL" for column in COLUMNS.values()):
-        billionths = f"CAST({value} * {_folds.PLACES} AS INTEGER)"
-        start = partial(_folds.Quantile, value, billionths, [*writer.grouped().values()], definition.per_million)
-        fold = writer.fold([Column(billionths, "int", is_told=True)], conditions, start)
+        # The nearest: most durations were told in them.
+        billionths = f"CAST({value} * {_folds.PLACES} + 0.5 AS INTEGER)"
+        is_between = f"{billionths} / {float(_folds.PLACES)} <> {value}"
+        among, *fits = conditions
+        chosen = " AND ".join(each for each in fits if each)
+        start = partial(
+            _folds.Quantile, value, billionths, [*writer.grouped().values()], definition.per_million,
+            written_out(chosen, emit.parameters, writer.dialect),
+        )  # fmt: skip
+        columns = [
+            Column(f"coalesce({billionths}, 0)", "int", is_told=True),
+            Column(f"count(CASE WHEN {is_between} THEN 1 END)", "number"),
+        ]
+        fold = writer.fold(columns, [any_of([among])], start, fits=fits, knows_total=True)
     return emit.statement(what, {"records": read, "ranked": ranked}, select, cells, fold)
 
 

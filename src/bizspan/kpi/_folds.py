@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from itertools import compress, repeat
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, compress, repeat
 from typing import Any, Final, cast
 
-from bizspan.kpi._fold import KEYS_MOST, CantFold, Read, Row
+from bizspan.kpi._fold import KEYS_MOST, Read, Row
+from bizspan.kpi._slices import CantFold
 
 Key = tuple[Any, ...]
 _MILLION: Final = 1_000_000
@@ -73,12 +74,12 @@ class Distinct:
         bits, seen = self._bits, self._groups
         for mark in {*marks} - bits.keys():
             bits[mark] = 1 << len(bits)
-        seen_before = seen.get
-        for subject, bit in zip(subjects, map(bits.__getitem__, marks), strict=True):
-            seen[subject] = seen_before(subject, 0) | bit
+        # In turn, as `zip` goes on: what a subject had before is that of the event before.
+        before = map(seen.get, subjects, repeat(0))
+        seen.update(zip(subjects, map(int.__or__, before, map(bits.__getitem__, marks)), strict=True))
         return bounded(len(seen) * (1 + len(bits) // _BITS_MOST))
 
-    def total(self) -> list[Row]:
+    def total(self, read: Read) -> list[Row]:
         """Of all groups together."""
         return [(len(self._groups),) * 2]
 
@@ -118,63 +119,117 @@ class Orders:
             (*key, self._totals[key], len(self._orders[key]) + self._without[key]) for key in in_order(self._totals)
         ]
 
+    def total(self, read: Read) -> list[Row]:
+        """By currency."""
+        whole = Orders()
+        for (currency, *_), units in self._totals.items():
+            whole._totals[currency,] += units
+        for (currency, *_), orders in self._orders.items():
+            whole._orders[currency,] |= orders
+        for (currency, *_), number in self._without.items():
+            whole._without[currency,] += number
+        return whole.rows(read)
+
 
 class Quantile:
     """
-    The value at a rank: the value in billionths, then the groups.
+    The value at a rank: the value in billionths, how many of the slice are between two of these, then the groups.
 
     Args:
         value: The exact one, in SQL.
         billionths: What is read of it, in SQL.
         groups: In SQL.
         per_million: The part that lies below.
+        fits: Which of the events count, in SQL.
     """
 
-    def __init__(self, value: str, billionths: str, groups: Sequence[str], per_million: int) -> None:
+    def __init__(self, value: str, billionths: str, groups: Sequence[str], per_million: int, fits: str) -> None:
         self._value = value
         self._billionths = billionths
         self._groups = groups
         self._per_million = per_million
+        self._fits = fits
         self._by: defaultdict[Key, list[int]] = defaultdict(list)
+        self._between = 0
 
-    def add(self, billionths: Sequence[int], *groups: Sequence[Any]) -> None:
+    def add(self, billionths: Sequence[int], between: int, *groups: Sequence[Any]) -> None:
         """Take in some events."""
-        if not groups:
-            self._by[()].extend(billionths)
-            return
+        self._between += between
         by = self._by
+        if billionths and not groups:
+            by[()].extend(billionths)
+            return
         for key, value in zip(keys_of(groups, len(billionths)), billionths, strict=True):
             by[key].append(value)
 
     def rows(self, read: Read) -> list[Row]:
         """By group: the value, and of how many it is."""
+        return self._ranked(self._by, self._groups, read)
+
+    def total(self, read: Read) -> list[Row]:
+        """Of all groups together, which are mostly in order already."""
+        return self._ranked({(): [*chain.from_iterable(self._by.values())]} if self._by else {}, (), read)
+
+    def _ranked(self, by: Mapping[Key, list[int]], groups: Sequence[str], read: Read) -> list[Row]:
         wanted: dict[Key, tuple[int, int, int]] = {}
-        for key, values in self._by.items():
+        for key, values in by.items():
             values.sort()
             rank = (len(values) * self._per_million + _MILLION - 1) // _MILLION
             value = values[rank - 1]
             wanted[key] = value, rank - bisect_left(values, value), len(values)
-        if not wanted:
-            return []
-        # Of those that are equal in billionths, the exact ones.
-        near = ", ".join(str(each) for each in sorted({each for each, _, _ in wanted.values()}))
-        keys = ", ".join((*self._groups, self._value))
-        numbers = ", ".join(str(number) for number in range(1, len(self._groups) + 2))
-        close: defaultdict[Key, list[tuple[float, int]]] = defaultdict(list)
-        for row in read(
-            f"{keys}, count(*)", f"AND {self._billionths} IN ({near}) GROUP BY {numbers} ORDER BY {self._value}"
-        ):
-            close[row[:-2]].append(row[-2:])
-        return [(*key, self._exact(close[key], *wanted[key][:2]), wanted[key][2]) for key in in_order(wanted)]
+        if self._between:
+            return self._exact(wanted, groups, read)
+        # As SQLite divides: both numbers as floating-point ones.
+        return [(*key, wanted[key][0] / float(PLACES), wanted[key][2]) for key in in_order(wanted)]
 
-    @staticmethod
-    def _exact(values: Sequence[tuple[float, int]], near: int, rank: int) -> float:
-        for value, count in values:
-            if int(value * PLACES) == near:
-                rank -= count
-                if rank <= 0:
-                    return value
-        raise CantFold
+    def _exact(self, wanted: Mapping[Key, tuple[int, int, int]], groups: Sequence[str], read: Read) -> list[Row]:
+        """Of those that are equal in billionths, the exact ones."""
+        near = ", ".join(str(each) for each in sorted({each for each, _, _ in wanted.values()}))
+        keys = ", ".join((*groups, self._value, self._billionths))
+        numbers = ", ".join(str(number) for number in range(1, len(groups) + 3))
+        close: defaultdict[Key, list[tuple[float, int]]] = defaultdict(list)
+        for *key, value, billionths, count in read(
+            f"{keys}, count(*)",
+            f"AND {self._fits} AND {self._billionths} IN ({near}) GROUP BY {numbers} ORDER BY {self._value}",
+        ):
+            close[*key, billionths].append((value, count))
+        return [
+            (*key, _at_rank(close[*key, wanted[key][0]], wanted[key][1]), wanted[key][2]) for key in in_order(wanted)
+        ]
+
+
+def _at_rank(values: Iterable[tuple[float, int]], rank: int) -> float:
+    """The value at a rank among sorted ones, each so many times."""
+    for value, count in values:
+        rank -= count
+        if rank <= 0:
+            return value
+    raise CantFold
+
+
+class Accounts:
+    """
+    What is said beside a value: how many records there are, how many are shown, then what else is true of those.
+
+    Args:
+        told: Which of the further numbers are among what is read.
+    """
+
+    def __init__(self, told: Sequence[bool]) -> None:
+        self._is_told = told
+        self._totals = [0] * (2 + sum(told))
+
+    def add(self, *numbers: int) -> None:
+        """Take in some events."""
+        self._totals = [total + number for total, number in zip(self._totals, numbers, strict=True)]
+
+    def rows(self, read: Read) -> list[Row]:
+        """How many are shown and hidden, and each further number."""
+        count, shown, *further = self._totals
+        if not count:
+            return [(None, None, *(None if told else 0 for told in self._is_told))]
+        numbers = iter(further)
+        return [(shown, count - shown, *(next(numbers) if told else 0 for told in self._is_told))]
 
 
 class _Dated:

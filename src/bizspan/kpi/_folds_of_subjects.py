@@ -38,7 +38,7 @@ class Steps:
 
 class _Conversion:
     """
-    How far subjects came: subject, time, step, row, then the groups.
+    How far subjects came: subject, time, step (0 for none), row, then the groups.
 
     Args:
         steps: What is asked.
@@ -195,7 +195,7 @@ class EachConversion(_Conversion):
                 if attempt is not None:
                     self._end(*attempt)
                 attempts[subject] = key_of(mark), [time, *later]
-            elif attempt is not None and attempt[1][step - 1] is None and attempt[1][step - 2] is not None:
+            elif step and attempt is not None and attempt[1][step - 1] is None and attempt[1][step - 2] is not None:
                 attempt[1][step - 1] = time
         bounded(len(attempts))
 

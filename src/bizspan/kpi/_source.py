@@ -17,7 +17,8 @@ from bizspan._minor import INT64_MAX, INT64_MIN
 from bizspan.errors import SetupError
 from bizspan.kpi._dialect import SQLITE, Dialect
 from bizspan.kpi._emit import Statement
-from bizspan.kpi._fold import CantFold, Folder
+from bizspan.kpi._fold import Folder, worth
+from bizspan.kpi._slices import CantFold
 
 Row = tuple[Any, ...]
 _T = TypeVar("_T")
@@ -104,13 +105,13 @@ class SqliteSource:
 
 
 def _rows(database: sqlite3.Connection, statements: Sequence[Statement]) -> list[list[Row]]:
-    folds = [each.fold for each in statements if each.fold is not None]
-    if folds:
+    folds = worth([each.fold for each in statements])
+    if any(folds):
         folder = Folder(database)
         try:
-            told = [(each.sql, each.parameters) for each in statements if each.fold is None]
-            found, beside = map(iter, folder.rows(folds, told))
-            return [next(beside if each.fold is None else found) for each in statements]
+            told = [(each.sql, each.parameters) for each, fold in zip(statements, folds, strict=True) if fold is None]
+            found, beside = map(iter, folder.rows([fold for fold in folds if fold is not None], told))
+            return [next(beside if fold is None else found) for fold in folds]
         except CantFold:
             pass
         except sqlite3.OperationalError as error:

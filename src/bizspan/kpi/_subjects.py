@@ -7,13 +7,15 @@ ClickHouse 26.9 gives another one for joins of such tables when its cache of con
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 
 from bizspan.kpi import _folds_of_subjects as folds
 from bizspan.kpi._definition import Conversion, Retention
 from bizspan.kpi._emit import Cell, Statement
-from bizspan.kpi._fold import Column, Fold, digit
-from bizspan.kpi._writer import Writer, flag
+from bizspan.kpi._fold import Fold
+from bizspan.kpi._slices import Column, digit
+from bizspan.kpi._writer import Writer, any_of, bit, flag
 
 
 def paths(writer: Writer, definition: Conversion) -> dict[str, str]:
@@ -65,11 +67,13 @@ def paths(writer: Writer, definition: Conversion) -> dict[str, str]:
 def _steps(writer: Writer, definition: Conversion) -> tuple[str, list[str], list[str]]:
     """The subject, the condition of each step, and the conditions of records that are one."""
     emit = writer.emit
-    fits = [
-        " AND ".join(each for each in (emit.records(step), emit.customers(step)) if each) for step in definition.steps
-    ]
+    fits = [_all([emit.records(step), emit.customers(step)]) for step in definition.steps]
     subject = emit.fact(definition.subject)
     return subject, fits, ["(" + " OR ".join(f"({fit})" for fit in fits) + ")", f"{subject} IS NOT NULL"]
+
+
+def _all(conditions: Iterable[str]) -> str:
+    return " AND ".join(each for each in conditions if each)
 
 
 def _until(writer: Writer, definition: Conversion) -> int:
@@ -78,15 +82,24 @@ def _until(writer: Writer, definition: Conversion) -> int:
 
 
 def _fold_of_paths(writer: Writer, definition: Conversion) -> Fold | None:
-    subject, fits, conditions = _steps(writer, definition)
-    # What is read is one of them: the last need not be looked at again.
-    cases = " ".join(f"WHEN {fit} THEN '{digit(number)}'" for number, fit in enumerate(fits[:-1], 1))
-    step = f"CASE {cases} ELSE '{digit(len(fits))}' END"
+    emit, subject = writer.emit, writer.emit.fact(definition.subject)
+    among = [emit.records(step) for step in definition.steps]
+    customers = [emit.customers(step) for step in definition.steps]
+    cases = " ".join(
+        f"WHEN {fit} THEN '{digit(number)}'"
+        for number, fit in enumerate((_all(pair) for pair in zip(among, customers, strict=True)), 1)
+    )
+    step = f"CASE WHEN {subject} IS NULL THEN '0' {cases} ELSE '0' END"
+    if len(set(customers)) == 1:
+        # What is read is one of them: the last need not be looked at again.
+        cases = " ".join(f"WHEN {fit} THEN '{digit(number)}'" for number, fit in enumerate(among[:-1], 1))
+        is_one = _all([*customers[:1], f"{subject} IS NOT NULL"])
+        step = f"CASE WHEN {is_one} THEN CASE {cases} ELSE '{digit(len(among))}' END ELSE '0' END"
     asked = folds.Steps(len(definition.steps), definition.window_ns, writer.until_ns, writer.asked.as_of_ns)
     kind = folds.EachConversion if definition.reentry == "each" else folds.FirstConversion
     return writer.fold(
-        [Column(subject, is_told=True), Column(writer.dialect.time, is_told=True), Column(step, "digit"),
-         Column(writer.dialect.row, "int", is_told=True, is_seldom=True)], conditions,
+        [Column(f"coalesce({subject}, '')", is_told=True), Column(writer.dialect.time, is_told=True),
+         Column(step, "digit"), Column(writer.dialect.row, "int", is_told=True, is_seldom=True)], [any_of(among)],
         partial(kind, asked, has_groups=bool(writer.groups)),
         until_ns=_until(writer, definition), facts=[definition.subject],
     )  # fmt: skip
@@ -122,10 +135,7 @@ def retention(writer: Writer, definition: Retention, what: str) -> Statement:
     emit, asked = writer.emit, writer.asked
     subject = emit.fact(definition.subject)
     first, again = definition.first, definition.coming_back
-    fits = [
-        " AND ".join(each for each in (emit.records(records), emit.customers(records)) if each)
-        for records in (first, again)
-    ]
+    fits = [_all([emit.records(records), emit.customers(records)]) for records in (first, again)]
     columns = {
         "subject": subject,
         "time": writer.dialect.time,
@@ -150,9 +160,11 @@ def retention(writer: Writer, definition: Retention, what: str) -> Statement:
         f"WHERE cohort >= 0 AND cohort < {asked.cohorts} AND seen >= cohort AND seen - cohort <= {definition.periods}\n"
         "    AND (is_back = 1 OR seen = cohort)\nGROUP BY cohort, seen - cohort"
     )
+    is_known = f"{subject} IS NOT NULL"
     fold = writer.fold(
-        [Column(subject, is_told=True), Column(writer.dialect.time, "int", is_told=True),
-         *(Column(columns[name], "digit") for name in ("is_first", "is_back"))], conditions,
+        [Column(f"coalesce({subject}, '')", is_told=True), Column(writer.dialect.time, "int", is_told=True),
+         *(Column(bit(_all([is_known, fit])), "digit") for fit in fits)],
+        [any_of([emit.records(records) for records in (first, again)])],
         partial(folds.Retention, asked.boundaries, asked.cohorts, definition.periods),
         since_ns=0, until_ns=until_ns, facts=[definition.subject],
     )  # fmt: skip

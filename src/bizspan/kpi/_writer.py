@@ -15,9 +15,10 @@ from bizspan.kpi._definition import MoneyKind
 from bizspan.kpi._dialect import Dialect, Sqlite
 from bizspan.kpi._emit import Cell, Emitter, written_out
 from bizspan.kpi._facts import Fact
-from bizspan.kpi._fold import Column, Fold, Folding
+from bizspan.kpi._fold import Fold, Folding
 from bizspan.kpi._kpi import KPI
 from bizspan.kpi._records import Records
+from bizspan.kpi._slices import Column
 
 ORDER = Fact("order", names.ORDER)
 _SALES = Records()
@@ -103,30 +104,36 @@ class Writer:
         conditions: Sequence[str],
         start: Callable[[], Folding],
         *,
+        fits: Sequence[str] = (),
         since_ns: int | None = None,
         until_ns: int | None = None,
         facts: Sequence[str] = (),
         by: bool = True,
         knows_total: bool = False,
+        is_beside: bool = False,
     ) -> Fold | None:
         """
         How a statement's rows are put together without a sort; None where the engine, or a fact, does not allow it.
 
         Args:
             columns: What is read beside the groups.
-            conditions: Of which events, in that time.
+            conditions: Of which events, in that time: where they are the same, events are read once for several.
             start: What becomes of them.
+            fits: Which of these the statement is of, besides; empty for all.
             since_ns: By default, as `within`.
             until_ns: By default, as `within`.
             facts: Those that are read as texts, beside the groups.
             by: Whether there are groups.
             knows_total: Whether what it becomes with groups knows the rows without them.
+            is_beside: Whether it only goes along with what others read.
         """
         named = (*facts, *(self.groups.values() if by else ()))
         if not isinstance(self.dialect, Sqlite) or not all(map(self.emit.is_text, named)):
             return None
         groups = [Column(expression) for expression in self.grouped().values()] if by else []
-        told = " AND ".join(each for each in (*self._known(), *conditions) if each) or "1 = 1"
+        # First what most events are not.
+        told = " AND ".join(each for each in (*conditions, *self._known()) if each) or "1 = 1"
+        chosen = " AND ".join(each for each in fits if each)
 
         def written(sql: str) -> str:
             return written_out(sql, self.emit.parameters, self.dialect)
@@ -135,10 +142,14 @@ class Writer:
             self.asked.period.since_ns if since_ns is None else since_ns,
             self.until_ns if until_ns is None else until_ns,
             written(told),
-            tuple(replace(column, sql=written(column.sql)) for column in (*columns, *groups)),
+            tuple(
+                replace(column, sql=written(column.sql), where=written(column.where)) for column in (*columns, *groups)
+            ),
             start,
+            Column(written(bit(chosen)), "digit") if chosen else None,
             len(groups),
             knows_total,
+            is_beside,
         )
 
     # --- amounts --------------------------------------------------------------------------------------------------
@@ -229,3 +240,13 @@ class Writer:
 def flag(condition: str) -> str:
     """A condition as 1 or 0."""
     return f"CASE WHEN {condition} THEN 1 ELSE 0 END"
+
+
+def bit(condition: str) -> str:
+    """The same as a text of one digit, which SQLite need not make of a number."""
+    return f"CASE WHEN {condition} THEN '1' ELSE '0' END"
+
+
+def any_of(conditions: Sequence[str]) -> str:
+    """Whether one of these is met, each of which may have several parts."""
+    return "(" + " OR ".join(dict.fromkeys(f"({each})" for each in conditions)) + ")"
