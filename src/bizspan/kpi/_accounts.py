@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from bizspan.kpi import _folds
+from bizspan.kpi import _folds, _folds_of_orders
 from bizspan.kpi._definition import (
     AverageOrderValue,
     Conversion,
@@ -94,10 +94,9 @@ def _accounts(writer: Writer, told: Selected, subject: str, by_order: bool) -> S
     sums = ["sum(shown) AS n", "count(*) - sum(shown) AS hidden"]
     if by_order:
         tables, sold = writer.sold(columns, among)
-        start = partial(_folds.DatedAccounts, asked.period.since_ns, writer.until_ns, [*map(bool, beside.values())])
-        fold = writer.fold_of_dated(
-            fits[0], bit(among), start, [Column(each, "digit") for each in columns.values()], by=False
-        )
+        kind = partial(_folds_of_orders.DatedAccounts, told=[*map(bool, beside.values())])
+        rest = [Column(bit(each), "digit") for each in (shown or "1 = 1", *beside.values()) if each]
+        fold = writer.fold_of_dated(among, kind, rest, by=False)
         since, until = emit.bind(asked.period.since_ns), emit.bind(writer.until_ns)
         # Refunds of the period whose order was never sold, as far as is known.
         unsold = f"sold IS NULL AND time >= {since} AND time < {until}"

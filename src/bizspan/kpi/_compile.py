@@ -17,7 +17,7 @@ from bizspan.kpi._emit import Statement, written_out
 from bizspan.kpi._facts import Fact
 from bizspan.kpi._slices import Column
 from bizspan.kpi._subjects import conversion, retention
-from bizspan.kpi._writer import ORDER, Asked, Writer, any_of
+from bizspan.kpi._writer import ORDER, Asked, Writer, any_of, both
 
 _MILLION: Final = 1_000_000
 
@@ -92,10 +92,9 @@ def quantile(writer: Writer, definition: Quantile, what: str) -> Statement:
         billionths = f"CAST({value} * {_folds.PLACES} + 0.5 AS INTEGER)"
         is_between = f"{billionths} / {float(_folds.PLACES)} <> {value}"
         among, *fits = conditions
-        chosen = " AND ".join(each for each in fits if each)
         start = partial(
             _folds.Quantile, value, billionths, [*writer.grouped().values()], definition.per_million,
-            written_out(chosen, emit.parameters, writer.dialect),
+            written_out(both(fits), emit.parameters, writer.dialect),
         )  # fmt: skip
         columns = [
             Column(f"coalesce({billionths}, 0)", "int", is_told=True),

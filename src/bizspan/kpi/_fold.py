@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import compress
 from typing import Any, Final, Protocol, cast
@@ -54,6 +54,37 @@ class KnowsTotal(Folding, Protocol):
         ...
 
 
+class Looking(Protocol):
+    """What some look up while they are put together."""
+
+    def ask(self, keys: Sequence[Any], /) -> None:
+        """What is looked for."""
+        ...
+
+    @property
+    def add(self) -> Callable[..., None]:
+        """Take in some of the events in which it is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """
+    Events that are read once the others were, because those say which of them are looked for.
+
+    Args:
+        key: What is looked for, in the others.
+        reading: Which events.
+        columns: What is read of them.
+        start: Begins with nothing.
+    """
+
+    key: Column
+    reading: Reading
+    columns: tuple[Column, ...]
+    start: Callable[[], Looking] = field(compare=False)
+
+
 Read = Callable[[str, str], list[Row]]  # what is selected, and what follows the conditions
 
 
@@ -67,22 +98,24 @@ class Fold:
         until_ns: Before when.
         conditions: Which of them; all values are written out.
         columns: What is read.
-        start: Begins with nothing.
+        start: Begins with nothing; with what it looks up, where it does.
         fits: Of the events that are read, those that the statement is of; None for all.
         groups: How many of the columns, the last ones, are groups.
         knows_total: Whether its folding is one that `KnowsTotal`.
         is_beside: Whether it is not worth a reading of its own: it goes along with others, else its statement runs.
+        looks_up: What is read afterwards, once for all that do.
     """
 
     since_ns: int
     until_ns: int
     conditions: str
     columns: tuple[Column, ...]
-    start: Callable[[], Folding]
+    start: Callable[..., Folding]
     fits: Column | None = None
     groups: int = 0
     knows_total: bool = False
     is_beside: bool = False
+    looks_up: LookUp | None = None
 
     @property
     def read(self) -> tuple[Column, ...]:
@@ -177,24 +210,27 @@ class Folder:
 
     def _together(self, folds: Sequence[Fold], then: Callable[[], None]) -> Rows:
         reading = _reading(folds)
-        columns = list(dict.fromkeys(column for fold in folds for column in fold.read))
-        often = [column for column in columns if not column.is_seldom]
         totals = {
             number: other
             for number, fold in enumerate(folds)
             for other, whole in enumerate(folds)
             if fold.is_total_of(whole)
         }
-        started = {number: fold.start() for number, fold in enumerate(folds) if number not in totals}
-        found = _slices.slices(self._database, reading, often, then)
-        waiting = deque(self._thread.submit(next, found, None) for _ in range(_AHEAD))
-        while (each := waiting.popleft().result()) is not None:
-            waiting.append(self._thread.submit(next, found, None))
-            told = _slices.values(often, each)
-            told |= {one: partial(self._seldom, reading, often, one, each) for one in {*columns} - {*often}}
+        looking = {fold.looks_up: fold.looks_up.start() for fold in folds if fold.looks_up is not None}
+        started = {
+            number: fold.start() if fold.looks_up is None else fold.start(looking[fold.looks_up])
+            for number, fold in enumerate(folds)
+            if number not in totals
+        }
+        for found, told in self._told(reading, [column for fold in folds for column in fold.read], then):
             for number, folding in started.items():
-                if folds[number].has(each.since_ns, each.until_ns):
+                if folds[number].has(found.since_ns, found.until_ns):
                     folding.add(*folds[number].takes(told))
+            for look_up, keys in looking.items():
+                keys.ask(told[look_up.key])
+        for look_up, keys in looking.items():
+            for _, told in self._told(look_up.reading, look_up.columns, _nothing):
+                keys.add(*map(told.__getitem__, look_up.columns))
 
         given = [
             cast("KnowsTotal", started[totals[number]]).total(partial(self._more, fold))
@@ -205,6 +241,22 @@ class Folder:
         if not all(number in _INT64 for rows in given for row in rows for number in row if isinstance(number, int)):
             raise CantFold
         return given
+
+    def _told(
+        self, reading: Reading, columns: Iterable[Column], then: Callable[[], None]
+    ) -> Iterator[tuple[Slice, Mapping[Column, Any]]]:
+        """Each slice, and the values of its columns; meanwhile the next ones are read."""
+        columns = list(dict.fromkeys(columns))
+        often = [column for column in columns if not column.is_seldom]
+        slices = _slices.slices(self._database, reading, often, then)
+        waiting = deque(self._thread.submit(next, slices, None) for _ in range(_AHEAD))
+        while (found := waiting.popleft().result()) is not None:
+            waiting.append(self._thread.submit(next, slices, None))
+            told = _slices.values(often, found)
+            yield (
+                found,
+                told | {each: partial(self._seldom, reading, often, each, found) for each in {*columns} - {*often}},
+            )
 
     def _more(self, fold: Fold, select: str, rest: str) -> list[Row]:
         which = _reading([fold]).which(fold.since_ns, fold.until_ns)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, compress, repeat
+from itertools import chain, repeat
 from typing import Any, Final, cast
 
 from bizspan.kpi._fold import KEYS_MOST, Read, Row
@@ -230,88 +230,3 @@ class Accounts:
             return [(None, None, *(None if told else 0 for told in self._is_told))]
         numbers = iter(further)
         return [(shown, count - shown, *(next(numbers) if told else 0 for told in self._is_told))]
-
-
-class _Dated:
-    """
-    Records with the time at which their order was sold first: the order, the time, whether it is a sale, whether it
-    is one of the records, then what is told of the record.
-    """
-
-    def __init__(self) -> None:
-        self._sold: dict[str, int] = {}
-        self._told: list[tuple[str | None, int, tuple[Any, ...]]] = []
-
-    def add(self, orders: Sequence[str], times: Sequence[int], sales: bytes, fits: bytes, *rest: Sequence[Any]) -> None:
-        """Take in some events."""
-        sold = self._sold
-        for order, time in compress(zip(orders, times, strict=True), sales):
-            if sold.setdefault(order, time) > time:
-                sold[order] = time
-        records = zip(*rest, strict=True) if rest else repeat((), len(times))
-        self._told += compress(zip(orders, times, records, strict=True), fits)
-        bounded(len(sold) + len(self._told))
-
-    def dated(self) -> Iterable[tuple[int | None, int, tuple[Any, ...]]]:
-        """When it was sold, when it happened, and what is told."""
-        sold = self._sold
-        return ((sold.get(order) if order is not None else None, time, record) for order, time, record in self._told)
-
-
-class DatedSums(_Dated):
-    """
-    Amounts by the date of their order; of each, the minor units, the currency, then the groups.
-
-    Args:
-        since_ns: From when on orders were sold.
-        until_ns: Before when.
-    """
-
-    def __init__(self, since_ns: int, until_ns: int) -> None:
-        super().__init__()
-        self._since_ns, self._until_ns = since_ns, until_ns
-
-    def rows(self, read: Read) -> list[Row]:
-        """By currency and group: the sum, and of how many."""
-        found: dict[Key, list[int]] = {}
-        for sold, _, (minor, *key) in self.dated():
-            if sold is not None and self._since_ns <= sold < self._until_ns:
-                total = found.setdefault(tuple(key), [0, 0])
-                total[0] += minor
-                total[1] += 1
-        return [(*key, *found[key]) for key in in_order(found)]
-
-
-class DatedAccounts(_Dated):
-    """
-    What is said beside such amounts; of each, whether it is shown, then what else may be true of it.
-
-    Args:
-        since_ns: From when on orders were sold.
-        until_ns: Before when.
-        told: Which of the further numbers are among what is read.
-    """
-
-    def __init__(self, since_ns: int, until_ns: int, told: Sequence[bool]) -> None:
-        super().__init__()
-        self._since_ns, self._until_ns = since_ns, until_ns
-        self._is_told = told
-
-    def rows(self, read: Read) -> list[Row]:
-        """How many are shown and hidden, each further number, and how many orders are unknown."""
-        if not self._told:
-            return [(None, None, *(None if told else 0 for told in self._is_told), None)]
-        shown_inside = inside = unknown = 0
-        further = [0] * sum(self._is_told)
-        for sold, time, (shown, *rest) in self.dated():
-            if sold is None:
-                unknown += shown and self._since_ns <= time < self._until_ns
-            elif self._since_ns <= sold < self._until_ns:
-                inside += 1
-                shown_inside += shown
-                if shown:
-                    further = [number + each for number, each in zip(further, rest, strict=True)]
-        numbers = iter(further)
-        return [
-            (shown_inside, inside - shown_inside, *(next(numbers) if told else 0 for told in self._is_told), unknown)
-        ]

@@ -33,14 +33,12 @@ class Column:
         kind: Which of them.
         is_told: Whether there is one for each; so it is of digits.
         is_seldom: Whether it is only read when it is asked for: what is given is a function without arguments.
-        where: Only of events that meet this condition; empty for all.
     """
 
     sql: str
     kind: Literal["text", "int", "digit", "number"] = "text"
     is_told: bool = False
     is_seldom: bool = False
-    where: str = ""
 
 
 def digit(number: int) -> str:
@@ -79,14 +77,13 @@ class Slice:
         since_ns: Where it begins.
         until_ns: Before what it ends.
         count: How many events it has.
-        cells: Of each column all values, how many of them are known, and of how many events they are; None where that
-            is one for each event.
+        cells: Of each column all values, and how many of them are known; None where there is one for each event.
     """
 
     since_ns: int
     until_ns: int
     count: int
-    cells: Sequence[tuple[Any, int | None, int | None]]
+    cells: Sequence[tuple[Any, int | None]]
 
 
 def slices(
@@ -122,21 +119,18 @@ def _selected(reading: Reading, columns: Sequence[Column], since_ns: int, until_
 
 def _read(database: sqlite3.Connection, sql: str) -> Iterator[Slice]:
     for since_ns, until_ns, count, *cells in database.execute(sql):
-        yield Slice(since_ns, until_ns, count, [*zip(cells[::3], cells[1::3], cells[2::3], strict=True)])
+        yield Slice(since_ns, until_ns, count, [*zip(cells[::2], cells[1::2], strict=True)])
 
 
 def _joined(column: Column) -> str:
-    """The values, how many are known, and of how many events they are."""
+    """The values, and how many are known."""
     if column.kind == "number":
-        return f"{column.sql}, NULL, NULL"
-    only = f" FILTER (WHERE {column.where})" if column.where else ""
-    count = f"count(*){only}" if only else "NULL"
+        return f"{column.sql}, NULL"
     if column.kind == "digit":
-        return f"group_concat({column.sql}, ''){only}, NULL, {count}"
+        return f"group_concat({column.sql}, ''), NULL"
     if column.is_told:
-        return f"group_concat({column.sql}, '{_SPLIT}'){only}, NULL, {count}"
-    values = f"group_concat(coalesce({column.sql}, '{_NOTHING}'), '{_SPLIT}'){only}"
-    return f"{values}, count({column.sql}){only}, {count}"
+        return f"group_concat({column.sql}, '{_SPLIT}'), NULL"
+    return f"group_concat(coalesce({column.sql}, '{_NOTHING}'), '{_SPLIT}'), count({column.sql})"
 
 
 def _borders(database: sqlite3.Connection, reading: Reading) -> list[int]:
@@ -159,18 +153,16 @@ def values(columns: Iterable[Column], found: Slice) -> dict[Column, Any]:
     Raises:
         CantFold: They can't be told apart for sure.
     """
-    return {
-        column: _values_of(column, told, known, found.count if count is None else count)
-        for column, (told, known, count) in zip(columns, found.cells, strict=True)
-    }
+    read = zip(columns, found.cells, strict=True)
+    return {column: _values_of(column, told, known, found.count) for column, (told, known) in read}
 
 
 def _values_of(column: Column, told: Any, known: int | None, count: int) -> Any:
     if column.kind == "number":
         return told
     if column.kind == "digit":
-        return _digits(told or "", count)
-    parts: list[Any] = told.split(_SPLIT) if count else []
+        return _digits(told, count)
+    parts: list[Any] = told.split(_SPLIT)
     if len(parts) != count:
         raise CantFold
     if column.kind == "int":

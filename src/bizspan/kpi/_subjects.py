@@ -7,7 +7,6 @@ ClickHouse 26.9 gives another one for joins of such tables when its cache of con
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 
 from bizspan.kpi import _folds_of_subjects as folds
@@ -15,7 +14,7 @@ from bizspan.kpi._definition import Conversion, Retention
 from bizspan.kpi._emit import Cell, Statement
 from bizspan.kpi._fold import Fold
 from bizspan.kpi._slices import Column, digit
-from bizspan.kpi._writer import Writer, any_of, bit, flag
+from bizspan.kpi._writer import Writer, any_of, bit, both, flag
 
 
 def paths(writer: Writer, definition: Conversion) -> dict[str, str]:
@@ -67,13 +66,9 @@ def paths(writer: Writer, definition: Conversion) -> dict[str, str]:
 def _steps(writer: Writer, definition: Conversion) -> tuple[str, list[str], list[str]]:
     """The subject, the condition of each step, and the conditions of records that are one."""
     emit = writer.emit
-    fits = [_all([emit.records(step), emit.customers(step)]) for step in definition.steps]
+    fits = [both([emit.records(step), emit.customers(step)]) for step in definition.steps]
     subject = emit.fact(definition.subject)
     return subject, fits, ["(" + " OR ".join(f"({fit})" for fit in fits) + ")", f"{subject} IS NOT NULL"]
-
-
-def _all(conditions: Iterable[str]) -> str:
-    return " AND ".join(each for each in conditions if each)
 
 
 def _until(writer: Writer, definition: Conversion) -> int:
@@ -87,13 +82,13 @@ def _fold_of_paths(writer: Writer, definition: Conversion) -> Fold | None:
     customers = [emit.customers(step) for step in definition.steps]
     cases = " ".join(
         f"WHEN {fit} THEN '{digit(number)}'"
-        for number, fit in enumerate((_all(pair) for pair in zip(among, customers, strict=True)), 1)
+        for number, fit in enumerate((both(pair) for pair in zip(among, customers, strict=True)), 1)
     )
     step = f"CASE WHEN {subject} IS NULL THEN '0' {cases} ELSE '0' END"
     if len(set(customers)) == 1:
         # What is read is one of them: the last need not be looked at again.
         cases = " ".join(f"WHEN {fit} THEN '{digit(number)}'" for number, fit in enumerate(among[:-1], 1))
-        is_one = _all([*customers[:1], f"{subject} IS NOT NULL"])
+        is_one = both([*customers[:1], f"{subject} IS NOT NULL"])
         step = f"CASE WHEN {is_one} THEN CASE {cases} ELSE '{digit(len(among))}' END ELSE '0' END"
     asked = folds.Steps(len(definition.steps), definition.window_ns, writer.until_ns, writer.asked.as_of_ns)
     kind = folds.EachConversion if definition.reentry == "each" else folds.FirstConversion
@@ -135,7 +130,7 @@ def retention(writer: Writer, definition: Retention, what: str) -> Statement:
     emit, asked = writer.emit, writer.asked
     subject = emit.fact(definition.subject)
     first, again = definition.first, definition.coming_back
-    fits = [_all([emit.records(records), emit.customers(records)]) for records in (first, again)]
+    fits = [both([emit.records(records), emit.customers(records)]) for records in (first, again)]
     columns = {
         "subject": subject,
         "time": writer.dialect.time,
@@ -163,7 +158,7 @@ def retention(writer: Writer, definition: Retention, what: str) -> Statement:
     is_known = f"{subject} IS NOT NULL"
     fold = writer.fold(
         [Column(f"coalesce({subject}, '')", is_told=True), Column(writer.dialect.time, "int", is_told=True),
-         *(Column(bit(_all([is_known, fit])), "digit") for fit in fits)],
+         *(Column(bit(both([is_known, fit])), "digit") for fit in fits)],
         [any_of([emit.records(records) for records in (first, again)])],
         partial(folds.Retention, asked.boundaries, asked.cohorts, definition.periods),
         since_ns=0, until_ns=until_ns, facts=[definition.subject],

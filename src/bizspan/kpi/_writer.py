@@ -4,21 +4,21 @@ What the statements of all kinds share: time, groups, amounts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from bizspan import names
-from bizspan.kpi import _folds
+from bizspan.kpi import _folds_of_orders as _folds
 from bizspan.kpi._calendar import Period
 from bizspan.kpi._definition import MoneyKind
 from bizspan.kpi._dialect import Dialect, Sqlite
 from bizspan.kpi._emit import Cell, Emitter, written_out
 from bizspan.kpi._facts import Fact
-from bizspan.kpi._fold import Fold, Folding
+from bizspan.kpi._fold import Fold, Folding, LookUp
 from bizspan.kpi._kpi import KPI
 from bizspan.kpi._records import Records
-from bizspan.kpi._slices import Column
+from bizspan.kpi._slices import Column, Reading
 
 ORDER = Fact("order", names.ORDER)
 _SALES = Records()
@@ -102,7 +102,7 @@ class Writer:
         self,
         columns: Sequence[Column],
         conditions: Sequence[str],
-        start: Callable[[], Folding],
+        start: Callable[..., Folding],
         *,
         fits: Sequence[str] = (),
         since_ns: int | None = None,
@@ -111,6 +111,7 @@ class Writer:
         by: bool = True,
         knows_total: bool = False,
         is_beside: bool = False,
+        looks_up: LookUp | None = None,
     ) -> Fold | None:
         """
         How a statement's rows are put together without a sort; None where the engine, or a fact, does not allow it.
@@ -126,31 +127,34 @@ class Writer:
             by: Whether there are groups.
             knows_total: Whether what it becomes with groups knows the rows without them.
             is_beside: Whether it only goes along with what others read.
+            looks_up: What is read afterwards.
         """
         named = (*facts, *(self.groups.values() if by else ()))
         if not isinstance(self.dialect, Sqlite) or not all(map(self.emit.is_text, named)):
             return None
         groups = [Column(expression) for expression in self.grouped().values()] if by else []
-        # First what most events are not.
-        told = " AND ".join(each for each in (*conditions, *self._known()) if each) or "1 = 1"
-        chosen = " AND ".join(each for each in fits if each)
-
-        def written(sql: str) -> str:
-            return written_out(sql, self.emit.parameters, self.dialect)
+        chosen = both(fits)
+        written = self._written
 
         return Fold(
             self.asked.period.since_ns if since_ns is None else since_ns,
             self.until_ns if until_ns is None else until_ns,
-            written(told),
-            tuple(
-                replace(column, sql=written(column.sql), where=written(column.where)) for column in (*columns, *groups)
-            ),
+            self._conditions(conditions),
+            tuple(replace(column, sql=written(column.sql)) for column in (*columns, *groups)),
             start,
             Column(written(bit(chosen)), "digit") if chosen else None,
             len(groups),
             knows_total,
             is_beside,
+            looks_up,
         )
+
+    def _conditions(self, conditions: Sequence[str]) -> str:
+        """These, and that it was known: first what most events are not."""
+        return self._written(both((*conditions, *self._known()))) or "1 = 1"
+
+    def _written(self, sql: str) -> str:
+        return written_out(sql, self.emit.parameters, self.dialect)
 
     # --- amounts --------------------------------------------------------------------------------------------------
 
@@ -177,36 +181,39 @@ class Writer:
 
     def fold_of_sold(self, money: MoneyKind, of: Records) -> Fold | None:
         """How amounts by the date of their order are put together."""
-        fits = " AND ".join(each for each in self.of_amounts(money, of) if each)
-        # A sale that is no such record may have no amount of this kind.
+        among, *fits = self.of_amounts(money, of)
         units = Column(f"coalesce({self.emit.minor(money)}, 0)", "int", is_told=True)
-        start = partial(_folds.DatedSums, self.asked.period.since_ns, self.until_ns)
-        among = self.emit.records(of, money)  # what is said beside the amounts reads these, too
-        return self.fold_of_dated(among, flag(fits), start, (units, Column(self.emit.currency(money))))
+        rest = (units, Column(self.emit.currency(money)))
+        return self.fold_of_dated(any_of([among]), _folds.DatedSums, rest, fits=fits)
 
     def fold_of_dated(
-        self, among: str, fits: str, start: Callable[[], Folding], rest: Sequence[Column], *, by: bool = True
-    ) -> Fold | None:
+        self, among: str, kind: Callable[..., Folding], rest: Sequence[Column], *, fits: Sequence[str] = (),
+        by: bool = True,
+    ) -> Fold | None:  # fmt: skip
         """
         How records with the time at which their order was sold first are put together.
 
         Args:
-            among: Which records, beside the sales themselves.
-            fits: Whether it is one of those that fit, as 1 or 0.
-            start: What becomes of them.
+            among: Which records.
+            kind: What becomes of them.
             rest: What else is read of each.
+            fits: Which of them count, besides.
             by: Whether there are groups.
         """
-        order, is_sale = self.dialect.fact(ORDER), self._is_sale()
-        time = Column(self.dialect.time, "int", is_told=True)
-        columns = [Column(order), time, Column(flag(is_sale), "digit"), Column(fits, "digit"), *rest]
-        either = f"(({among}) OR ({is_sale}))"
-        return self.fold(columns, [either], start, since_ns=0, until_ns=self.asked.as_of_ns, by=by)
+        order, as_of_ns = Column(self.dialect.fact(ORDER)), self.asked.as_of_ns
+        start = partial(kind, self.asked.period.since_ns, self.until_ns)
+        sales = Reading(0, as_of_ns, self._conditions([self._is_sale()]))
+        sold = (replace(order, is_told=True), Column(self.dialect.time, is_told=True))
+        return self.fold(
+            [order, Column(self.dialect.time, "int", is_told=True), *rest], [among], start,
+            fits=fits, since_ns=0, until_ns=as_of_ns, by=by, looks_up=LookUp(order, sales, sold, _folds.Sold),
+        )  # fmt: skip
 
     def _is_sale(self) -> str:
         emit = self.emit
         order = self.dialect.fact(ORDER)
-        return f"{emit.records(_SALES, 'revenue')} AND {emit.minor('revenue')} IS NOT NULL AND {order} IS NOT NULL"
+        # First what most events lack.
+        return f"{emit.minor('revenue')} IS NOT NULL AND {order} IS NOT NULL AND {emit.records(_SALES, 'revenue')}"
 
     def sold(self, columns: Mapping[str, str], fits: str) -> tuple[dict[str, str], str]:
         """
@@ -245,6 +252,11 @@ def flag(condition: str) -> str:
 def bit(condition: str) -> str:
     """The same as a text of one digit, which SQLite need not make of a number."""
     return f"CASE WHEN {condition} THEN '1' ELSE '0' END"
+
+
+def both(conditions: Iterable[str]) -> str:
+    """Whether all of these are met; the empty ones always are."""
+    return " AND ".join(each for each in conditions if each)
 
 
 def any_of(conditions: Sequence[str]) -> str:
