@@ -82,7 +82,7 @@ def test_rows_are_those_of_the_statement(
         assert run(source, both) == source.rows(both)
 
 
-def _visit(number: int, time_ns: int, customer: str, operation: str, **more: Any) -> Told:
+def visit(number: int, time_ns: int, customer: str, operation: str, **more: Any) -> Told:
     facts = {
         "business.operation.name": operation, "business.operation.outcome": "success", "enduser.pseudo.id": customer,
         **more,
@@ -97,7 +97,7 @@ def test_values_that_look_like_what_parts_them_are_told_apart(tmp_path: Path, od
     """
     places = [("a", odd), (odd, "DE"), ("b", None), (odd, odd), ("a", None)]
     told = [
-        _visit(n, DAY.since_ns + n * MINUTE, customer, "checkout", **({} if country is None else {COUNTRY: country}))
+        visit(n, DAY.since_ns + n * MINUTE, customer, "checkout", **({} if country is None else {COUNTRY: country}))
         for n, (customer, country) in enumerate(places)
     ]
     source = sqlite_store(tmp_path / "store.db", told)
@@ -112,7 +112,7 @@ def test_beyond_what_memory_is_for_the_statement_runs(tmp_path: Path, monkeypatc
     """
     With more subjects than are kept in memory, the answer is the same, and SQLite's.
     """
-    told = [_visit(n, DAY.since_ns + n * MINUTE, f"c-{n % 9}", "checkout") for n in range(30)]
+    told = [visit(n, DAY.since_ns + n * MINUTE, f"c-{n % 9}", "checkout") for n in range(30)]
     source = sqlite_store(tmp_path / "store.db", told)
     of = KPI("who", Distinct("customer", operations("checkout")), owner="shop", meaning="Who came.")
     before = source.rows(asked(of, source))
@@ -143,7 +143,7 @@ def test_a_quantile_is_one_of_the_values(tmp_path: Path) -> None:
     """
     seconds = [0.0, 1e-12, 2e-12, 0.1, 0.1 + 1e-11, 0.1 + 2e-11, 0.3, 7e9, 1e11, 3e11]
     told = [
-        _visit(n, DAY.since_ns + n * MINUTE, "a", "checkout", **{"business.operation.duration": each})
+        visit(n, DAY.since_ns + n * MINUTE, "a", "checkout", **{"business.operation.duration": each})
         for n, each in enumerate(reversed(seconds))
     ]
     source = sqlite_store(tmp_path / "store.db", told)
@@ -162,11 +162,11 @@ def test_entries_at_one_moment_count_by_the_first_row(tmp_path: Path, reentry: A
     """
     at = DAY.since_ns + HOUR
     told = [
-        _visit(0, at, "a", "checkout", **{COUNTRY: "NL"}),
-        _visit(1, at, "a", "basket", **{COUNTRY: "FR"}),
-        _visit(2, at, "a", "basket", **{COUNTRY: "DE"}),
-        _visit(3, at + 1, "a", "basket", **{COUNTRY: "AT"}),
-        _visit(4, at + 1, "a", "checkout", **{COUNTRY: "AT"}),
+        visit(0, at, "a", "checkout", **{COUNTRY: "NL"}),
+        visit(1, at, "a", "basket", **{COUNTRY: "FR"}),
+        visit(2, at, "a", "basket", **{COUNTRY: "DE"}),
+        visit(3, at + 1, "a", "basket", **{COUNTRY: "AT"}),
+        visit(4, at + 1, "a", "checkout", **{COUNTRY: "AT"}),
     ]
     source = sqlite_store(tmp_path / "store.db", told)
     steps = (operations("basket"), operations("checkout"))
@@ -186,7 +186,7 @@ def test_moments_of_any_length_come_in_turn(tmp_path: Path, start_ns: int, reent
     """
     kinds = ["basket", "checkout", "basket", "basket", "checkout", "checkout"] * 4
     told = [
-        _visit(n, start_ns + n // 2 * 3, "abc"[n % 3], kind, **{COUNTRY: "DE" if n % 4 else "AT"})
+        visit(n, start_ns + n // 2 * 3, "abc"[n % 3], kind, **{COUNTRY: "DE" if n % 4 else "AT"})
         for n, kind in enumerate(kinds)
     ]
     source = sqlite_store(tmp_path / "store.db", told)
@@ -205,7 +205,7 @@ def test_a_conversion_may_have_more_steps_than_there_are_digits(tmp_path: Path) 
     Each of twenty steps is told apart from all others.
     """
     told = [
-        _visit(19 * n + step, DAY.since_ns + (19 * n + step) * MINUTE, f"c-{n}", f"step-{step}")
+        visit(19 * n + step, DAY.since_ns + (19 * n + step) * MINUTE, f"c-{n}", f"step-{step}")
         for n in range(20)
         for step in range(n + 1)
     ]
@@ -229,10 +229,10 @@ def test_rows_are_numbered_where_it_matters(
     """
     at = [DAY.since_ns + n // 4 * HOUR for n in range(40)]
     told = [
-        _visit(n, time_ns, f"c-{n // 2}", "checkout" if n % 4 == 3 else "basket", **{COUNTRY: "DE"})
+        visit(n, time_ns, f"c-{n // 2}", "checkout" if n % 4 == 3 else "basket", **{COUNTRY: "DE"})
         for n, time_ns in enumerate(at)
     ]
-    told.append(_visit(40, at[-1], "c-18", "basket", **{COUNTRY: other}))
+    told.append(visit(40, at[-1], "c-18", "basket", **{COUNTRY: other}))
     source = sqlite_store(tmp_path / "store.db", told)
     steps = (operations("basket"), operations("checkout"))
     of = KPI("paid", Conversion(steps, reentry=reentry), owner="shop", meaning="Who paid.", by=("country",))
