@@ -74,9 +74,9 @@ class Distinct:
         bits, seen = self._bits, self._groups
         for mark in {*marks} - bits.keys():
             bits[mark] = 1 << len(bits)
-        # In turn, as `zip` goes on: what a subject had before is that of the event before.
-        before = map(seen.get, subjects, repeat(0))
-        seen.update(zip(subjects, map(int.__or__, before, map(bits.__getitem__, marks)), strict=True))
+        seen_before = seen.get
+        for subject, bit in zip(subjects, map(bits.__getitem__, marks), strict=True):
+            seen[subject] = seen_before(subject, 0) | bit
         return bounded(len(seen) * (1 + len(bits) // _BITS_MOST))
 
     def total(self, read: Read) -> list[Row]:
