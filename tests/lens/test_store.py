@@ -156,6 +156,24 @@ def test_money_is_money_however_many_codes_are_none() -> None:
     assert ("EUR", names.OTHER) == (admitted.of("currency", "EUR"), admitted.of("currency", "eur"))
 
 
+def test_a_request_with_a_value_for_each_event_is_folded(intake: Intake, store: Store) -> None:
+    """
+    Of thousands of values in one request as many have cells of their own as ever; the others are counted together.
+    """
+    facts = (names.SEGMENT, names.COUNTRY, names.CHANNEL, names.CAMPAIGN, names.FEATURE)
+    request = ExportLogsServiceRequest()
+    records = request.resource_logs.add().scope_logs.add().log_records
+    for number in range(5_000):
+        record = records.add(event_name="sale", time_unix_nano=1_790_000_000 * 10**9)
+        for key in facts:
+            record.attributes.add(key=key).value.string_value = f"v-{number}"
+
+    assert Prepared.of(LogDecoder().decode(request.SerializeToString(), 1)).deltas is None
+    assert Stored(5_000) == intake.take("logs", "protobuf", request.SerializeToString())
+    counted = "SELECT dimension, count(*), sum(count) FROM minute_counts GROUP BY 1 HAVING dimension <> ''"
+    assert [(VALUES_MOST + 1, 5_000)] * len(facts) == [row[1:] for row in rows(store, counted)]
+
+
 def test_folded_values_are_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Names beyond the bound share one cell, which has all of their events, also after a new start.
@@ -331,10 +349,10 @@ def test_one_batch_that_fails_does_not_take_others_with_it(store: Store, monkeyp
     intake = Intake(store)
     real = inserting.insert
 
-    def insert(connection: sqlite3.Connection, prepared: Prepared) -> tuple[int, Deltas]:
+    def insert(connection: sqlite3.Connection, prepared: Prepared, admitted: Admitted) -> tuple[int, Deltas]:
         if "bad" in prepared.tables[0].columns()[INDEX["name"]]:
             raise sqlite3.IntegrityError("bad")
-        return real(connection, prepared)
+        return real(connection, prepared, admitted)
 
     monkeypatch.setattr(inserting, "insert", insert)
     outcomes: dict[str, object] = {}

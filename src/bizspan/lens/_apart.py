@@ -28,8 +28,10 @@ _SIGNALS: Final[tuple[Signal, ...]] = ("logs", "traces", "metrics")
 _ENCODINGS: Final[tuple[Encoding, ...]] = ("protobuf", "json")
 _REQUEST: Final = Struct("<BBQQ")  # signal, encoding, when it came, bytes that follow
 _REPLY: Final = Struct("<Q")  # bytes that follow: a pickle of what is prepared, or of why it is not
-_READY: Final = b"ready"
-_PIPE_BYTES: Final = 1 << 20  # so that a request fits, and is written without waiting; 64 KiB by default
+_REPLY_MOST: Final = 1 << 32
+_READY: Final = os.fsencode(__file__)  # the first reply: another bizspan would have other rows
+_PIPE_BYTES: Final = 1 << 20  # so that most requests are written without waiting; 64 KiB by default
+_STARTS_MOST: Final = 3  # in a row that fail
 
 
 class Apart:
@@ -38,40 +40,40 @@ class Apart:
     """
 
     def __init__(self) -> None:
-        self._sending, self._receiving = threading.Lock(), threading.Lock()
+        self._turn = threading.Lock()
         self._is_closed = False
         self._is_ready = False
-        self._process: subprocess.Popen[bytes] | None = None
-        self._start()
+        self._failed = 0  # starts in a row
+        self._process = _started()
 
     @property
     def pid(self) -> int:
         """Of the process; 0 where there is none."""
-        return 0 if self._process is None else self._process.pid
+        process = self._process
+        return 0 if process is None else process.pid
 
-    def is_ready(self) -> bool:
-        """Whether there is a process; where none can be started, its work is to be done here."""
-        with self._sending:
-            if self._process is None:
-                self._start()
-            if self._process is not None and not self._is_ready:
-                self._is_ready = _read(self._process, len(_READY)) == _READY
-                if not self._is_ready:
-                    self._gone(self._process)
-                    self._is_closed = True
-            return self._is_ready
-
-    def prepared(self, signal: Signal, encoding: Encoding, data: bytes, received_ns: int) -> Prepared:
+    def prepared(self, signal: Signal, encoding: Encoding, data: bytes, received_ns: int) -> Prepared | None:
         """
-        What a request brings; see `Decoder.prepared`.
+        What a request brings; see `Decoder.prepared`. None where there is no process, and none can be started.
 
         Raises:
             Damaged: It is no such request.
             TooMany: It has more records than are taken at once.
             StoreError: The process ended over it.
+            RuntimeError: What nobody expects happened there.
         """
         head = _REQUEST.pack(_SIGNALS.index(signal), _ENCODINGS.index(encoding), received_ns, len(data))
-        reply = self._reply(head, data)
+        with self._turn:
+            process = self._ready()
+            if process is None:
+                return None
+            try:
+                reply = _read_reply(process) if _is_written(process, head, data) else None
+            except BaseException:
+                self._end()  # or the next request would be given this one's reply
+                raise
+            if reply is None:
+                self._end()
         if reply is None:
             raise StoreError("the process that decodes requests has ended")
         told: Prepared | Exception = pickle.loads(reply)  # by our own process, and nobody else's
@@ -79,48 +81,51 @@ class Apart:
             raise told
         return told
 
-    def _reply(self, head: bytes, data: bytes) -> bytes | None:
-        """What the process answers; nothing where it ended. Meanwhile the next request may be on its way already."""
-        with self._sending:
-            process = self._process
-            if process is None:
-                return None
-            if not _is_written(process, head, data):
-                self._gone(process)
-                return None
-            self._receiving.acquire()  # answers come in the order of requests
-        try:
-            size = _read(process, _REPLY.size)
-            reply = _read(process, *_REPLY.unpack(size)) if size else None
-        finally:
-            self._receiving.release()
-        if reply is None:
-            self._gone(process)
-        return reply
+    def is_ready(self) -> bool:
+        """Whether there is a process that decodes; waits until it has started."""
+        with self._turn:
+            return self._ready() is not None
 
-    def _start(self) -> None:
-        if not self._is_closed:
-            self._is_ready = False
-            self._process = _started()
+    def _ready(self) -> subprocess.Popen[bytes] | None:
+        if self._process is not None and self._process.poll() is not None and self._is_ready:
+            self._end()  # it ended between two requests
+        if self._is_ready or self._is_closed or self._failed == _STARTS_MOST:
+            return self._process
+        process = self._process = self._process or _started()
+        self._is_ready = process is not None and _read_reply(process) == _READY
+        if self._is_ready:
+            self._failed = 0
+            return process
+        self._end()
+        self._failed += 1
+        if self._failed == _STARTS_MOST and not self._is_closed:
+            print("bizspan lens: no second process can be started; this one decodes all requests", file=sys.stderr)
+        return None
 
-    def _gone(self, process: subprocess.Popen[bytes]) -> None:
-        _end(process)
-        if self._process is process:
-            self._process, self._is_ready = None, False
+    def _end(self) -> None:
+        if self._process is not None:
+            _ended(self._process)
+        self._process, self._is_ready = None, False
 
     def close(self) -> None:
         """End the process; what it has not answered is not stored."""
         self._is_closed = True
-        if self._process is not None:
-            self._gone(self._process)
+        process = self._process
+        if process is not None:
+            process.kill()  # whoever waits for it waits no longer
+        with self._turn:
+            self._end()
 
 
 def _started() -> subprocess.Popen[bytes] | None:
+    if not sys.executable or getattr(sys, "frozen", False):
+        return None  # a program of its own would start itself
     # -P: a file of the working directory is no module. What this process finds, that one finds.
     command = [sys.executable, "-P", "-c", f"from {__name__} import main; main()"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    paths: list[object] = [*sys.path]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path and type(path) is str)}
     for size in (_PIPE_BYTES, -1):  # not every user may have so large a pipe
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             return subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, pipesize=size
             )
@@ -133,22 +138,27 @@ def _is_written(process: subprocess.Popen[bytes], *parts: bytes) -> bool:
         for part in parts:
             process.stdin.write(part)
         process.stdin.flush()
-    except (OSError, ValueError):  # nobody reads it, or it is closed
+    except OSError:  # nobody reads it
         return False
     return True
 
 
-def _read(process: subprocess.Popen[bytes], size: int) -> bytes | None:
-    """So many bytes; nothing where the process ended before."""
-    assert process.stdout is not None
-    try:
-        data = process.stdout.read(size)
-    except (OSError, ValueError):
+def _read_reply(process: subprocess.Popen[bytes]) -> bytes | None:
+    """The next reply; nothing where the process ended before, or writes what is none."""
+    head = _read(process, _REPLY.size)
+    if head is None:
         return None
+    (size,) = _REPLY.unpack(head)
+    return _read(process, size) if size < _REPLY_MOST else None
+
+
+def _read(process: subprocess.Popen[bytes], size: int) -> bytes | None:
+    assert process.stdout is not None
+    data = process.stdout.read(size)
     return data if len(data) == size else None
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _ended(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.wait()
     for pipe in (process.stdin, process.stdout):
@@ -162,10 +172,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def main() -> None:
     """Answer requests until there are no more."""
+    sink = _own_output()
     for number in (signals.SIGINT, signals.SIGTERM):  # meant for who started it, and ends this one by ending
         signals.signal(number, signals.SIG_IGN)
-    source, sink = sys.stdin.buffer, sys.stdout.buffer
-    sys.stdout = sys.stderr
+    source = sys.stdin.buffer
     decoder = Decoder()
     with serving(), contextlib.suppress(BrokenPipeError):
         _tell(sink, _READY)
@@ -176,21 +186,34 @@ def main() -> None:
             data = source.read(size)
             if len(data) != size:
                 return
-            reply = pickle.dumps(_answer(decoder, _SIGNALS[signal], _ENCODINGS[encoding], data, received_ns), 5)
-            _tell(sink, _REPLY.pack(len(reply)) + reply)
+            _tell(sink, _answer(decoder, _SIGNALS[signal], _ENCODINGS[encoding], data, received_ns))
+            del data
 
 
-def _answer(
-    decoder: Decoder, signal: Signal, encoding: Encoding, data: bytes, received_ns: int
-) -> Prepared | Exception:
+def _own_output() -> IO[bytes]:
+    """The standard output, which from now on is the standard error stream: who prints is not in the way."""
+    sink = os.fdopen(os.dup(1), "wb")
     try:
-        return decoder.prepared(signal, encoding, data, received_ns)
+        os.dup2(2, 1)
+    except OSError:  # there is none
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return sink
+
+
+def _answer(decoder: Decoder, signal: Signal, encoding: Encoding, data: bytes, received_ns: int) -> bytes:
+    told: Prepared | Exception
+    try:
+        told = decoder.prepared(signal, encoding, data, received_ns)
     except (Damaged, TooMany) as why:
-        return why
+        told = why
     except Exception as error:
-        return RuntimeError(f"{type(error).__name__} while decoding")
+        what = f"{type(error).__name__} while decoding"
+        print(f"bizspan lens: {what}", file=sys.stderr)
+        told = RuntimeError(what)
+    return pickle.dumps(told, pickle.HIGHEST_PROTOCOL)
 
 
-def _tell(sink: IO[bytes], data: bytes) -> None:
-    sink.write(data)
+def _tell(sink: IO[bytes], reply: bytes) -> None:
+    sink.write(_REPLY.pack(len(reply)))
+    sink.write(reply)
     sink.flush()

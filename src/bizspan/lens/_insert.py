@@ -16,7 +16,7 @@ from typing import Final
 from bizspan.lens import _dropped
 from bizspan.lens._layout import INDEX, Columns
 from bizspan.lens._prepared import Chunk, Prepared, Rows, chunked
-from bizspan.lens._rollups import Deltas, deltas
+from bizspan.lens._rollups import Admitted, Deltas, deltas
 
 _STATEMENTS_MOST: Final = 128
 _COUNTS: Final = (
@@ -57,7 +57,7 @@ def _inserted(connection: sqlite3.Connection, head: str, tail: str, width: int, 
     return count
 
 
-def insert(connection: sqlite3.Connection, prepared: Prepared) -> tuple[int, Deltas]:
+def insert(connection: sqlite3.Connection, prepared: Prepared, admitted: Admitted) -> tuple[int, Deltas]:
     """
     Insert what is not there yet; how many that were, and what the events among them add to the minutes.
 
@@ -72,7 +72,10 @@ def insert(connection: sqlite3.Connection, prepared: Prepared) -> tuple[int, Del
         count = _inserted(connection, head, "", len(rows.names), rows.chunks)
         if is_events:
             left = _counted(connection, rows, count, before)
-            found = prepared.deltas if left is None else deltas(left) if left[_UID] else Deltas()
+            if left is None:
+                found = prepared.counted(admitted).deltas or found
+            elif left[_UID]:
+                found = deltas(left, admitted)
         stored += count
     return stored, found
 

@@ -103,15 +103,18 @@ class Intake:
         return stored
 
     def _prepared(self, signal: Signal, encoding: Encoding, data: bytes) -> Prepared:
-        if self._apart is not None and len(data) >= _APART_LEAST and self._apart.is_ready():
-            return self._apart.prepared(signal, encoding, data, self._time_ns())
+        if self._apart is not None and len(data) >= _APART_LEAST:
+            prepared = self._apart.prepared(signal, encoding, data, self._time_ns())
+            if prepared is not None:
+                return prepared
         turn = self._turn(len(data))
         with turn.lock:
             return turn.decoder.prepared(signal, encoding, data, self._time_ns())
 
     def _turn(self, size: int) -> _Turn:
         """
-        What requests wait for. One is decoded at a time: threads that only compute get in each other's way.
+        What requests wait for that are decoded here. One is decoded at a time: threads that only compute get in each
+        other's way.
 
         Large ones have a turn of their own, so that small ones need not wait for them, and one of them is in memory:
         decoded, they may take a hundred times the room.

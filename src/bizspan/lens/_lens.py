@@ -38,7 +38,7 @@ class Lens:
         token: What every request has to carry, as ``Authorization: Bearer``.
         allow_hosts: Further names under which requests may come, where there is no token.
         retention: What is kept, and for how long.
-        apart: Decode what is not small in a process of its own: twice as much then comes in while a page answers.
+        apart: Decode requests of 32 KiB and more in a process of its own, as ``bizspan lens`` does.
 
     Raises:
         MissingExtra: ``bizspan[lens]`` is not installed.
@@ -106,11 +106,11 @@ class Lens:
 
     def stop(self) -> None:
         """Stop listening, write what waits, and close the store."""
+        if self._apart is not None:
+            self._apart.close()  # so that no connection waits for it
         if self._server is not None:
             self._server.stop()
             self._server = None
-        if self._apart is not None:
-            self._apart.close()
         self.store.close()
 
     def __enter__(self) -> Self:

@@ -6,15 +6,14 @@ may be done by another process.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final
 
 from bizspan.lens._layout import INDEX, TABLES, Batch, Columns
-from bizspan.lens._rollups import Deltas, deltas
+from bizspan.lens._rollups import Admitted, Deltas, deltas, raw_deltas
 
-_ROWS_MOST: Final = 512
-_VALUES_MOST: Final = 32_766  # of one statement, by SQLite's default
+_ROWS_MOST: Final = 128  # of one statement: some hundred stay prepared, and each row of one takes 6 KB
 _TIME: Final = INDEX["time_ns"]
 
 # How many rows, and their values, row after row.
@@ -52,7 +51,7 @@ class Prepared:
 
     Args:
         tables: Rows, of each table once.
-        deltas: What its events add to the minutes, where all of them are new.
+        deltas: What its events add to the minutes, where all of them are new; None where there are too many cells.
         resources: By id, as `Batch` has them.
         scopes: By id, as `Batch` has them.
         refused: Records that are not kept.
@@ -60,7 +59,7 @@ class Prepared:
     """
 
     tables: list[Rows]
-    deltas: Deltas
+    deltas: Deltas | None
     resources: dict[int, str]
     scopes: dict[int, tuple[str, str, str]]
     refused: int
@@ -70,13 +69,20 @@ class Prepared:
     def of(cls, batch: Batch) -> Prepared:
         """Prepare a batch."""
         tables: list[Rows] = []
-        found = Deltas()
+        found: Deltas | None = Deltas()
         for table in batch.tables:
             columns, total = batch.columns(table)
             if table == "events":
-                found = deltas(columns)
+                found = raw_deltas(columns)
             tables.append(_rows_of(table, columns, total, _order(batch, table, columns, total)))
         return cls(tables, found, batch.resources, batch.scopes, batch.refused, batch.why)
+
+    def counted(self, admitted: Admitted) -> Prepared:
+        """The same, with what its events add, where there were too many cells: by values that have one of their own."""
+        if self.deltas is not None:
+            return self
+        (events,) = (rows for rows in self.tables if rows.table == "events")
+        return replace(self, deltas=deltas(events.columns(), admitted))
 
     @property
     def size(self) -> int:
@@ -102,17 +108,17 @@ def chunked(rows: Sequence[tuple[Any, ...]]) -> list[Chunk]:
     """Rows, as many together as go into one statement."""
     chunks: list[Chunk] = []
     start = 0
-    for size in _sizes(len(rows), _VALUES_MOST // len(rows[0]) if rows else 1):
+    for size in _sizes(len(rows)):
         chunks.append((size, [*chain.from_iterable(rows[start : start + size])]))
         start += size
     return chunks
 
 
-def _sizes(total: int, most: int) -> Iterator[int]:
+def _sizes(total: int) -> Iterator[int]:
     """Of chunks with so many rows in all. They are powers of two: so few statements stay prepared."""
     size = _ROWS_MOST
     while total:
-        while size > min(total, most):
+        while size > total:
             size //= 2
         yield size
         total -= size

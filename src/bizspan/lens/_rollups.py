@@ -8,6 +8,7 @@ How long an event took is a dimension as well, by a few stretches.
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,7 +32,9 @@ _STRETCHES: Final = [str(number) for number in range(len(TOOK_S) + 1)]
 # (minute, name, operation, outcome, traffic), then (dimension, value).
 Base = tuple[int, str, str, str, str]
 Cell = tuple[int, str, str, str, str, str, str]
+Of = Callable[[str, str], str]  # of a dimension and a value: what it is counted under
 _T = TypeVar("_T")
+_RAW_MOST: Final = 20_000  # cells of one request: most are below one thousand
 
 # kind, column of the minor units, of the currency, of the reason why there are none
 _MONEY: Final = tuple(
@@ -55,6 +58,7 @@ class Admitted:
     """
 
     def __init__(self, known: Iterable[tuple[str, str]]) -> None:
+        self._lock = threading.Lock()
         self._values: dict[str, set[str]] = {}
         for dimension, value in known:
             self._values.setdefault(dimension, set()).add(value)
@@ -64,10 +68,14 @@ class Admitted:
         values = self._values.get(dimension)
         if (values is not None and value in values) or (dimension == "currency" and value in EXPONENTS):
             return value
-        values = self._values.setdefault(dimension, set())
-        if len(value) > _LONGEST or len(values) >= VALUES_MOST:
+        if len(value) > _LONGEST:
             return names.OTHER
-        values.add(value)
+        with self._lock:
+            values = self._values.setdefault(dimension, set())
+            if value not in values:
+                if len(values) >= VALUES_MOST:
+                    return names.OTHER
+                values.add(value)
         return value
 
 
@@ -118,35 +126,48 @@ def _stored(number: int) -> int | float:
     return number if INT64_MIN <= number <= INT64_MAX else float(number)
 
 
-def _folded(cell: Sequence[Any], of: Callable[[str, str], str]) -> Cell:
-    minute, name, operation, outcome, traffic, dimension, value = cell
+def _folded(cell: Sequence[Any], of: Of) -> Cell:
+    *base, dimension, value = cell
+    return (*_base(base, of), dimension, of(dimension, value) if dimension else "")
+
+
+def _base(told: Sequence[Any], of: Of) -> Base:
+    minute, name, operation, outcome, traffic = told
     return (
         minute,
         of("name", name),
         of("operation", operation) if operation else "",
         of("outcome", outcome) if outcome else "",
         of("traffic", traffic) if traffic else "",
-        dimension,
-        of(dimension, value) if dimension else "",
     )
 
 
-def deltas(columns: Columns) -> Deltas:
+def deltas(columns: Columns, admitted: Admitted) -> Deltas:
     """
-    What these events add, each value under itself.
+    What these events add.
 
     Args:
         columns: Of the events, as `columnar` gives them.
+        admitted: Which values have cells of their own.
     """
-    counting = _Counting(columns)
+    counting = _Counting(columns, admitted.of)
     counting.add_events()
-    counting.add_durations(columns[INDEX["duration_s"]])
-    for kind, minor, currency, invalid in _MONEY:
-        if columns[minor] and columns[currency]:
-            counting.add_amounts(kind, columns[minor], columns[currency])
-        if lacking := _lacking(columns[minor], columns[currency], columns[invalid]):
-            counting.add_missing(kind, lacking)
+    counting.add_numbers(columns)
     return counting.found
+
+
+def raw_deltas(columns: Columns) -> Deltas | None:
+    """The same, each value under itself: to be folded. None where there would be too many cells."""
+    counting = _Counting(columns, _itself)
+    counting.add_events()
+    if len(counting.found.counts) > _RAW_MOST:
+        return None
+    counting.add_numbers(columns)
+    return counting.found
+
+
+def _itself(dimension: str, value: str) -> str:
+    return value
 
 
 def _lacking(minor: Sequence[Any], currency: Sequence[Any], invalid: Sequence[Any]) -> list[bool]:
@@ -168,26 +189,37 @@ class _Counting:
 
     Args:
         columns: See `deltas`.
+        of: What a value of a dimension is counted under.
     """
 
-    def __init__(self, columns: Columns) -> None:
+    def __init__(self, columns: Columns, of: Of) -> None:
         self.found = Deltas()
-        self._bases, self._ids = _bases(columns)
+        self._of = of
+        self._bases, self._ids = _bases(columns, of)
         self._split = [(name, columns[INDEX[name]]) for name in DIMENSIONS if columns[INDEX[name]]]
         if columns[INDEX["duration_s"]]:
             self._split.append((TOOK, _stretches(columns[INDEX["duration_s"]])))
 
     def add_events(self) -> None:
         """Count them."""
-        # No operation and an empty one are told apart here, and are one cell.
+        # Values beyond the bound fold: several of what is told apart here may be one cell.
         for number, count in Counter(self._ids).items():
             _merge(self.found.counts, {(*self._bases[number], "", ""): [count, 0, 0]})
         for name, column in self._split:
             for (number, value), count in Counter(zip(self._ids, column, strict=True)).items():
                 if value is not None:
-                    _merge(self.found.counts, {(*self._bases[number], name, value): [count, 0, 0]})
+                    _merge(self.found.counts, {(*self._bases[number], *self._shown(name, value)): [count, 0, 0]})
 
-    def add_durations(self, durations: Sequence[Any]) -> None:
+    def add_numbers(self, columns: Columns) -> None:
+        """Add how long they took, and their amounts."""
+        self._add_durations(columns[INDEX["duration_s"]])
+        for kind, minor, currency, invalid in _MONEY:
+            if columns[minor] and columns[currency]:
+                self._add_amounts(kind, columns[minor], columns[currency])
+            if lacking := _lacking(columns[minor], columns[currency], columns[invalid]):
+                self._add_missing(kind, lacking)
+
+    def _add_durations(self, durations: Sequence[Any]) -> None:
         """Add durations to the cells that no dimension splits."""
         sums: dict[int, list[float]] = {}
         for number, seconds in zip(self._ids, durations, strict=False):  # there may be none
@@ -201,7 +233,7 @@ class _Counting:
             cell[1] += int(timed)
             cell[2] += round(seconds * 1e6)
 
-    def add_amounts(self, kind: str, minor: Sequence[Any], currency: Sequence[Any]) -> None:
+    def _add_amounts(self, kind: str, minor: Sequence[Any], currency: Sequence[Any]) -> None:
         """Add amounts of one kind, each in its currency."""
         told = [units is not None and code is not None for units, code in zip(minor, currency, strict=True)]
         units = list(compress(minor, told))
@@ -211,16 +243,16 @@ class _Counting:
             numbers.setdefault(pair, len(numbers))
             for pair in zip(compress(self._ids, told), compress(currency, told), strict=True)
         ]
-        pairs = [(self._bases[number], code) for number, code in numbers]
+        pairs = [(self._bases[number], self._of("currency", code)) for number, code in numbers]
         for cell, count, total in _summed(of, units):
             _merge(self.found.money, {(*pairs[cell][0], "", "", kind, pairs[cell][1]): [count, total]})
         for name, column in self._split:
             for (cell, value), count, total in _summed(list(zip(of, compress(column, told), strict=True)), units):
                 if value is not None:
                     base, code = pairs[cell]
-                    _merge(self.found.money, {(*base, name, value, kind, code): [count, total]})
+                    _merge(self.found.money, {(*base, *self._shown(name, value), kind, code): [count, total]})
 
-    def add_missing(self, kind: str, missing: Sequence[bool]) -> None:
+    def _add_missing(self, kind: str, missing: Sequence[bool]) -> None:
         """Count events whose amount was told and refused, or told in part: they have no currency."""
         of = list(compress(self._ids, missing))
         for number, count in Counter(of).items():
@@ -228,8 +260,11 @@ class _Counting:
         for name, column in self._split:
             for (number, value), count in Counter(zip(of, compress(column, missing), strict=True)).items():
                 if value is not None:
-                    key = (*self._bases[number], name, value, kind, "")
+                    key = (*self._bases[number], *self._shown(name, value), kind, "")
                     _merge(self.found.money, {key: [count, 0]})
+
+    def _shown(self, dimension: str, value: str) -> tuple[str, str]:
+        return dimension, self._of(dimension, value)
 
 
 def _stretches(durations: Sequence[Any]) -> list[str | None]:
@@ -251,15 +286,12 @@ def _summed(cells: Sequence[_T], units: list[int]) -> Iterator[tuple[_T, int, in
         yield cell, len(amounts), sum(amounts)
 
 
-def _bases(columns: Columns) -> tuple[list[Base], list[int]]:
+def _bases(columns: Columns, of: Of) -> tuple[list[Base], list[int]]:
     """The distinct beginnings of cells, and of each event the number of its own."""
     times, event_names = columns[INDEX["time_ns"]], columns[INDEX["name"]]
     plain = (columns[INDEX[name]] or repeat("", len(times)) for name in ("operation", "outcome", "traffic"))
     numbers: dict[tuple[Any, ...], int] = {}
     minutes = [time_ns // _MINUTE_NS for time_ns in times]
     ids = [numbers.setdefault(base, len(numbers)) for base in zip(minutes, event_names, *plain, strict=True)]
-    bases = [
-        (minute * 60, name, operation or "", outcome or "", traffic or "")
-        for minute, name, operation, outcome, traffic in numbers
-    ]
+    bases = [_base((minute * 60, *told), of) for minute, *told in numbers]
     return bases, ids

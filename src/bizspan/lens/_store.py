@@ -130,7 +130,7 @@ class Store:
                 may be stored later; sending it again is right in any case.
         """
         refused = Stored(refused=prepared.refused, why=prepared.why)
-        waiting = _Waiting(prepared)
+        waiting = _Waiting(prepared.counted(self._admitted))
         if not waiting.size:
             return refused
         with self._changed:
@@ -245,7 +245,7 @@ class Store:
             origins = _insert.add_origins(connection, [each.prepared for each in group], self._known_origins)
             found = Deltas()
             for each in group:
-                each.stored, added = _insert.insert(connection, each.prepared)
+                each.stored, added = _insert.insert(connection, each.prepared, self._admitted)
                 found.add(added)
             values = _insert.add_deltas(connection, found.folded(self._admitted), self._known_values)
             connection.execute("COMMIT")
